@@ -20,13 +20,13 @@ export interface Batch {
   readonly targetTokens: number
   /** Documents: rows of the data set, or the pieces of such rows. */
   readonly rows: number
-  /** [B] the mask of each document's first token, where nothing is predicted: of judged answers, 1 for a good one. */
+  /** [B] the mask of each document's first token, which is never predicted; for judged completions 1 marks a good one. */
   readonly marks?: Uint8Array
   /** [B] the weight of each document; absent if all are 1. */
   readonly weights?: Float32Array
   /**
-   * [B] what an objective compares each document with: the number of its label; of a pair's first document, the margin. Absent if all
-   * are 0.
+   * [B] the value that an objective compares each document with: the number of its label, or the margin of a pair, at the
+   * pair's first document. Absent if all are 0.
    */
   readonly values?: Float32Array
   /** [B] tokens of each document without padding; absent if there is none. */
@@ -44,11 +44,11 @@ export const aBatch = custom('a batch (packBatch and DataLoader make one)', (val
   )
 })
 
-/** Returns the row of the optimizer step that a document is a piece of. */
+/** Returns the row of the optimizer step that contains a document. */
 export const rowOfDocument = ({ rowKeys, offsets }: Batch, document: number): number =>
   Number(rowKeys[offsets[document]!]! >> 32n)
 
-/** Returns the first token of a document, and the one after its last, without padding. */
+/** Returns the index of a document's first token and the index after its last token, without padding. */
 export function boundsOf({ offsets, lengths }: Batch, document: number): [start: number, end: number] {
   const start = offsets[document]!
   return [start, lengths ? start + lengths[document]! : offsets[document + 1]!]

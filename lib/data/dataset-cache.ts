@@ -1,4 +1,4 @@
-/** Tokenised data sets on disk, under the hash of everything that affects them. */
+/** Stores tokenised data sets on disk under the hash of everything that affects their tokens. */
 import { createHash } from 'node:crypto'
 import { type FileHandle, open } from 'node:fs/promises'
 import { homedir } from 'node:os'
@@ -33,8 +33,7 @@ export function defaultCacheFolder(): string {
 }
 
 /**
- * Returns the hash of the sources' content and of everything else that affects the tokens; null if a source can be read only
- * once.
+ * Returns the hash of the sources' content and of all settings that affect the tokens; null if a source can be read only once.
  */
 export async function cacheKey(sources: readonly OpenSource[], settings: object): Promise<string | null> {
   const hash = createHash('sha256').update(JSON.stringify({ version: VERSION, ...settings }))

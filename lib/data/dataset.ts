@@ -52,16 +52,18 @@ export interface DatasetOptions<Row = AnyRow, Mapped = unknown>
   /** Longest row, in tokens; 1024. */
   maxLength?: number
   /**
-   * What happens to a row with more tokens. `keep-start` (the default) keeps whole turns from the start, `keep-end` those at the
-   * end, `split` makes several rows of a conversation, `drop` leaves the row out, `error` refuses it.
+   * Treatment of a row with more than `maxLength` tokens. `keep-start` (the default) keeps whole turns from the start,
+   * `keep-end` keeps whole turns at the end, `split` makes several rows of a conversation, `drop` leaves the row out, `error`
+   * refuses it.
    */
   longRows?: LongRows
   /**
-   * `pairs`: each row is a chosen and a rejected answer to a prompt, two pieces of a row; `judged`: an answer and whether it is good;
-   * `labelled`: a text and its label; `related`: a text, one that belongs to it, and others that do not. Default `examples`.
+   * Kind of the rows. `pairs`: a prompt with a chosen and a rejected completion, as two pieces; `judged`: a completion that is
+   * good or bad; `labelled`: a text and its label; `related`: an anchor, a positive text and negative texts. Default
+   * `examples`.
    */
   rows?: RowKind
-  /** Names of the labels of `labelled` rows, by number; by default those of the rows, sorted. */
+  /** Names of the labels of `labelled` rows, by number; by default the sorted labels of the rows. */
   labels?: readonly string[] | undefined
   /** `auto` (the model's own, the default), `none`, or the path of a Jinja file. */
   template?: string
@@ -69,7 +71,7 @@ export interface DatasetOptions<Row = AnyRow, Mapped = unknown>
   trainOn?: 'completion' | 'all'
   /** Schemas of functions that the model may call, or the path of a JSON file of them. A row's own tools take precedence. */
   tools?: string | readonly unknown[]
-  /** Variables of the template, such as `enable_thinking`; those of a row take precedence. */
+  /** Variables of the template, such as `enable_thinking`; a row's own variables take precedence. */
   templateOptions?: Readonly<Record<string, unknown>>
   /** Number of rows of the model's embedding; larger ids are refused. */
   vocabularySize?: number
@@ -81,7 +83,7 @@ export interface DatasetOptions<Row = AnyRow, Mapped = unknown>
   onProgress?: (progress: TokeniseProgress) => void
 }
 
-/** The rows of one source; they come after those of earlier sources. */
+/** The rows of one source; the rows of earlier sources come first. */
 export interface DatasetPart extends SourceFacts {
   /** The part's share of the training rows, relative to the other parts' weights; undefined: each row once per epoch. */
   weight: number | undefined
@@ -103,7 +105,7 @@ export class Dataset {
     hash: string,
     /** The sources that the rows come from, in order; empty if they are not known. */
     readonly parts: readonly DatasetPart[] = [],
-    /** Names of the rows' labels, whose number is the value of a row; of rows without labels undefined. */
+    /** Names of the labels by number, which is a row's value; undefined if rows have no labels. */
     readonly labels: readonly string[] | undefined = undefined,
   ) {
     this.#arrays = arrays
@@ -127,7 +129,7 @@ export class Dataset {
     return rowOf(this.#arrays, index)
   }
 
-  /** Returns the documents of a row for a step: one, or the chosen and the rejected answer of a pair. */
+  /** Returns the documents of a row: one, or the chosen and the rejected completion of a pair. */
   pieces(index: number): readonly TokenRow[] {
     return piecesOf(this.row(index))
   }
@@ -145,7 +147,9 @@ export class Dataset {
 }
 
 const SMALL_DATA_BYTES = 256 * 1024
-/** Larger data is not searched for in the cache if only a part of it is wanted, since its hash takes longer. */
+/**
+ * If only the first rows of larger data are requested, the cache is not searched, since hashing takes longer than reading them.
+ */
 const MOST_SEARCHED_BYTES = 2 ** 28
 
 /**
@@ -173,8 +177,8 @@ export async function loadDataset(source: DataInput, options: DatasetOptions): P
 }
 
 /**
- * Reads no more than the first `limit` rows, unless the data is small or its tokens are in the cache.
- * @returns the rows, and whether these are only a part
+ * Reads at most `limit` rows, or all rows if the data is small or cached. @returns the rows, and whether the data has more of
+ * them
  */
 export async function loadRows(
   source: DataInput,
@@ -185,7 +189,7 @@ export async function loadRows(
   return loadOpened(await openSources(sourcesOf(source)!, options), options, limit)
 }
 
-/** Like `loadRows`, of sources that are open. */
+/** Like `loadRows`, for sources that are open already. */
 export async function loadOpened(
   sources: readonly OpenSource[],
   options: DatasetOptions,
@@ -318,18 +322,18 @@ export interface TokeniseRowOptions
 /** The tokens of one row. */
 export interface RowTokens {
   /**
-   * The documents that it became, each with `ids` and `mask`: one, two of a pair, several where a text or a split conversation is
-   * longer than `maxLength`, none where `longRows` leaves it out.
+   * The row's documents, each with `ids` and `mask`: two for a pair, several for a text or a split conversation longer than
+   * `maxLength`, none if `longRows` drops the row, else one.
    */
   pieces: readonly TokenRow[]
   /** Number of tokens before anything was cut. */
   length: number
-  /** What happened to a row that was too long; absent if nothing. */
+  /** Counts of what was cut from a row that was too long; absent if the row was short enough. */
   cut?: Partial<LongRowCounts>
 }
 
 /**
- * Does to one row what `loadDataset` does to each; a row in which nothing is trained is returned too.
+ * Tokenises one row as `loadDataset` does; a row without targets is returned too.
  *
  * ```ts
  * import { loadTokenizer, packBatch, tokeniseRow } from 'node-mora'
@@ -377,7 +381,7 @@ export async function encodeOptions(options: DatasetOptions): Promise<RowSetting
   }
 }
 
-/** Refuses options that belong to rows of one answer. @throws UsageError `unfit-options` */
+/** Refuses options that only rows with one completion have. @throws UsageError `unfit-options` */
 function requireFitOfAnswers({ rows = 'examples', longRows = 'keep-start', trainOn, text }: DatasetOptions): void {
   if (rows === 'examples') return
   const areWhole = rows === 'labelled' || rows === 'related'

@@ -28,7 +28,7 @@ export interface EncodeOptions {
   template: ChatTemplate | null
   /** Longest row, in tokens; at least 2. */
   maxLength: number
-  /** What happens to a longer row; default `keep-start`. A text always becomes several rows. */
+  /** Treatment of a longer row; default `keep-start`. A text always becomes several rows. */
   longRows?: LongRows
   /** `all` also trains the prompt. */
   trainOn: 'completion' | 'all'
@@ -40,7 +40,7 @@ export interface EncodeOptions {
 
 /** The token rows of a row. */
 export interface EncodedRow extends LimitedRow {
-  /** What a template did with a chat. */
+  /** Counts of a template's changes to the conversation. */
   chat?: Partial<ChatCounts>
 }
 
@@ -134,7 +134,7 @@ async function encodeWhole(row: Row, where: string, options: EncodeOptions): Pro
   return limited(trainedWhole(ids), undefined, where, tokenizer, options)
 }
 
-/** Encodes a text with others that belong to it or do not, as one row for each that does. */
+/** Encodes an anchor with its positive and negative texts, as one row for each positive text. */
 async function relatedTexts(
   { anchor, positives, negatives, score }: RelatedRow,
   where: string,
@@ -164,8 +164,9 @@ const noTemplate = (where: string) =>
   )
 
 /**
- * Joins the answers to a prompt into one row, whose first mask tells whether a judged one is good, and whose value is the margin. Nothing in it is trained if an
- * answer has no token, or if two are equal; there is none if an answer is left out.
+ * Joins the completions of a prompt into one row. The row's first mask value is 1 for a good judged completion, and its value
+ * is the margin. The row has no targets if a completion has no token or all completions are equal; no row is returned if a
+ * completion is dropped.
  */
 function joinedAnswers(answers: readonly EncodedRow[], { isGood, margin }: AnswersRow): EncodedRow {
   const { chat, cut } = answers.find(({ cut }) => cut) ?? answers[0]!
@@ -229,7 +230,7 @@ async function conversation(
   }
 }
 
-/** Errors about finding answers, which do not matter if the whole conversation is trained. */
+/** Errors about finding the answers: they do not matter if the whole conversation is trained. */
 const NOT_MASKED = new Set(['unmaskable-template', 'no-end-of-turn'])
 
 function maskedRow(

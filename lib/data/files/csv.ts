@@ -68,7 +68,7 @@ export function findDelimiter(header: string): string {
 
 interface CsvRecord {
   fields: string[]
-  /** The line where it begins, from 1. */
+  /** The line where the record begins, from 1. */
   line: number
 }
 
@@ -119,7 +119,7 @@ async function* splitRecords(
   if (quoted) throw malformed(`${name}:${line}`, 'a quoted field of this record is not closed by the end of the file')
 }
 
-/** Whether a first line is a question of MMLU: several words, four choices, and a letter. */
+/** Whether a first line is a question of MMLU: several words, four choices and a letter. */
 function isMmluRecord(fields: readonly string[]): boolean {
   return fields.length === MMLU.length && /\S\s+\S/.test(fields[0]!) && /^[A-D]$/.test(fields.at(-1)!)
 }

@@ -15,17 +15,17 @@ export type { DataPurpose } from './hub-data.js'
 export interface DataFile {
   path: string
   format: DataFormat
-  /** From its name: `rows.jsonl.gz`. */
+  /** The compression that the file's name states: `rows.jsonl.gz`. */
   compression?: Compression
   bytes: number
 }
 
 export interface FindOptions extends HubOptions {
-  /** What the rows are for, which determines the default split of a data set of the hub; default training. */
+  /** Purpose of the rows, which determines the default split of a data set of the hub; default training. */
   purpose?: DataPurpose
   /**
-   * Endings of the files of a folder that are read, such as `.py`, or `all` for every known text; by default its data files, or
-   * if it has none, its texts.
+   * Extensions of the files to read in a folder, such as `.py`, or `all` for every known text file; by default the data files,
+   * or the text files if there are none.
    */
   extensions?: readonly string[]
 }

@@ -7,13 +7,13 @@ import { inParallel } from '../../common/task-limit.js'
 import { compressionOf } from './decompress.js'
 import { DATA_ENDINGS, dataFormat, extensionOf, isText, isUnread } from './formats.js'
 
-/** Stands for every known ending of texts. */
+/** Value of `extensions` for every known text file. */
 const ALL_TEXTS = 'all'
 
-/** Bytes at the start of a text in which a NUL shows that it is none. */
+/** Number of bytes at the start of a file in which a NUL shows that the file is not text. */
 const EXAMINED_BYTES = 8192
 const FILES_AT_ONCE = 16
-/** Endings that a message shows. */
+/** Maximum number of extensions in a message. */
 const MOST_SHOWN = 8
 
 /**
@@ -48,7 +48,7 @@ export async function folderFiles(
   return read.map((name) => join(folder, name))
 }
 
-/** Returns a function that tells which of a folder's files are read. */
+/** Returns a predicate for the files to read in a folder. */
 function wantedAmong(names: readonly string[], extensions: readonly string[] | undefined): (name: string) => boolean {
   const isAnyText = (name: string) => isText(name) || dataFormat(name) === 'text'
   if (extensions) {

@@ -6,7 +6,7 @@ import { readText } from '../../io/open.js'
 import { type DataFormat, dataFormat, refuseUnread } from './formats.js'
 import { configurationsOf, type DataConfiguration, type Splits, splitsOf } from './splits.js'
 
-/** What rows are for, which determines the default split. */
+/** Purpose of the rows, which determines the default split. */
 export type DataPurpose = 'training' | 'evaluation' | 'validation'
 
 const PREFERRED: Record<DataPurpose, readonly string[]> = {

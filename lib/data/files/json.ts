@@ -17,7 +17,7 @@ export async function* lineRecords(bytes: AsyncIterable<Uint8Array>, name: strin
   }
 }
 
-/** A line that begins a list or an object and does not end it. */
+/** Matches a line that begins a list or an object and does not end it. */
 const GOES_ON = /^\s*[[{]\s*$|^\s*[[{].*[[{,]\s*$/
 
 function parseLine(text: string, where: string): unknown {
@@ -51,7 +51,7 @@ export async function* jsonRecords(bytes: Peekable, name: string): AsyncGenerato
   else for (const [i, row] of rows.entries()) yield { value: row, where: `${name}, row ${i + 1}` }
 }
 
-/** Keys of an object, at least, that are names of rows if each has an object. */
+/** Minimum number of keys, each with an object, for an object to count as a table of rows by name. */
 const MANY_KEYS = 8
 const SHOWN_KEYS = 3
 

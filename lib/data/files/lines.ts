@@ -40,13 +40,13 @@ export async function* readRawLines(chunks: AsyncIterable<Uint8Array>, name: str
   if (pieces.length > 0) yield line()
 }
 
-/** Bytes that come in pieces and are read as a whole. */
+/** Collects bytes that arrive in pieces. */
 export class Pieces {
   length = 0
   #pieces: Uint8Array[] = []
   readonly #what: () => string
 
-  /** @param what names it in errors */
+  /** @param what names the content in errors */
   constructor(what: () => string) {
     this.#what = what
   }

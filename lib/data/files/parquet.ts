@@ -16,7 +16,7 @@ import { exactValue, JsonText, plainValue } from './parquet-values.js'
 /** First bytes of every Parquet file. */
 export const PARQUET_SIGNATURE = Buffer.from('PAR1')
 
-/** Each row that differs from others takes at least a bit. */
+/** Maximum number of rows per byte: each row that differs from others takes at least a bit. */
 const MOST_ROWS_OF_A_BYTE = 8
 
 /**

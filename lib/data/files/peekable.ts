@@ -1,6 +1,6 @@
 import { Pieces } from './lines.js'
 
-/** Bytes of a stream's start that are looked at, at most. */
+/** Maximum number of bytes that `peek` reads. */
 const MOST_SEEN = 2 ** 24
 
 /** A stream of bytes whose start can be read in advance. */

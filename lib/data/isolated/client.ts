@@ -47,7 +47,10 @@ export interface Conversation {
   where: string
 }
 
-/** What encodes a rendered conversation. Pass the same objects for the same tokenizer, since they are sent once. */
+/**
+ * The parts of a tokenizer that encode a rendered conversation. Pass the same objects for the same tokenizer, since each object
+ * is sent once.
+ */
 export interface ChatTokenizer {
   tokenizer: TokenizerDefinition
   /** The tokenizer of texts that follow others. */
@@ -58,7 +61,7 @@ export interface ChatTokenizer {
 }
 
 /**
- * Renders a conversation and returns its tokens, and which of them the model has to write.
+ * Renders a conversation and returns its tokens and their mask, 1 for each token that the model has to generate.
  * @throws InputError `template-failed`, `tokenizer-failed`, `unmaskable-template`, `double-bos`, `no-end-of-turn`, and whatever
  * rendering throws
  * @throws RunError `no-process`
@@ -138,7 +141,7 @@ function ask(question: Pick<Waiting, 'shared' | 'request' | 'origins' | 'signal'
   })
 }
 
-/** A request of more than this work has a process of its own kind, so that others need not wait for it [characters]. */
+/** Size above which a request goes to the process for large requests, so that small ones need not wait for it [characters]. */
 const LARGE = 2 ** 18
 const small = new ProcessLane()
 const large = new ProcessLane()

@@ -1,6 +1,6 @@
 /**
  * The thread that kills the isolated process if its current work takes too much time or memory, since such work cannot be
- * interrupted. It first writes for which request, which tells its end from one by others.
+ * interrupted. It first writes the number of the request, so that the parent can tell this end from one by another program.
  */
 import { writeSync } from 'node:fs'
 import { workerData } from 'node:worker_threads'

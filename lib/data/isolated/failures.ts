@@ -4,7 +4,7 @@ import { reasonOf } from '../../common/foreign-errors.js'
 import { MEBIBYTES, templateSeconds } from './limits.js'
 import type { Request } from './requests.js'
 
-/** A request, and what names its template and its tokenizer in errors. */
+/** A request, with the names of its template and tokenizer for errors. */
 export interface Named {
   readonly request: Request
   readonly origins: { readonly template?: string; readonly tokenizer?: string }
@@ -28,7 +28,7 @@ export function notSent({ origins, request }: Named, cause: unknown): InputError
       })
 }
 
-/** Returns the error of a request during which something else ended the process each time. */
+/** Returns the error of a request whose process was ended by another program at every attempt. */
 export function endedFromOutside({ origins }: Named, reason: string): RunError {
   const what = origins.template ? `The chat template of ${origins.template}` : `The tokenizer of ${origins.tokenizer}`
   const sentence = `${what} has no answer, because something else ended its process each time it was tried (${reason}); too little memory for all processes is the usual cause.`

@@ -1,4 +1,4 @@
-/** Requests to an isolated process, which is started and replaced as needed. */
+/** Sends requests to an isolated process, which it starts and replaces as needed. */
 import { type ChildProcess, fork } from 'node:child_process'
 import { createRequire } from 'node:module'
 import type { Socket } from 'node:net'
@@ -8,34 +8,37 @@ import { MEBIBYTES, WORDS } from './limits.js'
 import type { Answers, Asked, IsolatedAnswer, Shared } from './requests.js'
 import { Turns } from './turns.js'
 
-/** An idle process ends after this time [ms]; a tokenizer is then loaded again. */
+/** Time after which an idle process ends [ms]; the next request loads its tokenizer again. */
 const IDLE_MILLISECONDS = 60_000
 
-/** A request that its caller has left may be worked on for this time [ms]. */
+/** Time for which the process may work on a cancelled request [ms]. */
 const LEFT_MILLISECONDS = 500
 
-/** Requests that a process has at once, and their work [characters]: about half a second of it, for which later ones wait. */
+/**
+ * Maximum number of requests in a process at once, and of their characters: about half a second of work, for which later
+ * requests wait.
+ */
 const MOST_AT_ONCE = 192
 const MOST_WORK = 2 ** 19
 
-/** Requests of one message, since writing many takes long, and other work of this process waits for it. */
+/** Maximum number of requests in one message, since writing a long message blocks this process's event loop. */
 const MOST_OF_A_MESSAGE = 64
 
-/** Characters of a process's words that may be the beginning of a sentence. */
+/** Number of characters at the end of a process's output that may be the beginning of a notice. */
 const MOST_WORDS = 64
 
-/** Signals that others send: neither a tokenizer that fails nor the limit of time does. */
+/** Signals that other programs send; a failing tokenizer and the time limit send other ones. */
 const OUTSIDE: ReadonlySet<string> = new Set(['SIGKILL', 'SIGTERM', 'SIGINT', 'SIGHUP', 'SIGQUIT'])
-/** How often a request is tried whose process others end. */
+/** Maximum number of attempts for a request whose process other programs end. */
 const MOST_ATTEMPTS = 4
 
 /** A request without an answer. */
 export interface Waiting extends Named {
   readonly shared: readonly Shared[]
   readonly signal: AbortSignal | undefined
-  /** How much work it is [characters]. */
+  /** Size of the work [characters]. */
   readonly size: number
-  /** How often others ended its process. */
+  /** Number of times that another program ended the request's process. */
   attempts: number
   resolve(value: unknown): void
   reject(error: unknown): void
@@ -81,7 +84,7 @@ export class ProcessLane {
     this.#pass()
   }
 
-  /** Passes requests on, those of one turn of the event loop together. */
+  /** Passes the waiting requests to processes, all requests of one turn of the event loop together. */
   #pass(): void {
     if (this.#isPassing) return
     this.#isPassing = true
@@ -123,13 +126,13 @@ export class ProcessLane {
   }
 }
 
-/** What a process tells its lane. */
+/** The events of a process that its lane handles. */
 interface Listener {
-  /** A request has its answer. */
+  /** A request was answered. */
   onAnswer(waiting: Waiting): void
   /** The process takes no more requests. */
   onRetire(process: IsolatedProcess): void
-  /** A request has to be asked again. */
+  /** A request must be sent again. */
   again(waiting: Waiting): void
 }
 
@@ -143,13 +146,13 @@ class IsolatedProcess {
   #isStarted = false
   /** Number of requests that were answered. */
   #answered = 0
-  /** The end of what the process has written. */
+  /** The end of the process's output. */
   #words = ''
-  /** The request that it has named as its last, and the one that it encodes by itself. */
+  /** The numbers of the request that the process named as its last, and of the request that it encodes alone. */
   readonly #named = new Map<string, number>()
   #idle: NodeJS.Timeout | undefined
   #left: NodeJS.Timeout | undefined
-  /** Whether it was ended because its work was cancelled. */
+  /** Whether the process was killed because its work was cancelled. */
   #isKilled = false
   /** The work of all requests without an answer [characters]. */
   #work = 0
@@ -171,15 +174,15 @@ class IsolatedProcess {
       for (const [, what, number] of words.matchAll(WORDS)) this.#named.set(what!, Number(number))
       this.#words = words.slice(-MOST_WORDS)
     })
-    // A message that cannot be written to a process that has ended fails before its end is heard of.
+    // Writing to a process that has ended fails before its `close` event arrives.
     this.#child.on('error', (cause) => {
       if (!this.#isStarted && this.#child.pid === undefined) this.#fail(cause.message)
     })
-    // Everything that it has sent and written is read by then.
+    // By then all messages and output of the process have been read.
     this.#child.on('close', (code, signal) => this.#fail(signal ?? `exit code ${code}`))
   }
 
-  /** Whether another request would not wait long. */
+  /** Whether the process can take another request without a long wait. */
   get hasRoom(): boolean {
     const count = this.#waiting.length
     return count === 0 || (count < MOST_AT_ONCE && this.#work < MOST_WORK)
@@ -258,7 +261,7 @@ class IsolatedProcess {
     }, IDLE_MILLISECONDS).unref()
   }
 
-  /** Rejects aborted requests. If the process works on one for a while, which may be forever, kills it. */
+  /** Rejects aborted requests. Kills the process if it goes on working on one of them. */
   abandon(): void {
     for (const { signal, reject } of this.#waiting) if (signal?.aborted) reject(signal.reason)
     let first: Waiting | undefined
@@ -284,8 +287,8 @@ class IsolatedProcess {
   }
 
   /**
-   * Rejects the request that ended the process, and asks the others again. If any of several may be the cause, the work of each is
-   * then done alone.
+   * Rejects the request that ended the process, and sends the others again. If the cause may be any of several requests, each
+   * of them is then processed alone.
    */
   #fail(reason: string): void {
     this.#forgetLeft()

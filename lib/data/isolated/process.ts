@@ -62,12 +62,12 @@ interface Numbered<Kind extends Request = Request> {
   number: number
 }
 
-/** Requests whose work is done together: texts are encoded on several threads. */
+/** Kinds of requests that are processed together: texts are encoded on several threads. */
 const TOGETHER: ReadonlySet<Request['asks']> = new Set(['rendering', 'chat', 'encoded'])
 const MOST_TOGETHER = 64
 const MOST_CHARACTERS = 2 ** 20
 
-/** Returns the first request of the queue, and the ones after it whose work is done together with it. */
+/** Returns the first request of the queue, and the following requests that are processed together with it. */
 function nextBatch(): Numbered[] {
   const [first, ...others] = queue.slice(0, MOST_TOGETHER) as [Numbered, ...Numbered[]]
   if (first.request.alone || !TOGETHER.has(first.request.asks)) return [first]
@@ -129,7 +129,7 @@ async function chats(batch: readonly Numbered<ChatRequest>[]): Promise<Answer[]>
   return rendered.map((one) => ('text' in one ? masked[conversations.indexOf(one)]! : one))
 }
 
-/** Conversations that were rendered while those before them were encoded, which other threads do. */
+/** Conversations that were rendered while other threads encoded the ones before them. */
 const ahead = new Map<number, Conversation | Answer>()
 
 /** Renders the conversations behind the first `count` requests of the queue. */
@@ -170,7 +170,7 @@ async function chatAnswer({ request, text, spans, turns, counts }: Conversation,
   return { value, ids: tokens.ids }
 }
 
-/** Encodes the texts of requests together. If that fails, encodes each by itself, since one text may be the cause. */
+/** Encodes the texts of requests together. If that fails, encodes each text alone, since one of them may be the cause. */
 async function encoded<One extends Numbered<ChatRequest | EncodingRequest> & { text: string }>(
   batch: readonly One[],
   use: (one: One, text: EncodedText) => Answer | Promise<Answer>,
@@ -218,7 +218,7 @@ function failure(error: unknown): IsolatedAnswer {
   return { error: { code, message, isUsage: error instanceof UsageError } }
 }
 
-// The process that asks has its own work, and an event loop that others wait for.
+// The parent process has work of its own, which goes first.
 setPriority(constants.priority.PRIORITY_BELOW_NORMAL)
 const current = new Int32Array(new SharedArrayBuffer(16))
 const clock = new Worker(new URL('./clock.js', import.meta.url), { workerData: current })
@@ -236,7 +236,7 @@ function beginTemplate({ messages }: { messages: readonly Message[] }, request: 
   begin(templateSeconds(messages.length), 0, request)
 }
 
-/** @param wanted the tokenizers, which are loaded if they are not yet */
+/** @param wanted the ids of tokenizers; they are loaded if necessary */
 function beginTokenizer(wanted: readonly number[], characters: number, request?: number): void {
   const unread = [...new Set(wanted)].map((id) => tokenizers.get(id)!)
   const read = unread.reduce((sum, one) => sum + (one instanceof TokenizerEngine ? 0 : one.json.length), 0)

@@ -1,4 +1,4 @@
-/** Messages to the isolated process and its answers, and how much work a request is. */
+/** Messages to the isolated process, its answers, and the size of a request's work. */
 import type { BeginningToken } from '../masks/mask-answers.js'
 import type { AddedToken } from '../masks/token-marks.js'
 import type { TurnTokens } from '../masks/token-spans.js'
@@ -14,7 +14,7 @@ export type Shared = { id: number } & (
   | { tokenizer: TokenizerDefinition }
 )
 
-/** `alone`: the work is not done together with that of others, so that the request that ends the process is known. */
+/** `alone`: the request is processed by itself, so that it is known to be the cause if the process ends. */
 interface Common {
   alone?: boolean
 }
@@ -27,7 +27,7 @@ export type RenderRequest = Common & {
   options: RenderOptions
 }
 
-/** Asks for the tokens of a conversation and which of them are trained. */
+/** Asks for the tokens of a conversation and for its mask. */
 export type ChatRequest = Common & {
   asks: 'chat'
   template: number
@@ -49,13 +49,13 @@ export type EncodingRequest = Common & { tokenizer: number } & Encoding
 
 export type Request = RenderRequest | ChatRequest | TokenizerRequest
 
-/** Requests, with the data they share that was not sent before. */
+/** Requests, with the shared data that was not sent before. */
 export interface Asked {
   shared: readonly Shared[]
   requests: readonly Request[]
 }
 
-/** `tokens`: the value has as many ids, which are among those of the message. */
+/** `tokens`: the number of the value's ids, which stand in the message's `ids`. */
 export type IsolatedAnswer =
   | { value: unknown; tokens?: number }
   | { error: { code: string; message: string; isUsage: boolean } }
@@ -66,7 +66,7 @@ export interface ChatValue {
   /** The first token of each trained span and the one after its last. */
   trained: number[]
   turns: TurnTokens[]
-  /** Without them all are 0. */
+  /** Absent if all counts are 0. */
   counts?: TurnCounts
 }
 
@@ -76,7 +76,7 @@ export interface Answers {
   ids: Int32Array
 }
 
-/** Returns about how many characters a request has. */
+/** Returns the approximate number of characters of a request. */
 export function sizeOf(request: Request): number {
   if (request.asks === 'encoded') return request.text.length
   if (request.asks === 'decoded') return request.ids.length

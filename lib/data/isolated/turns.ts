@@ -1,14 +1,14 @@
-/** Requests that take turns between those who ask. */
+/** Lets callers take turns. */
 
 interface Turn<Item> {
   readonly item: Item
-  /** What the caller will have got after it, in the time in which every caller gets the same. */
+  /** Virtual finish time: the amount of work that the caller will have received after this item. */
   readonly end: number
 }
 
 /**
- * A queue in which every caller gets the same share: the next item is the one that would end first if all callers were served at
- * once (fair queueing). So a small request passes large ones of others, and none waits forever.
+ * A fair queue: the next item is the one that would finish first if all callers were served at once. A small item passes large
+ * items of other callers, and no item waits forever.
  */
 export class Turns<Item> {
   readonly #callers = new Map<unknown, Turn<Item>[]>()
@@ -18,7 +18,7 @@ export class Turns<Item> {
     return this.#callers.size === 0
   }
 
-  /** @param size how much work the item is */
+  /** @param size work of the item */
   add(caller: unknown, size: number, item: Item): void {
     const turns = this.#callers.get(caller) ?? []
     this.#callers.set(caller, turns)
