@@ -39,7 +39,7 @@ export const samplingOptions = {
     max: 2,
   }),
   minP: real("keep tokens with at least this share of the likeliest token's probability", 0, { min: 0, max: 1 }),
-  typicalP: real('locally typical sampling: keep the most typical tokens whose probabilities add up to this', 1, {
+  typicalP: real('keep the most typical tokens whose probabilities add up to this (locally typical sampling)', 1, {
     above: 0,
     max: 1,
   }),
