@@ -1,11 +1,11 @@
-/** Checks of the places where models, adapters and files are written. */
+/** Where models, adapters and files may be written. */
 import { existsSync, readdirSync, realpathSync, statSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
 import { UsageError } from '../common/errors.js'
 import { isWithin } from '../io/within.js'
 import { type OptionSource, optionName } from '../schema/names.js'
 
-/** Kind of an output: a file, or the folder of a model or an adapter. */
+/** What is written: a file, or the folder of a model or an adapter. */
 export type OutputKind = 'file' | 'model' | 'adapter'
 
 /** Files and folders of training, which nothing else replaces, whatever `overwrite` says. */

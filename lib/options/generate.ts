@@ -45,7 +45,10 @@ export const GenerateSchema = z.strictObject({
   ...contextOptions,
   maxNewTokens: integer('maximum number of tokens to generate', 256, { min: 1 }),
   temperature: real('divisor of the logits; 0 is greedy', 0, { min: 0 }),
-  topP: real('keep the likeliest tokens whose probabilities add up to this (nucleus sampling)', 1, { above: 0, max: 1 }),
+  topP: real('keep the likeliest tokens whose probabilities add up to this (nucleus sampling)', 1, {
+    above: 0,
+    max: 1,
+  }),
   topK: integer('keep the K likeliest tokens; 0 keeps all', 0, { min: 0 }),
   ...samplingOptions,
   ...constraintOptions,
