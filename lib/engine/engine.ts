@@ -6,10 +6,10 @@ import { freeMemory } from '../tensor/memory-budget.js'
 import { gatherRows } from '../tensor/operations/indexing.js'
 import type { FinishReason, NewToken } from './new-token.js'
 import { PAGE, PagePool } from './pages.js'
-import type { EngineRequest, ScoreRequest } from './request.js'
+import type { EngineRequest, ScoredPrompt } from './request.js'
 import { type ChosenToken, chooseTokens } from './sampling/choose-tokens.js'
 import { isLong, planStep } from './scheduler.js'
-import { ScoredSequence } from './scored-sequence.js'
+import { commonBeginning, ScoredSequence } from './scored-sequence.js'
 import type { Sequence, SequenceFacts } from './sequence.js'
 import { TextSequence } from './text-sequence.js'
 
@@ -100,7 +100,7 @@ export class Engine implements AsyncDisposable {
     const { signal } = request
     signal?.throwIfAborted()
     const sequence = this.#textSequence(request)
-    const end = this.#begin([sequence], signal)
+    const end = this.#begin(sequence, signal)
     try {
       return yield* sequence.results.read()
     } finally {
@@ -111,22 +111,43 @@ export class Engine implements AsyncDisposable {
   }
 
   /**
-   * Returns the natural log-probability of each continuation of a prompt, summed in float64. The prompt is computed once, unless
-   * continuations change how it is computed: by its length with some rotary angles, and where tokens change states.
+   * Returns for each prompt the natural log-probability of each of its continuations, summed in float64. What neighbours have in common,
+   * and a prompt with several continuations, is computed once, unless their lengths change rotary angles, or tokens change states.
    *
-   * @throws UsageError `prompt-too-long`; RunError `non-finite`; the reason of an aborted signal
+   * @throws (each promise) UsageError `prompt-too-long`; RunError `non-finite`; the reason of an aborted signal
    */
-  async score(request: ScoreRequest): Promise<number[]> {
-    const { signal } = request
+  score(
+    prompts: readonly ScoredPrompt[],
+    options: Pick<EngineRequest, 'adapters' | 'signal'> = {},
+  ): Promise<number[]>[] {
+    return neighbours(prompts).flatMap((group) => {
+      const sums = this.#scoreTogether(group, options)
+      return group.prompts.map(async (_, i) => (await sums)[i]!)
+    })
+  }
+
+  async #scoreTogether(
+    { prompts, common }: Neighbours,
+    { adapters, signal }: Pick<EngineRequest, 'adapters' | 'signal'>,
+  ): Promise<number[][]> {
     signal?.throwIfAborted()
-    const sequences = this.#scoredSequences(request)
-    const end = this.#begin(sequences, signal)
-    try {
-      const sums = await Promise.all(sequences.map(({ results }) => results.read().next()))
-      return sums.flatMap(({ value }) => value)
-    } finally {
-      end()
+    const facts = this.#factsOf(adapters)
+    const lengths = prompts.map((prompt) => longestOf(prompt))
+    const fits = lengths.every((length) => length <= Math.min(this.model.config.maxPositions, this.#capacity))
+    const shares = fits && !facts.hasStates && lengths.every((length) => length < this.model.alikeBelow)
+    if (shares) {
+      const sequence = ScoredSequence.ofPrompts(facts, prompts, common)
+      if (sequence.length <= this.#capacity) {
+        const sums = await this.#sumsOf(sequence, signal)
+        return prompts.map(({ continuations }) => sums.splice(0, continuations.length))
+      }
     }
+    if (prompts.length > 1)
+      return (await Promise.all(prompts.map((one) => this.#scoreTogether(alone(one), { adapters, signal })))).flat()
+    const [{ ids, name, continuations }] = prompts as [ScoredPrompt]
+    this.#requireRoom({ ids, name }, lengths[0]!, lengths[0]!)
+    const sums = continuations.map((one) => this.#sumsOf(ScoredSequence.ofOne(facts, ids, one), signal))
+    return [(await Promise.all(sums)).flat()]
   }
 
   /**
@@ -162,18 +183,16 @@ export class Engine implements AsyncDisposable {
     await this.close()
   }
 
-  /** Makes sequences wait. Returns a function that cancels them. */
-  #begin(sequences: readonly Sequence[], signal: AbortSignal | undefined): () => void {
-    const abort = () => {
-      for (const { results } of sequences) results.fail(signal!.reason)
-    }
+  /** Makes a sequence wait. Returns a function that cancels it. */
+  #begin(sequence: Sequence, signal: AbortSignal | undefined): () => void {
+    const abort = () => sequence.results.fail(signal!.reason)
     // Many sequences may have one signal.
     if (signal) setMaxListeners(0, signal)
     signal?.addEventListener('abort', abort, { once: true })
-    this.#waiting.push(...sequences)
+    this.#waiting.push(sequence)
     this.#wake()
     return () => {
-      for (const sequence of sequences) sequence.isCancelled = true
+      sequence.isCancelled = true
       signal?.removeEventListener('abort', abort)
       this.#wake()
     }
@@ -188,16 +207,16 @@ export class Engine implements AsyncDisposable {
     return new TextSequence(this.#factsOf(adapters), request, limit)
   }
 
-  #scoredSequences(request: ScoreRequest): ScoredSequence[] {
-    const { ids, continuations, adapters } = request
-    const longest = ids.length + Math.max(...continuations.map(({ length }) => length)) - 1
-    this.#requireRoom(request, longest, longest)
-    const facts = this.#factsOf(adapters)
-    const computed = continuations.reduce((sum, { length }) => sum + length - 1, ids.length)
-    const shares = !facts.hasStates && longest < this.model.alikeBelow && computed <= this.#capacity
-    return shares
-      ? [ScoredSequence.ofBranches(facts, ids, continuations)]
-      : continuations.map((continuation) => ScoredSequence.ofOne(facts, ids, continuation))
+  /** Returns the sums of a sequence that is scored. */
+  async #sumsOf(sequence: ScoredSequence, signal: AbortSignal | undefined): Promise<number[]> {
+    if (this.#isClosed) throw closed()
+    const end = this.#begin(sequence, signal)
+    try {
+      const { value } = await sequence.results.read().next()
+      return value
+    } finally {
+      end()
+    }
   }
 
   /** @throws UsageError `closed`, `prompt-too-long` */
@@ -206,7 +225,7 @@ export class Engine implements AsyncDisposable {
     computed: number,
     positions: number,
   ): void {
-    if (this.#isClosed) throw new UsageError('closed', 'The engine is closed.')
+    if (this.#isClosed) throw closed()
     const { maxPositions } = this.model.config
     if (positions > maxPositions) throw tooLong(name, ids.length, `the model's ${maxPositions} positions`)
     if (computed > this.#capacity) throw tooLong(name, ids.length, `the engine's ${this.#capacity} tokens`)
@@ -435,6 +454,32 @@ export class Engine implements AsyncDisposable {
     return chosen
   }
 }
+
+/** Prompts one after the other, and how many first tokens they have in common. */
+interface Neighbours {
+  readonly prompts: readonly ScoredPrompt[]
+  readonly common: number
+}
+
+const alone = (prompt: ScoredPrompt): Neighbours => ({ prompts: [prompt], common: prompt.ids.length })
+
+/** Groups prompts whose neighbours have at least a page in common. */
+function neighbours(prompts: readonly ScoredPrompt[]): Neighbours[] {
+  const groups: Neighbours[] = []
+  for (const prompt of prompts) {
+    const last = groups.at(-1)
+    const common = last ? Math.min(last.common, commonBeginning(last.prompts[0]!.ids, prompt.ids)) : 0
+    if (last && common >= PAGE) groups[groups.length - 1] = { prompts: [...last.prompts, prompt], common }
+    else groups.push(alone(prompt))
+  }
+  return groups
+}
+
+/** Returns the number of tokens that are computed for a prompt with its longest continuation. */
+const longestOf = ({ ids, continuations }: ScoredPrompt): number =>
+  ids.length + Math.max(...continuations.map(({ length }) => length)) - 1
+
+const closed = () => new UsageError('closed', 'The engine is closed.')
 
 const isScored = (sequence: Sequence): sequence is ScoredSequence => sequence instanceof ScoredSequence
 

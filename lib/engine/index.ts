@@ -2,6 +2,6 @@
 export { Engine, type EngineOptions, type EngineUsage } from './engine.js'
 export type { FinishReason, NewToken } from './new-token.js'
 export { PAGE } from './pages.js'
-export type { EngineRequest, ScoreRequest } from './request.js'
+export type { EngineRequest, ScoredPrompt } from './request.js'
 export { badWordTokens } from './sampling/bad-words.js'
 export type { EditOptions } from './sampling/logits-edits.js'

@@ -35,8 +35,8 @@ export interface EngineRequest {
   readonly signal?: AbortSignal | undefined
 }
 
-/** Continuations of a prompt to score. */
-export interface ScoreRequest extends Pick<EngineRequest, 'ids' | 'adapters' | 'name' | 'signal'> {
+/** A prompt with continuations to score. */
+export interface ScoredPrompt extends Pick<EngineRequest, 'ids' | 'name'> {
   /** Each of at least one token. */
   readonly continuations: readonly (readonly number[])[]
 }

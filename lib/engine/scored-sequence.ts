@@ -1,61 +1,73 @@
 import type { SequencePart } from '../models/index.js'
 import type { PagePool } from './pages.js'
+import type { ScoredPrompt } from './request.js'
 import { Sequence, type SequenceFacts } from './sequence.js'
+
+/** Maximum number of tokens of branches in a step; one branch is always computed. */
+const TOGETHER = 512
 
 /** A token to score. */
 interface Target {
   readonly id: number
-  /** Index of the computed token that it follows: of the prompt, or of the branches one after the other. */
+  /** Place of the token that it follows, in the order of computation. */
   readonly after: number
-  /** Index of its continuation. */
+  /** Index of its continuation, of all prompts. */
   readonly of: number
 }
 
+/** Tokens that follow the common beginning, or another branch. */
+interface Branch {
+  readonly ids: readonly number[]
+  readonly parent: Branch | null
+  /** Place of its first token, in the order of computation. */
+  readonly from: number
+}
+
 /**
- * A sequence that is scored: a prompt, and what follows it in each of several continuations, the branches, which are computed together
- * in one step. The result is the log-probability of each continuation, summed in float64.
+ * A sequence that is scored: prompts with a common beginning, and several continuations of each. The beginning is computed first, then
+ * what follows it in each prompt, then what follows the prompts. The result is the log-probability of each continuation, summed in
+ * float64.
  */
 export class ScoredSequence extends Sequence<never, number[]> {
-  readonly #branches: readonly (readonly number[])[]
-  readonly #targets: readonly Target[]
-  readonly #length: number
-  readonly #values: Float64Array
+  readonly #branches: Branch[] = []
+  readonly #targets: Target[] = []
+  /** Where the steps of the branches end. */
+  readonly #ends: number[] = []
+  readonly #values: number[] = []
+  #length: number
 
-  private constructor(
-    facts: SequenceFacts,
-    prompt: readonly number[],
-    branches: readonly number[][],
-    targets: Target[],
-  ) {
-    super(facts, prompt)
-    this.#branches = branches.filter(({ length }) => length > 0)
-    this.#length = branches.reduce((sum, { length }) => sum + length, prompt.length)
-    this.#targets = targets
-    this.#values = new Float64Array(targets.length)
+  private constructor(facts: SequenceFacts, beginning: readonly number[]) {
+    super(facts, beginning)
+    this.#length = beginning.length
   }
 
-  /** Makes a sequence of all continuations, after a prompt that is computed once. */
-  static ofBranches(
-    facts: SequenceFacts,
-    prompt: readonly number[],
-    continuations: readonly (readonly number[])[],
-  ): ScoredSequence {
-    // The last token of each is not computed.
-    const branches = continuations.map((ids) => ids.slice(0, -1))
-    let from = prompt.length
-    const targets = continuations.flatMap((ids, of) => {
-      const first = from
-      from += ids.length - 1
-      return ids.map((id, i) => ({ id, of, after: i === 0 ? prompt.length - 1 : first + i - 1 }))
-    })
-    return new ScoredSequence(facts, prompt, branches, targets)
+  /** Makes a sequence of prompts that have their first `common` tokens in common. */
+  static ofPrompts(facts: SequenceFacts, prompts: readonly ScoredPrompt[], common: number): ScoredSequence {
+    const sequence = new ScoredSequence(facts, prompts[0]!.ids.slice(0, common))
+    const rests = prompts.map(({ ids }) => (ids.length > common ? sequence.#grow(ids.slice(common), null) : null))
+    sequence.#endStep()
+    let of = 0
+    for (const [i, { continuations }] of prompts.entries()) {
+      const parent = rests[i]!
+      for (const ids of continuations) {
+        const last = parent ? parent.from + parent.ids.length - 1 : common - 1
+        sequence.#targets.push({ id: ids[0]!, after: last, of })
+        // The last token is not computed.
+        const { from } = sequence.#grow(ids.slice(0, -1), parent)
+        for (const [place, id] of ids.slice(1).entries()) sequence.#targets.push({ id, after: from + place, of })
+        of++
+      }
+    }
+    sequence.#endStep()
+    return sequence
   }
 
-  /** Makes a sequence of one continuation, whose tokens are computed after those of the prompt. */
+  /** Makes a sequence of one continuation, whose tokens are computed as those of the prompt. */
   static ofOne(facts: SequenceFacts, prompt: readonly number[], continuation: readonly number[]): ScoredSequence {
-    const ids = [...prompt, ...continuation.slice(0, -1)]
-    const targets = continuation.map((id, i) => ({ id, of: 0, after: prompt.length - 1 + i }))
-    return new ScoredSequence(facts, ids, [], targets)
+    const sequence = new ScoredSequence(facts, [...prompt, ...continuation.slice(0, -1)])
+    for (const [place, id] of continuation.entries())
+      sequence.#targets.push({ id, of: 0, after: prompt.length - 1 + place })
+    return sequence
   }
 
   override get length(): number {
@@ -63,36 +75,36 @@ export class ScoredSequence extends Sequence<never, number[]> {
   }
 
   get chunk(): number {
-    const prompt = this.prompt.length
-    return this.computed < prompt ? this.chunkBefore(prompt) : this.length - this.computed
+    const beginning = this.prompt.length
+    if (this.computed < beginning) return this.chunkBefore(beginning)
+    return this.#ends.find((end) => end > this.computed)! - this.computed
   }
 
   override get parts(): readonly SequencePart[] {
-    const prompt = this.prompt.length
-    if (this.computed < prompt) return super.parts
+    if (this.computed < this.prompt.length) return super.parts
+    const end = this.computed + this.chunk
     const { slot } = this
-    let from = prompt
-    return this.#branches.map((ids) => {
-      const rows = [...this.rows.subarray(0, prompt), ...this.rows.subarray(from, from + ids.length)]
-      from += ids.length
-      const known = prompt + ids.length
-      return { ids, known, rows, slot, rowLength: known }
-    })
+    return this.#branches
+      .filter(({ from }) => from >= this.computed && from < end)
+      .map((branch) => {
+        const rows = [...this.rows.subarray(0, this.prompt.length), ...this.#rowsOf(branch)]
+        return { ids: branch.ids, known: rows.length, rows, slot, rowLength: rows.length }
+      })
   }
 
   /** The targets after tokens of the next step: their ids, and the places of those tokens in the step. */
   get targets(): { readonly ids: readonly number[]; readonly rows: readonly number[] } {
-    const targets = this.#next
+    const targets = this.#next.map((index) => this.#targets[index]!)
     return { ids: targets.map(({ id }) => id), rows: targets.map(({ after }) => after - this.computed) }
   }
 
   /** Counts the chunk as computed, with the log-probabilities of its targets. */
   accept(logProbs: ArrayLike<number>, pool: PagePool): void {
-    for (const [i, target] of this.#next.entries()) this.#values[this.#targets.indexOf(target)] = logProbs[i]!
+    for (const [i, index] of this.#next.entries()) this.#values[index] = logProbs[i]!
     this.advance(pool)
     if (this.computed < this.length) return
-    const sums = new Array<number>(1 + Math.max(...this.#targets.map(({ of }) => of))).fill(0)
-    for (const [i, { of }] of this.#targets.entries()) sums[of]! += this.#values[i]!
+    const sums: number[] = []
+    for (const [i, { of }] of this.#targets.entries()) sums[of] = (sums[of] ?? 0) + this.#values[i]!
     this.results.finish(sums)
   }
 
@@ -100,8 +112,38 @@ export class ScoredSequence extends Sequence<never, number[]> {
     return this.prompt.length
   }
 
-  get #next(): readonly Target[] {
+  /** Indices of the targets after tokens of the next step. */
+  get #next(): readonly number[] {
     const end = this.computed + this.chunk
-    return this.#targets.filter(({ after }) => after >= this.computed && after < end)
+    return [...this.#targets.keys()].filter((index) => {
+      const { after } = this.#targets[index]!
+      return after >= this.computed && after < end
+    })
   }
+
+  /** Adds a branch. */
+  #grow(ids: readonly number[], parent: Branch | null): Branch {
+    const branch = { ids, parent, from: this.#length }
+    if (ids.length === 0) return branch
+    const begun = this.#length - (this.#ends.at(-1) ?? this.prompt.length)
+    if (begun > 0 && begun + ids.length > TOGETHER) this.#endStep()
+    this.#branches.push(branch)
+    this.#length += ids.length
+    return branch
+  }
+
+  #endStep(): void {
+    if (this.#length > (this.#ends.at(-1) ?? this.prompt.length)) this.#ends.push(this.#length)
+  }
+
+  /** Returns the rows of a branch's tokens, and of those that it follows. */
+  #rowsOf({ ids, parent, from }: Branch): number[] {
+    return [...(parent ? this.#rowsOf(parent) : []), ...this.rows.subarray(from, from + ids.length)]
+  }
+}
+
+/** Returns how many first tokens two lists have in common. */
+export function commonBeginning(a: readonly number[], b: readonly number[]): number {
+  const end = a.findIndex((id, i) => id !== b[i])
+  return end < 0 ? a.length : end
 }

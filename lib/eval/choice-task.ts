@@ -3,9 +3,9 @@ import { quoted } from '../common/errors.js'
 import { malformedRow } from '../data/rows/check.js'
 import type { ChoiceRow } from '../data/rows/choices.js'
 import type { DataRecord } from '../data/rows/record.js'
-import { Engine } from '../engine/index.js'
+import { Engine, type ScoredPrompt } from '../engine/index.js'
 import { promptTokens, requireTokenizer } from '../generate/index.js'
-import { pairTokens, plainPairTokens, scoreContinuations } from './continuations.js'
+import { pairTokens, plainPairTokens } from './continuations.js'
 import { meanOf } from './measures.js'
 import { chatOf, plainText, Shots, type TaskPrompt } from './prompts.js'
 import { readAll } from './rows.js'
@@ -50,6 +50,9 @@ interface ReadRow {
   asked: TaskPrompt
 }
 
+/** A row's prompt and what may follow it, as ids. */
+type EncodedRow = Required<ScoredPrompt>
+
 /** Reads and checks all rows, then asks each. Of equal choices the first is predicted. */
 export async function askChoices(task: ChoiceTask, context: TaskContext): Promise<Measured> {
   const { model, options, signal, done } = context
@@ -62,14 +65,13 @@ export async function askChoices(task: ChoiceTask, context: TaskContext): Promis
   for (let from = 0; from < rows.length; from += atOnce) {
     const group = rows.slice(from, from + atOnce)
     const encoded = await Promise.all(group.map((read) => tokensOf(task, read, context)))
-    const scores = encoded.map(({ prompt, continuations }, i) => {
-      const name = `${group[i]!.where}: the prompt`
-      return scoreContinuations(engine, { ids: prompt, continuations, name, signal }, context.cut)
-    })
+    const prompts = encoded.flatMap((one) => cutToFit(one, context.cut))
+    const scores = engine.score(prompts, { signal })
     // Each is awaited in its turn.
     for (const score of scores) score.catch(() => {})
     for (const [i, { row, asked }] of group.entries()) {
-      const sums = await scores[i]!
+      const own = scores.splice(0, prompts.filter(({ of }) => of === encoded[i]).length)
+      const sums = (await Promise.all(own)).flat()
       signal?.throwIfAborted()
       const tokens = encoded[i]!.continuations.map((ids) => ids.length)
       const predicted = best(task.byAdaptllm?.(row) ? quotients(sums, tokens) : sums)
@@ -118,7 +120,7 @@ async function tokensOf(
   task: ChoiceTask,
   { row, where, asked }: ReadRow,
   { model, template, templateContext, signal }: TaskContext,
-): Promise<{ prompt: number[]; continuations: number[][] }> {
+): Promise<EncodedRow> {
   const tokenizer = requireTokenizer(model)
   const answers = task.answers(row)
   let prompt: number[]
@@ -136,7 +138,15 @@ async function tokensOf(
   if (prompt.length === 0) throw malformedRow(where, 'the prompt has no token, or is white space alone')
   const empty = continuations.findIndex((ids) => ids.length === 0)
   if (empty >= 0) throw malformedRow(where, `choices[${empty}]: ${quoted(row.choices[empty])} has no token`)
-  return { prompt, continuations }
+  return { ids: prompt, continuations, name: `${where}: the prompt` }
+}
+
+/** Cuts the beginning of a prompt that leaves no room for a continuation; continuations with other beginnings are apart. */
+function cutToFit(row: EncodedRow, cut: TaskContext['cut']): (ScoredPrompt & { of: EncodedRow })[] {
+  const { ids, continuations, name } = row
+  const cuts = continuations.map(({ length }) => cut(ids, length))
+  if (cuts.every(({ length }) => length === cuts[0]!.length)) return [{ ids: cuts[0]!, continuations, name, of: row }]
+  return cuts.map((beginning, i) => ({ ids: beginning, continuations: [continuations[i]!], name, of: row }))
 }
 
 /** Returns the index of the highest value, the first of equal ones. */

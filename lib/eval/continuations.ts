@@ -2,9 +2,8 @@
 import { randomStream } from '../common/random.js'
 import { strip } from '../data/templates/jinja/methods.js'
 import type { Tokenizer } from '../data/tokenizer/tokenizer.js'
-import type { Engine, ScoreRequest } from '../engine/index.js'
+import type { Engine } from '../engine/index.js'
 import { type ContinuationRequest, drain, GREEDY } from '../generate/index.js'
-import type { TaskContext } from './task.js'
 
 /** A prompt and what may follow it, as ids. */
 export interface Pair {
@@ -49,20 +48,6 @@ export async function plainPairTokens(
     [context + continuation, context].map((text) => tokenizer.encode(text, signal)),
   )
   return { context: own!, continuation: whole!.slice(own!.length) }
-}
-
-/** Returns the log-probability of each continuation of a prompt, whose beginning is cut where it leaves no room for one. */
-export async function scoreContinuations(
-  engine: Engine,
-  { ids, continuations, ...request }: ScoreRequest,
-  cut: TaskContext['cut'],
-): Promise<number[]> {
-  const prompts = continuations.map(({ length }) => cut(ids, length))
-  const [first] = prompts as [readonly number[]]
-  if (prompts.every(({ length }) => length === first.length))
-    return engine.score({ ids: first, continuations, ...request })
-  const sums = prompts.map((prompt, i) => engine.score({ ids: prompt, continuations: [continuations[i]!], ...request }))
-  return (await Promise.all(sums)).flat()
 }
 
 /** A stream that greedy sampling never reads. */

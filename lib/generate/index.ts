@@ -20,7 +20,6 @@ export {
 } from './continuation.js'
 export { generate, generateStream } from './generate.js'
 export { aModel, type GenerateOptions, limitsOf } from './generate-options.js'
-export type { LanguageModel } from './language-model.js'
 export { promptTemplate, promptTokens, requireTokenizer, whyNoRoom } from './prompt.js'
 export { stopTokens } from './stops.js'
 export { TextEngine } from './text-engine.js'

@@ -5,7 +5,7 @@ import { checkIds } from '../data/encode.js'
 import { encodePrompt } from '../data/prompt.js'
 import { type ChatTemplate, type Message, resolveTemplate, type TemplateContext } from '../data/templates/template.js'
 import type { Tokenizer } from '../data/tokenizer/tokenizer.js'
-import type { LanguageModel } from './language-model.js'
+import type { LoadedModel } from '../models/index.js'
 
 export interface Prompt extends TemplateContext {
   /** A text, or the ids of one, which are taken as they are. */
@@ -17,7 +17,7 @@ export interface Prompt extends TemplateContext {
 }
 
 /** @throws UsageError `no-tokenizer` */
-export function requireTokenizer({ tokenizer, path }: Pick<LanguageModel, 'tokenizer' | 'path'>): Tokenizer {
+export function requireTokenizer({ tokenizer, path }: Pick<LoadedModel, 'tokenizer' | 'path'>): Tokenizer {
   if (tokenizer) return tokenizer
   throw new UsageError(
     'no-tokenizer',
@@ -32,7 +32,7 @@ export function requireTokenizer({ tokenizer, path }: Pick<LanguageModel, 'token
  * @throws UsageError for options that do not fit together
  */
 export async function promptTokens(
-  model: LanguageModel,
+  model: LoadedModel,
   template: ChatTemplate | null,
   request: Prompt,
   signal?: AbortSignal,
@@ -60,7 +60,7 @@ export async function promptTokens(
  */
 export function whyNoRoom(
   texts: readonly (string | readonly number[])[],
-  { config: { maxPositions }, tokenizer }: Pick<LanguageModel, 'config' | 'tokenizer'>,
+  { config: { maxPositions }, tokenizer }: Pick<LoadedModel, 'config' | 'tokenizer'>,
 ): string | null {
   const longest = tokenizer?.longestToken ?? 1
   const bytes = texts.reduce((sum, text) => sum + (typeof text === 'string' ? Buffer.byteLength(text) : 0), 0)
@@ -75,7 +75,7 @@ export function whyNoRoom(
  * another.
  */
 export async function promptTemplate(
-  model: Pick<LanguageModel, 'tokenizer' | 'path' | 'adapterSet'>,
+  model: Pick<LoadedModel, 'tokenizer' | 'path' | 'adapterSet'>,
   { template, raw = false }: { template: string; raw?: boolean },
   onWarning: (message: string) => void = () => {},
 ): Promise<ChatTemplate | null> {

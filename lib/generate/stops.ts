@@ -6,14 +6,14 @@ import { maskChat } from '../data/masks/chat-mask.js'
 import type { ChatTemplate, Message } from '../data/templates/template.js'
 import type { Tokenizer } from '../data/tokenizer/tokenizer.js'
 import { readJsonObject } from '../io/json.js'
-import type { LanguageModel } from './language-model.js'
+import type { LoadedModel } from '../models/index.js'
 
 /**
  * Returns the EOS tokens of `config.json`, `generation_config.json` and the tokenizer. With a chat template, also the tokens
  * that end an assistant's turn, which the model learns to write.
  */
 export async function stopTokens(
-  { path, config, tokenizer }: Pick<LanguageModel, 'path' | 'config' | 'tokenizer'>,
+  { path, config, tokenizer }: Pick<LoadedModel, 'path' | 'config' | 'tokenizer'>,
   template: ChatTemplate | null,
 ): Promise<ReadonlySet<number>> {
   const stops = new Set([...config.eosIds, ...(await generationEos(path))])

@@ -3,7 +3,7 @@ import { afterAll, afterEach, expect, test, vi } from 'vitest'
 import { lora } from '../../lib/adapters/methods/lora.js'
 import { randomStream } from '../../lib/common/random.js'
 import { packBatch } from '../../lib/data/packing.js'
-import { Engine } from '../../lib/engine/index.js'
+import { Engine, type ScoredPrompt } from '../../lib/engine/index.js'
 import { GREEDY } from '../../lib/generate/index.js'
 import type { Model } from '../../lib/models/index.js'
 import { ForwardPasses } from '../../lib/models/network/forward-passes.js'
@@ -40,6 +40,9 @@ async function sumsOf(
   return continuations.map(({ length }) => values.splice(0, length).reduce((sum, value) => sum + value, 0))
 }
 
+const scored = (engine: Engine, ...[prompt, options]: [ScoredPrompt, Parameters<Engine['score']>[1]?]) =>
+  engine.score([prompt], options)[0]!
+
 function expectNear(found: readonly number[], wanted: readonly number[]): void {
   expect(found.length).toBe(wanted.length)
   for (const [i, value] of found.entries()) expect(Math.abs(value - wanted[i]!)).toBeLessThan(2e-4)
@@ -68,20 +71,20 @@ test('sums are those of whole rows, whatever else is computed, and bit for bit t
     for await (const _ of stream) count++
     return count
   })()
-  const sums = await Promise.all(questions.map((one) => engine.score(one)))
+  const sums = await Promise.all(engine.score(questions))
   for (const [i, one] of questions.entries()) expectNear(sums[i]!, await sumsOf(model, one))
   expect(await text).toBe(40)
   await using other = new Engine(model, { tokens: 512 })
-  for (const [i, one] of questions.entries()) expect(await other.score(one)).toEqual(sums[i])
+  expect(await Promise.all(other.score(questions))).toEqual(sums)
 })
 
-test('a prompt is read once, its full pages also by other prompts', async () => {
+test('a prompt is read once, and what neighbours have in common', async () => {
   using model = await loadTiny('tiny-untied')
   await using engine = new Engine(model, { tokens: 4096 })
   const reads = watchReads()
   const [, one, other] = questions
-  await Promise.all([engine.score(one!), engine.score(other!)])
-  expect(reads()).toBe(140 + 3 + 69 + 109 - 64)
+  await Promise.all(engine.score([one!, other!]))
+  expect(reads()).toBe(100 + 40 + 9 + 3 + 69)
 })
 
 test('adapters of a request, a signal, and what does not fit', async () => {
@@ -91,22 +94,22 @@ test('adapters of a request, a signal, and what does not fit', async () => {
     parameter.assign(Float32Array.from({ length: parameter.elements }, () => 0.2 * random.normal()))
   await using engine = new Engine(model, { tokens: 256 })
   const [first, one] = questions
-  expectNear(await engine.score(one!), await sumsOf(model, one!))
-  expectNear(await engine.score({ ...one!, adapters: [] }), await sumsOf(model.withAdapters([]), one!))
+  expectNear(await scored(engine, one!), await sumsOf(model, one!))
+  expectNear(await scored(engine, one!, { adapters: [] }), await sumsOf(model.withAdapters([]), one!))
   // Together they need more memory than there is.
   const many = { ids: tokens(200), continuations: [tokens(50), tokens(50)] }
-  expectNear(await engine.score(many), await sumsOf(model, many))
+  expectNear(await scored(engine, many), await sumsOf(model, many))
   const long = { ids: tokens(250), continuations: [[5], tokens(20)] }
-  await expect(engine.score({ ...long, name: 'row 3' })).rejects.toThrow(
+  await expect(scored(engine, { ...long, name: 'row 3' })).rejects.toThrow(
     "row 3 has 250 tokens, which leaves no room for an answer within the model's 256 positions",
   )
   const reason = new Error('enough')
-  await expect(engine.score({ ...first!, signal: AbortSignal.abort(reason) })).rejects.toBe(reason)
+  await expect(scored(engine, first!, { signal: AbortSignal.abort(reason) })).rejects.toBe(reason)
   const controller = new AbortController()
-  const scores = engine.score({ ...one!, signal: controller.signal })
+  const scores = scored(engine, one!, { signal: controller.signal })
   controller.abort(reason)
   await expect(scores).rejects.toBe(reason)
-  expectNear(await engine.score(first!), await sumsOf(model, first!))
+  expectNear(await scored(engine, first!), await sumsOf(model, first!))
   expect(engine.usage).toMatchObject({ running: 0, waiting: 0, pagesUsed: 0 })
 })
 
@@ -117,6 +120,6 @@ describeFamilies(familyNames, (name, folder) => {
     const ids = tokens(12, vocabulary)
     const one = { ids, continuations: [1, 3, 2].map((length) => tokens(length, vocabulary)) }
     await using engine = new Engine(model, { tokens: 1024, sequences: 2 })
-    expectNear(await engine.score(one), await sumsOf(model, one))
+    expectNear(await scored(engine, one), await sumsOf(model, one))
   })
 })

@@ -27,7 +27,6 @@ import type { ModelConfig } from './model-config.js'
 import { Norm } from './norm.js'
 import { PerLayerInputs } from './per-layer-inputs.js'
 import { type NetworkPlan, type RotaryPlan, rotaryPlans } from './plan.js'
-import type { SequenceCache } from './sequence-cache.js'
 import type { TokenMemory } from './token-memory.js'
 import { type TokenInputs, TokenStep } from './token-step.js'
 import { trainedTensors } from './trained-tensors.js'
@@ -174,17 +173,6 @@ export class Decoder {
     return this.finalNorm.forward(picked)
   }
 
-  /** Reads `ids` after the tokens in the cache, and returns the logits [1, V] of the next one; no gradients. */
-  nextLogits(ids: ArrayLike<number>, cache: SequenceCache): Tensor {
-    const { length: start, memory } = cache
-    const known = start + ids.length
-    if (known > cache.capacity) {
-      throw new UsageError('too-long', `A cache with room for ${cache.capacity} tokens cannot hold ${known}.`)
-    }
-    const part = { ids, known, rows: null, slot: 0, rowLength: this.#rowLength(known, cache) }
-    return cache.reading(ids.length, () => this.nextLogitsOf([part], memory))
-  }
-
   /**
    * Reads tokens of several sequences after those in the memory, and returns the logits [their number, V] of each one's next
    * token; no gradients.
@@ -324,20 +312,6 @@ export class Decoder {
 
   #integers(values: Int32Array): Tensor {
     return Tensor.from(values, [values.length], { device: this.device, dtype: 'int32' })
-  }
-
-  /** The length of a row with `known` tokens so far; all of its tokens must have the same rotary angles. */
-  #rowLength(known: number, cache: SequenceCache): number {
-    const rowLength = Math.max(known, cache.rowLength)
-    const isLong = rowLength >= this.longRowsFrom
-    if (cache.length > 0 && isLong !== cache.isLong) {
-      throw new UsageError(
-        'too-long',
-        `Rows of ${this.longRowsFrom} tokens or more are computed otherwise from their first token on (LongRoPE): read the row again from its start, with the cache's rowLength set.`,
-      )
-    }
-    cache.isLong = isLong
-    return rowLength
   }
 
   #rotaryInputs(tokens: TokenPositions): ForwardContext['rotary'] {

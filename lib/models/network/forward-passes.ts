@@ -315,7 +315,10 @@ export class ForwardPasses {
     check({ ids, cache }, readArguments)
     requireWhole(this.#decoder, WRITING)
     if (cache.length === 0) cache.begin(this)
-    return this.#within(() => noGrad(() => scope(() => this.#decoder.nextLogits(ids, cache))))
+    const decoder = this.#decoder
+    const part = cache.partOf(ids, decoder)
+    const pass = () => cache.reading(ids.length, () => decoder.nextLogitsOf([part], cache.memory))
+    return this.#within(() => noGrad(() => scope(pass)))
   }
 
   #options(): ForwardOptions {

@@ -1,4 +1,6 @@
 import { check, wholeFrom } from '../../common/arguments.js'
+import { UsageError } from '../../common/errors.js'
+import type { SequencePart } from './decoder.js'
 import type { TokenMemory } from './token-memory.js'
 
 const rewindArguments = { tokens: wholeFrom(0) }
@@ -12,8 +14,6 @@ interface VersionedPasses {
 export class SequenceCache {
   /** The length that the row will have, if that is known before its tokens are read. */
   rowLength = 0
-  /** Whether the tokens have the rotary angles of a long row (LongRoPE). */
-  isLong = false
   /**
    * The tokens' rows, in order, and the states.
    *
@@ -21,6 +21,8 @@ export class SequenceCache {
    */
   readonly memory: TokenMemory
   #length = 0
+  /** Whether the tokens have the rotary angles of a long row (LongRoPE). */
+  #isLong = false
   /** The passes that read the first token, and their version then. */
   #begun: { passes: VersionedPasses; version: number } | null = null
 
@@ -57,6 +59,28 @@ export class SequenceCache {
    */
   begin(passes: VersionedPasses): void {
     this.#begun = { passes, version: passes.version }
+  }
+
+  /**
+   * Returns the part of a pass that reads `ids` after the tokens seen. All tokens must have the same rotary angles.
+   *
+   * @internal
+   * @throws UsageError `too-long`
+   */
+  partOf(ids: ArrayLike<number>, { longRowsFrom }: { longRowsFrom: number }): SequencePart {
+    const known = this.#length + ids.length
+    if (known > this.capacity)
+      throw new UsageError('too-long', `A cache with room for ${this.capacity} tokens cannot hold ${known}.`)
+    const rowLength = Math.max(known, this.rowLength)
+    const isLong = rowLength >= longRowsFrom
+    if (this.#length > 0 && isLong !== this.#isLong) {
+      throw new UsageError(
+        'too-long',
+        `Rows of ${longRowsFrom} tokens or more are computed otherwise from their first token on (LongRoPE): read the row again from its start, with the cache's rowLength set.`,
+      )
+    }
+    this.#isLong = isLong
+    return { ids, known, rows: null, slot: 0, rowLength }
   }
 
   /**

@@ -223,8 +223,8 @@ describe('with a cache', () => {
       const values = await model.tokenLogProbs(packBatch([{ ids: whole, mask, row: 0 }]))
       expected.push(values.reduce((sum, value) => sum + value, 0))
     }
-    const sums = await engine.score({ ids, continuations })
-    expect(largestDifference(Float32Array.from(sums), Float32Array.from(expected))).toBeLessThan(1e-4)
+    const [sums] = await Promise.all(engine.score([{ ids, continuations }]))
+    expect(largestDifference(Float32Array.from(sums!), Float32Array.from(expected))).toBeLessThan(1e-4)
   })
 
   test('a row that grows past the limit in the cache of a custom loop is refused', async () => {
