@@ -5,15 +5,12 @@ import { doraMethod } from './methods/dora.js'
 import { graloraMethod } from './methods/gralora.js'
 import { hiraMethod } from './methods/hira.js'
 import { lohaMethod } from './methods/loha.js'
-import { loraMethod } from './methods/lora.js'
-import { loraFaMethod } from './methods/lora-fa.js'
-import { loraPlusMethod } from './methods/lora-plus.js'
+import { loraFaMethod, loraMethod, loraPlusMethod, rsloraMethod } from './methods/lora.js'
 import { missMethod } from './methods/miss.js'
 import { moraMethod } from './methods/mora.js'
 import { oftMethod } from './methods/oft.js'
 import { pissaMethod } from './methods/pissa.js'
 import { randloraMethod } from './methods/randlora.js'
-import { rsloraMethod } from './methods/rslora.js'
 import { shiraMethod } from './methods/shira.js'
 import { veraMethod } from './methods/vera.js'
 
@@ -23,19 +20,25 @@ export { type DoraConfig, dora } from './methods/dora.js'
 export { type GraloraConfig, gralora } from './methods/gralora.js'
 export { type HiraConfig, hira } from './methods/hira.js'
 export { type LohaConfig, loha } from './methods/loha.js'
-export { type LoraConfig, lora } from './methods/lora.js'
-export { type LoraFaConfig, loraFa } from './methods/lora-fa.js'
-export { type LoraPlusConfig, loraPlus } from './methods/lora-plus.js'
+export {
+  type LoraConfig,
+  type LoraFaConfig,
+  type LoraPlusConfig,
+  lora,
+  loraFa,
+  loraPlus,
+  type RsLoraConfig,
+  rslora,
+} from './methods/lora.js'
 export type { LowRankConfig, LowRankOptions } from './methods/low-rank.js'
 export { type MissConfig, miss } from './methods/miss.js'
 export { type MoraConfig, mora, type Operator, operators } from './methods/mora.js'
+export { squareSide } from './methods/mora-operators.js'
 export { type OftConfig, oft } from './methods/oft.js'
 export type { PermutationKey } from './methods/permutation.js'
 export { type PissaConfig, pissa } from './methods/pissa.js'
 export { type RandloraConfig, randlora } from './methods/randlora.js'
-export { type RsLoraConfig, rslora } from './methods/rslora.js'
 export { type ShiraConfig, shira } from './methods/shira.js'
-export { squareSide } from './methods/square-side.js'
 export { type VeraConfig, vera } from './methods/vera.js'
 
 /** In the order of help. */

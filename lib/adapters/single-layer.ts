@@ -14,7 +14,7 @@ import { type Float32Tensor, Tensor } from '../tensor/tensor.js'
 import { weightOf } from '../tensor/weight.js'
 import { mora, type Operator } from './methods/mora.js'
 import { MoraLayer } from './methods/mora-layer.js'
-import { squareSide } from './methods/square-side.js'
+import { squareSide } from './methods/mora-operators.js'
 
 /** Options of `moraLayer`: the sizes of the linear layer, and MoRA's options. */
 export interface MoraLayerOptions {

@@ -5,7 +5,7 @@ import { packBatch } from '../data/packing.js'
 import { pathsOf } from '../data/sources/source.js'
 import { addLength, longRowsNote, noLengths } from '../data/summary.js'
 import { type HubOptions, hubKinds } from '../hub/index.js'
-import { sharedName } from '../io/shared-name.js'
+import { sharedName } from '../io/paths.js'
 import { columnsInFile, type Model, weightsByInput, writeImportance } from '../models/index.js'
 import { native } from '../native/addon.js'
 import {

@@ -1,7 +1,7 @@
 /** Lists a revision of a repository, its commit and files, from the hub or, without the network, from the cache. */
 import { InputError, quoted, RunError } from '../common/errors.js'
 import { isJsonObject, parseJson } from '../io/json.js'
-import { staysInside } from '../io/within.js'
+import { staysInside } from '../io/paths.js'
 import type { CachedRepository } from './cache.js'
 import { isCommit } from './id.js'
 import { nameOf, type Subject } from './refusals.js'

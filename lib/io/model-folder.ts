@@ -4,9 +4,9 @@ import { basename, dirname, join } from 'node:path'
 import { quoted, UsageError } from '../common/errors.js'
 import { isJsonObject, readJsonObject } from './json.js'
 import { malformed } from './open.js'
+import { staysInside } from './paths.js'
 import { indexName, readSafetensorsHeader, singleName } from './safetensors.js'
 import type { TensorLocation } from './stored-dtype.js'
-import { staysInside } from './within.js'
 
 /** AutoGPTQ's file names, such as gptq_model-4bit-128g.safetensors. */
 const gptqName = /^gptq_model-[^/]*\.safetensors(\.index\.json)?$/

@@ -1,6 +1,6 @@
 /** Episodes: answers of one turn, or of several between which functions or an environment answer. */
 
-import { TaskGroup, withDeadline } from '../common/deadline.js'
+import { TaskGroup, withDeadline } from '../common/cancellation.js'
 import { InputError, quoted, RunError, UsageError } from '../common/errors.js'
 import { reasonOfCaller } from '../common/foreign-errors.js'
 import { plainCopy } from '../common/plain-copy.js'

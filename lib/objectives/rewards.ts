@@ -1,6 +1,6 @@
 /** Rewards: how good answers are, by functions of the program that trains. */
 
-import { TaskGroup, withDeadline } from '../common/deadline.js'
+import { TaskGroup, withDeadline } from '../common/cancellation.js'
 import { RunError, UsageError } from '../common/errors.js'
 import { reasonOfCaller } from '../common/foreign-errors.js'
 import { plainCopy } from '../common/plain-copy.js'

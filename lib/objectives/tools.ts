@@ -1,6 +1,6 @@
 /** Functions that a model calls while it is trained. */
 import { z } from 'zod'
-import { withDeadline } from '../common/deadline.js'
+import { withDeadline } from '../common/cancellation.js'
 import { InputError, quoted, RunError, UsageError } from '../common/errors.js'
 import { reasonOfCaller } from '../common/foreign-errors.js'
 import { shortened } from '../common/printable.js'

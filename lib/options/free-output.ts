@@ -2,7 +2,7 @@
 import { existsSync, readdirSync, realpathSync, statSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
 import { UsageError } from '../common/errors.js'
-import { isWithin } from '../io/within.js'
+import { isWithin } from '../io/paths.js'
 import { type OptionSource, optionName } from '../schema/names.js'
 
 /** What is written: a file, or the folder of a model or an adapter. */

@@ -5,7 +5,7 @@
 import { afterAll, expect, test } from 'vitest'
 import { moraTypes, type Operator, operators } from '../../lib/adapters/methods/mora.js'
 import { MoraLayer } from '../../lib/adapters/methods/mora-layer.js'
-import { squareSide } from '../../lib/adapters/methods/square-side.js'
+import { squareSide } from '../../lib/adapters/methods/mora-operators.js'
 import type { FloatDType } from '../../lib/native/addon.js'
 import { Linear } from '../../lib/nn/linear.js'
 import { LinearInput } from '../../lib/nn/linear-input.js'

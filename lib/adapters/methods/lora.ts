@@ -1,6 +1,8 @@
-import { optionalChoice } from '../../schema/option.js'
+/** LoRA, and its variants that differ in the scale, in what is trained, or in the rates. */
+import { optionalChoice, optionalReal } from '../../schema/option.js'
 import type { RestartRunOptions } from '../contract/adapter.js'
-import { newAdapterGroup as group } from '../contract/adapter-config.js'
+import { checkedConfig, newAdapterGroup as group } from '../contract/adapter-config.js'
+import { positiveEntry } from '../contract/peft-entries.js'
 import { type LowRankConfig, type LowRankOptions, lowRankConfig, lowRankFields, lowRankMethod } from './low-rank.js'
 
 export { LoraLayer } from './lora-layer.js'
@@ -50,4 +52,72 @@ export const loraMethod = lowRankMethod<LoraConfig>({
       after: () => config,
     }),
   },
+})
+
+export interface RsLoraConfig extends LowRankConfig {
+  readonly method: 'rslora'
+}
+
+/** Rank-stabilised LoRA (arXiv 2312.03732): ΔW = alpha / √rank · B A. Alpha defaults to 2 · rank. */
+export function rslora(options: LowRankOptions = {}): RsLoraConfig {
+  return lowRankConfig('rslora', options)
+}
+
+export const rsloraMethod = lowRankMethod<RsLoraConfig>({
+  name: 'rslora',
+  options: lowRankFields,
+  config: rslora,
+  learningRate: 2e-4,
+  embeddings: true,
+  scale: (alpha, rank) => alpha / Math.sqrt(rank),
+  peft: { use_rslora: true },
+})
+
+export interface LoraFaConfig extends LowRankConfig {
+  readonly method: 'lora-fa'
+}
+
+/** LoRA-FA (arXiv 2308.03303): LoRA whose random A is frozen; B alone is trained. */
+export function loraFa(options: LowRankOptions = {}): LoraFaConfig {
+  return lowRankConfig('lora-fa', options)
+}
+
+export const loraFaMethod = lowRankMethod<LoraFaConfig>({
+  name: 'lora-fa',
+  rankMeaning: 'the rank itself',
+  options: lowRankFields,
+  config: loraFa,
+  learningRate: 2e-4,
+  continues: ['lora'],
+  frozenA: true,
+  // Each row of a frozen A is an input of B: more rows help up to k, whatever d is.
+  rankLimit: ({ name, inFeatures }) => ({ most: inFeatures, of: `inputs of ${name}` }),
+  peft: { node_mora: { method: 'lora-fa' } },
+})
+
+const plusFields = {
+  ...lowRankFields,
+  loraPlusRatio: optionalReal("LoRA+: B's learning rate over A's", { above: 0, defaultText: '16', group }),
+}
+
+export interface LoraPlusConfig extends LowRankConfig {
+  readonly method: 'lora-plus'
+  /** Ratio of B's learning rate to A's. */
+  readonly loraPlusRatio: number
+}
+
+/** LoRA+ (arXiv 2402.12354): LoRA whose B learns `loraPlusRatio` (16) times as fast as A. */
+export function loraPlus(options: LowRankOptions & { loraPlusRatio?: number } = {}): LoraPlusConfig {
+  const { loraPlusRatio = 16, ...lowRank } = checkedConfig(plusFields, options)
+  return { ...lowRankConfig('lora-plus', lowRank), loraPlusRatio }
+}
+
+export const loraPlusMethod = lowRankMethod<LoraPlusConfig, typeof plusFields>({
+  name: 'lora-plus',
+  options: plusFields,
+  config: loraPlus,
+  learningRate: 1e-4,
+  continues: ['lora'],
+  ratioOfB: ({ loraPlusRatio }) => loraPlusRatio,
+  peft: { node_mora: { method: 'lora-plus', lora_plus_ratio: positiveEntry('loraPlusRatio', { absent: 16 }) } },
 })

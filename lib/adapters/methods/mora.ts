@@ -10,9 +10,8 @@ import { rankOf } from '../contract/patterns.js'
 import { numberEntry, positiveWholeEntry } from '../contract/peft-entries.js'
 import { loraEntries } from './lora-entries.js'
 import { MoraLayer, type MoraLayerConfig, moraGeometry } from './mora-layer.js'
-import { OPERATORS, type Operator } from './mora-operators.js'
+import { mostRank, OPERATORS, type Operator, squareSide } from './mora-operators.js'
 import type { PermutationKey } from './permutation.js'
-import { mostRank, squareSide } from './square-side.js'
 
 /** The `mora_type` of MoRA's operators in the reference's files; see docs/design.md. */
 export const moraTypes = {

@@ -1,6 +1,7 @@
 /** Decides which rows are read before training, and which as steps need them. */
+
+import { unlessAborted } from '../../common/cancellation.js'
 import { UsageError } from '../../common/errors.js'
-import { unlessAborted } from '../../common/unless-aborted.js'
 import type { FindOptions } from '../files/data-files.js'
 import { isOfUnknownLength, namesOf, type OpenSource, openSources } from '../sources/open.js'
 import type { DataSource } from '../sources/source.js'

@@ -1,6 +1,6 @@
 /** The steps of rows that are read as steps need them. */
 import { createHash } from 'node:crypto'
-import { unlessAborted } from '../../common/unless-aborted.js'
+import { unlessAborted } from '../../common/cancellation.js'
 import { type DatasetOptions, type DatasetPart, encodeOptions, keySettings } from '../dataset.js'
 import type { TokenRow } from '../encode.js'
 import { piecesOf } from '../pieces.js'

@@ -4,8 +4,9 @@
  * that may be ended, so that none that takes too much harms others. What compiles fast is then compiled again in one thread for all;
  * anything else keeps its thread, since the texts of others would wait for a second compilation.
  */
-import { SmallestFirst } from '../../common/smallest-first.js'
-import { unlessAborted } from '../../common/unless-aborted.js'
+
+import { unlessAborted } from '../../common/cancellation.js'
+import { SmallestFirst } from '../../common/task-limit.js'
 import { MOST_OF_SMALL } from './grammar-size.js'
 import { limits } from './limits.js'
 import type { ConstraintSource } from './source.js'

@@ -7,7 +7,7 @@ import { type LoadedAdapter, readAdapterLayers } from '../../adapters/files/read
 import { requireSameBase } from '../../adapters/files/same-base.js'
 import type { AdapterProvenance } from '../../adapters/files/stored-adapter.js'
 import { type HubOptions, requireHashes } from '../../hub/index.js'
-import { sharedName } from '../../io/shared-name.js'
+import { sharedName } from '../../io/paths.js'
 import type { NativeDevice } from '../../native/addon.js'
 import { QUANTISE_FORMATS, type QuantiseFormat } from '../../options/index.js'
 import { openDevice } from '../../tensor/device.js'

@@ -1,7 +1,7 @@
 /** The files by which sentence-transformers makes embeddings of a model's states, beside its weights. */
 import { join } from 'node:path'
 import { isJsonObject, readJson } from '../../io/json.js'
-import { staysInside } from '../../io/within.js'
+import { staysInside } from '../../io/paths.js'
 import type { Pooling, PoolingOfModel } from '../../nn/pooling.js'
 
 const POOLING = '1_Pooling'

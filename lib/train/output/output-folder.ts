@@ -6,7 +6,7 @@ import { stringify } from 'yaml'
 import { UsageError } from '../../common/errors.js'
 import { removeFolder, writeFileAtomic } from '../../io/atomic.js'
 import { removeLeftovers } from '../../io/leftovers.js'
-import { isWithin } from '../../io/within.js'
+import { isWithin } from '../../io/paths.js'
 import type { RunFacts } from '../checkpoints/run-facts.js'
 import { type Lock, lockFolder } from './lock.js'
 

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import { SmallestFirst } from '../../../lib/common/smallest-first.js'
+import { SmallestFirst } from '../../../lib/common/task-limit.js'
 import { grammarSize, MOST_OF_SMALL } from '../../../lib/generate/constraints/grammar-size.js'
 
 it('the smallest that waits is next, and of equals the first', async () => {

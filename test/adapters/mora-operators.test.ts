@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { squareSide } from '../../lib/adapters/methods/square-side.js'
+import { squareSide } from '../../lib/adapters/methods/mora-operators.js'
 
 test.each([
   // The projections of Llama-2-7B; unrounded, R is 256, 348, 1448 and 1966.

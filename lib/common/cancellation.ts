@@ -1,3 +1,4 @@
+/** Work that is waited for until it fails elsewhere, takes too long or is cancelled. */
 import { setMaxListeners } from 'node:events'
 import { RunError } from './errors.js'
 
@@ -53,4 +54,16 @@ export async function withDeadline<Value>(
   } finally {
     end()
   }
+}
+
+/** Resolves as a promise does, unless the signal is aborted before: then it rejects with the signal's reason. */
+export async function unlessAborted<Value>(promise: Promise<Value>, signal: AbortSignal | undefined): Promise<Value> {
+  if (!signal) return promise
+  let onAbort = () => {}
+  const aborted = new Promise<never>((_, reject) => {
+    onAbort = () => reject(signal.reason)
+    if (signal.aborted) onAbort()
+    signal.addEventListener('abort', onAbort)
+  })
+  return Promise.race([promise, aborted]).finally(() => signal.removeEventListener('abort', onAbort))
 }

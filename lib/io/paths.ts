@@ -1,4 +1,4 @@
-import { isAbsolute, normalize, resolve, sep } from 'node:path'
+import { basename, isAbsolute, normalize, resolve, sep } from 'node:path'
 
 /** Whether a path is a folder or inside it. */
 export function isWithin(path: string, folder: string): boolean {
@@ -15,3 +15,6 @@ export function staysInside(path: string): boolean {
     !/^\.\.?(\/|$)/.test(normalize(path))
   )
 }
+
+/** Returns a path as it may be published: an absolute path is reduced to its last part, since folders are private. */
+export const sharedName = (path: string): string => (isAbsolute(path) ? basename(path) : path)
