@@ -47,27 +47,25 @@ export interface LoaderOptions extends ReadingOptions {
   seed?: number
   /** False pads every row to the longest of its batch. Default true. */
   packing?: boolean
-  /** Default true, except for a stream. */
+  /** Whether rows are in random order; default true, except for a stream. */
   shuffle?: boolean
-  /** Rows of a stream among which the next is drawn, if `shuffle` is true. Default 10,000. */
+  /** Size of the buffer from which the next row of a stream is drawn, if `shuffle` is true. Default 10,000. */
   shuffleBuffer?: number
   /** Passes over the rows, default 1; a stream has only one. */
   epochs?: number
-  /** For rows of text. */
+  /** The tokenizer of rows of text. */
   tokenizer?: Tokenizer | null
-  /** For rows of text, as in `loadDataset`. */
+  /** Maximum number of tokens of a row of text, as in `loadDataset`. */
   maxLength?: number
-  /** For rows of text, as in `loadDataset`: `auto` (default), `none`, or the path of a Jinja file. */
+  /** The chat template of rows of text, as in `loadDataset`: `auto` (default), `none`, or the path of a Jinja file. */
   template?: string
-  /**
-   * For conversations, as in `loadDataset`: schemas of functions that the model may call, or the path of a JSON file.
-   */
+  /** Schemas of functions that the model may call, or the path of a JSON file, for conversations, as in `loadDataset`. */
   tools?: string | readonly unknown[]
-  /** For conversations, as in `loadDataset`: variables of the template, such as `enable_thinking`. */
+  /** Variables of the template, such as `enable_thinking`, for conversations, as in `loadDataset`. */
   templateOptions?: Readonly<Record<string, unknown>>
-  /** For rows of text, as in `loadDataset`: whether the prompt is trained too. Default `completion`. */
+  /** Whether prompts of rows of text are trained too, as in `loadDataset`. Default `completion`. */
   trainOn?: 'completion' | 'all'
-  /** Where to continue: the result of `state()`. */
+  /** The position to continue from: the result of `state()`. */
   state?: LoaderState
 }
 
@@ -154,18 +152,18 @@ export class DataLoader implements AsyncIterable<Batch> {
     }
   }
 
-  /** Returns the loader's position, for the option `state` of another one over the same rows. */
+  /** Returns the loader's position, for the option `state` of another loader over the same rows. */
   state(): LoaderState {
     return { step: this.#step }
   }
 
-  /** Continues where a loader over the same rows was, with what its `state` returned: the next loop begins there. */
+  /** Moves the loader to a position that `state` of a loader over the same rows returned: the next loop begins there. */
   load(state: LoaderState): void {
     check({ state }, { state: aState })
     this.#step = state.step
   }
 
-  /** Yields the remaining batches, of `epochs` passes over the rows in all. */
+  /** Yields the remaining batches of `epochs` passes over the rows. */
   async *[Symbol.asyncIterator](): AsyncGenerator<Batch> {
     const batches = isCounted(this.#rows) ? this.#sampled(this.#rows) : this.#streamed(this.#rows)
     for await (const batch of batches) {

@@ -15,7 +15,7 @@ export interface TokenRow {
   mask: Uint8Array
   /** The factor of the row's loss, and of its part of the divisor; default 1. */
   weight?: number
-  /** What an objective compares the row with: the number of its label, or the margin of a pair; default 0. */
+  /** The value that an objective compares the row with: the number of its label, or the margin of a pair; default 0. */
   value?: number
 }
 
@@ -27,7 +27,7 @@ export interface LongRowCounts {
   inside: number
   /** Rows that became several. */
   split: number
-  /** Rows that these became. */
+  /** Number of rows that the split rows became. */
   into: number
   /** Rows that were left out, as `longRows: drop` says. */
   dropped: number
@@ -39,24 +39,24 @@ export interface LongRowCounts {
 
 export const noLongRows = (): LongRowCounts => ({ turns: 0, inside: 0, split: 0, into: 0, dropped: 0, questions: 0 })
 
-/** A row within the limit, or what is kept of a longer one. */
+/** A row within the limit, or the kept parts of a longer row. */
 export interface LimitedRow {
   /** Several if the row was split, or a text was cut into windows; none if it was left out. */
   rows: TokenRow[]
   /** Number of tokens before anything was cut. */
   length: number
-  /** What happened to a row that was too long. */
+  /** Counts of what was cut from a row that was too long. */
   cut?: Partial<LongRowCounts>
 }
 
 type Limited = Omit<LimitedRow, 'length'>
 
 export interface LimitOptions {
-  /** Most tokens of a row. */
+  /** Maximum number of tokens of a row. */
   maxLength: number
   /** Default `keep-start`. */
   longRows?: LongRows
-  /** `all` also trains what is no answer. */
+  /** `all` also trains tokens outside of answers. */
   trainOn: 'completion' | 'all'
   /** The token that begins a row, if the tokenizer has one. */
   bosId?: number
@@ -64,7 +64,7 @@ export interface LimitOptions {
 
 /**
  * @param mask 1 for each token of an answer, even if everything is trained
- * @param turns of a conversation, in order. Without them, the stretches of the mask stand for them.
+ * @param turns of a conversation, in order; by default each stretch of the mask is a turn.
  * @param where names the row in errors
  * @throws InputError `row-too-long` if `longRows` is `error`
  */
@@ -122,7 +122,7 @@ function cutAnywhere(row: TokenRow, longRows: 'keep-start' | 'keep-end' | 'split
   return { rows: [joined(row, head, row.ids.length - maxLength + head, row.ids.length)], cut: { inside: 1 } }
 }
 
-/** Tells whether a row begins with a token that is only there for that, unlike one that also begins turns. */
+/** Tells whether a row begins with a BOS token that does not also begin turns. */
 function beginsWithBos({ ids }: TokenRow, bosId: number | undefined): boolean {
   return bosId !== undefined && ids[0] === bosId && !ids.includes(bosId, 1)
 }
@@ -158,7 +158,7 @@ interface Part {
   end: number
 }
 
-/** A question and all that follows it, up to the next question. */
+/** A question and everything up to the next question. */
 interface Exchange {
   start: number
   end: number
@@ -226,7 +226,10 @@ class LongRow {
     return parts
   }
 
-  /** Returns what fits of the tokens from `start` to `end`. It ends inside no header and, unless all is trained, with an answer. */
+  /**
+   * Returns the part of `start` to `end` that fits. The part ends inside no header and, unless everything is trained, with an
+   * answer.
+   */
   #part(head: number, start: number, end: number): Part {
     const room = Math.max(0, this.#maxLength - head)
     if (end - start <= room) return { head, start, end }
@@ -237,7 +240,10 @@ class LongRow {
     return { head, start, end: Math.max(start, last) }
   }
 
-  /** Returns where what precedes a turn ends: at its start, or behind its first token if that ends an answer. */
+  /**
+   * Returns the end of what precedes a turn: the turn's start, or the place behind its first token if that token ends an
+   * answer.
+   */
   #endBefore({ role, start }: TurnTokens): number {
     return role !== 'assistant' && this.#isOpenAt(start) ? start + 1 : start
   }
@@ -248,7 +254,7 @@ class LongRow {
     return at > 0 && mask[at - 1] === 1 && mask[at] === 1
   }
 
-  /** Tells whether a part has a token to train. Its first one is not predicted, or part of a question. */
+  /** Tells whether a part has a target. The first token of a part is not predicted, or belongs to a question. */
   #teaches(part: Part): boolean {
     const { start, end } = part
     if (this.#trainsAll) return end - start > 1 && this.#spoken.some((turn) => this.#begins(part, turn))

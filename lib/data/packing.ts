@@ -11,11 +11,11 @@ export interface PackedRow {
   ids: ArrayLike<number>
   /** 1 for each trained token. */
   mask: ArrayLike<number>
-  /** What an objective compares the document with, such as the number of its label; default 0. */
+  /** The value that an objective compares the document with, such as the number of its label; default 0. */
   value?: number
   /** Index within the optimizer step. Dropout masks depend on it, not on the packing. */
   row: number
-  /** The factor of its loss, and of its part of the divisor; default 1. */
+  /** The factor of the document's loss, and of its part of the divisor; default 1. */
   weight?: number
 }
 
@@ -92,9 +92,9 @@ export function packBatch(rows: readonly PackedRow[], options: PackOptions = {})
 }
 
 export interface MicroBatchLimits {
-  /** Tokens of a forward pass at most; a longer row has a pass of its own. */
+  /** Maximum number of tokens of a forward pass; a longer row has a pass of its own. */
   tokenBudget?: number
-  /** Rows of a forward pass at most. */
+  /** Maximum number of rows of a forward pass. */
   microBatchSize?: number
 }
 

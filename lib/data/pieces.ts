@@ -1,7 +1,7 @@
 /** Rows of several documents, such as the answers of a pair, kept as one row of tokens. */
 import type { TokenRow } from './long-rows.js'
 
-/** What the mask has at the first token of each further document, where nothing is predicted. */
+/** Value of the mask at the first token of each further document, which is never predicted. */
 const BEGINS = 2
 
 /** Joins documents to a row. */

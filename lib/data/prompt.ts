@@ -1,20 +1,20 @@
-/** Turns what is asked into ids. */
+/** Turns a prompt into token ids. */
 import { UsageError } from '../common/errors.js'
 import type { ChatTemplate, Message, TemplateContext } from './templates/template.js'
 import type { Tokenizer } from './tokenizer/tokenizer.js'
 
-/** What is asked: a text or a conversation. */
+/** A prompt: a text or a conversation. */
 export interface WrittenPrompt extends TemplateContext {
   prompt?: string | undefined
-  /** A conversation instead; its last turn is usually the user's. */
+  /** A conversation in place of the text; its last turn is usually the user's. */
   messages?: readonly Message[] | undefined
-  /** The system message before it. */
+  /** The system message before the prompt. */
   system?: string | undefined
 }
 
 /**
- * Returns the ids of a prompt. With a template it is a user's turn, and the ids end where the assistant's turn begins. Without
- * one it is used as it is, with BOS by the tokenizer's own rule.
+ * Returns the ids of a prompt. With a template the prompt is a user's turn, and the ids end where the assistant's turn begins.
+ * Without one the text is used unchanged, with BOS by the tokenizer's own rule.
  * @throws UsageError `no-chat-template`
  */
 export async function encodePrompt(

@@ -1,6 +1,6 @@
 /**
- * The loss mask of a rendered conversation. It covers what the model has to write: each assistant's turn, from the end of the
- * generation prompt to the token that ends the turn.
+ * The loss mask of a rendered conversation. It covers the text that the model has to generate: each assistant's turn, from the
+ * end of the generation prompt to the token that ends the turn.
  */
 import { InputError } from '../../common/errors.js'
 import type { ChatTemplate, Message, TemplateContext } from '../templates/template.js'

@@ -1,10 +1,10 @@
 /**
- * Finds the assistant's turns in a rendered conversation, and the part of each that the model has to write.
+ * Finds the assistant's turns in a rendered conversation, and the part of each that the model has to generate.
  *
- * The template's `{% generation %}` marks say what is trained, where it has any. Otherwise its loop over the messages tells which
- * stretch of the text belongs to which message. A turn begins with its announcement, the text that the template also writes as a
- * generation prompt; training starts after it. If a template does not loop over messages, the conversation up to each turn is
- * rendered and looked up in the whole.
+ * The template's `{% generation %}` marks, if it has any, enclose the trained text. Otherwise its loop over the messages tells
+ * which stretch of the text belongs to which message. A turn begins with its announcement, the text that the template also
+ * writes as a generation prompt; training starts after it. If a template does not loop over messages, the conversation up to
+ * each turn is rendered and looked up in the whole.
  */
 import { InputError } from '../../common/errors.js'
 import { type CompiledTemplate, type TemplateContext, textOf } from '../templates/compiled-template.js'
@@ -29,9 +29,9 @@ import {
   varied,
 } from './turn-texts.js'
 
-/** A rendered conversation and the spans that the model has to write. */
+/** A rendered conversation and the spans that the model has to generate. */
 export interface ChatAnswers {
-  /** With the end of the last turn, where the template leaves it out. */
+  /** The rendered text, with the end of the last turn added where the template leaves it out. */
   text: string
   spans: AnswerSpan[]
   /** The messages in the text, in order; none if the template does not loop over them. */
@@ -116,7 +116,7 @@ export class ChatTurns {
     return { text: this.#text, spans, turns: this.#turns(starts), counts }
   }
 
-  /** Returns what the template marks, and nothing else. */
+  /** Returns the spans that the template marks. */
   #marked(): ChatAnswers {
     const counts = noCounts()
     const all = markedSpans(this.#pieces)
@@ -155,7 +155,7 @@ export class ChatTurns {
     return spans.map(({ start, end }) => this.#text.slice(start, end)).join('')
   }
 
-  /** Counts what the template leaves out of a turn, and returns it. */
+  /** Counts and returns the parts of a turn that the template leaves out. */
   #counted(turn: number, shown: string, counts: TurnCounts): LeftOut {
     const lost = leftOut(this.#messages[turn]!, shown)
     if (lost.calls) counts.droppedCalls++
@@ -181,7 +181,7 @@ export class ChatTurns {
     return [instruction, { ...first, start: first.content }, ...turns.slice(1)]
   }
 
-  /** Returns where what a message says begins in a part of the text; the end if it says nothing there. */
+  /** Returns the place where a message's content begins in a part of the text; the part's end if the content is not there. */
   #contentStart(turn: number, { start, end }: Span): number {
     const message = this.#messages[turn]!
     const own = this.#text.slice(start, end)
@@ -209,7 +209,7 @@ export class ChatTurns {
     return at < 0 ? undefined : { role: message.role, start, content: start + at, end: content }
   }
 
-  /** Returns the parts of the text that a turn has to write, without its end. */
+  /** Returns the parts of the text that the model has to generate in a turn, without the turn's end. */
   #answer(turn: number, from: number): { parts: Span[]; isForeign: boolean } {
     const stretches = this.#stretches[turn]!
     const [first, ...others] = stretches
@@ -379,8 +379,8 @@ export class ChatTurns {
   }
 
   /**
-   * Returns what the template writes after a turn that nothing follows here, up to the token that ends the turn, if other
-   * messages follow; undefined if that cannot be told.
+   * Returns the text that the template would write after the last turn, up to the token that ends it, if other messages
+   * followed; undefined if it cannot be determined.
    */
   #tail(turn: number, own: string): string | undefined {
     if (this.#isFollowed) return undefined
@@ -432,7 +432,10 @@ export class ChatTurns {
     return isAssistants ? undefined : mark
   }
 
-  /** Requires some line of the answer in the text: a template may leave out thinking, or all, but write nothing else instead. */
+  /**
+   * Requires some line of the answer in the text: a template may leave out the thinking or the whole answer, but must not
+   * replace it.
+   */
   #checkContent(turn: number, shown: string, lost: LeftOut): void {
     const message = this.#messages[turn]!
     if (message.tool_calls && !lost.everything) return

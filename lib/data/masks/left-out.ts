@@ -1,18 +1,18 @@
-/** Tells what a chat template leaves out of an assistant's turn. */
+/** Finds the parts of an assistant's turn that a chat template leaves out. */
 import { type Message, reasoningOf, textsOf, thoughtsOf } from '../templates/messages.js'
 import { callsIn, callsOf } from './turn-texts.js'
 
 /** Parts of a turn that a text does not show. */
 export interface LeftOut {
-  /** One of the calls, or more. */
+  /** Whether calls are left out. */
   calls: boolean
-  /** Reasoning, whether in a field of its own or in the content, or another part of the content. */
+  /** Whether reasoning (in a field of its own or in the content) or another part of the content is left out. */
   reasoning: boolean
-  /** All that the message says; false of a message that says nothing, or calls functions in an unknown form. */
+  /** Whether the whole content is left out; false for a message without content, or with calls in an unknown form. */
   everything: boolean
 }
 
-/** Line ends and tags, in whose place a template may write others. */
+/** Matches line ends and tags, which a template may replace by others. */
 const BREAKS = /\n|<[^<>\n]*>|\[\/?[A-Z_]+\]|◁[^◁▷\n]*▷/
 
 /** Returns the lines of a text without tags, and without the white space around them. */
@@ -20,7 +20,7 @@ export function linesSaid(text: string): string[] {
   return text.split(BREAKS).flatMap((line) => line.trim() || [])
 }
 
-/** @param shown what the template writes of the turn */
+/** @param shown the turn's text in the rendered conversation */
 export function leftOut(message: Message, shown: string): LeftOut {
   const reasoning = reasoningOf(message)
   const calls = callsOf(message)

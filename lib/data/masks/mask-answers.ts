@@ -5,7 +5,7 @@ import { type TurnTokens, tokenSpans } from './token-spans.js'
 import type { TurnCounts } from './turn-counts.js'
 import type { AnswerSpan, Span } from './turn-texts.js'
 
-/** A conversation as tokens, and which of them are trained. */
+/** A conversation as tokens, with its mask. */
 export interface MaskedChat extends TurnCounts {
   ids: Int32Array
   /** 1 for each trained token. */
@@ -22,7 +22,7 @@ export interface BeginningToken {
 
 /**
  * Returns the tokens of a rendered conversation that are trained.
- * @param spans that the model has to write
+ * @param spans the spans that the model has to generate
  * @param alone ids of the text of each span that starts inside a token
  * @param addedIds tokens that may end an answer
  * @throws InputError `unmaskable-template`, `double-bos`

@@ -4,7 +4,7 @@ import type { TokenPlaces } from '../tokenizer/engine.js'
 import { WAYS_OUT } from './chat-turns.js'
 import type { AnswerSpan, Span, TurnSpan } from './turn-texts.js'
 
-/** Tokens that may straddle the start of an answer; more mean another problem. */
+/** Maximum number of tokens that may straddle the start of an answer; more of them mean another problem. */
 const MAX_STRADDLING_TOKENS = 8
 
 /** Returns the spans that start inside a token. `spans` are in order. */
@@ -61,9 +61,9 @@ export function tokenSpans(
   })
 }
 
-/** A turn in tokens: its header from `start`, its content, and what ends it. */
+/** A turn in tokens: its header from `start`, its content, and its end. */
 export interface TurnTokens extends TurnSpan {
-  /** No token has text both of this turn and of what precedes it. */
+  /** Whether no token has text both of this turn and of the text before it. */
   isApart: boolean
 }
 
@@ -91,7 +91,8 @@ function firstFrom(tokens: TokenPlaces, place: number, from: number): number {
 }
 
 /**
- * Returns the first token, not before `from`, that a condition about a place holds for. It holds for all tokens after that, too.
+ * Returns the first token from `from` on for which a condition about a place holds. The condition holds for all later tokens
+ * too.
  */
 function firstWhere(tokens: TokenPlaces, from: number, place: number, holds: (token: number) => boolean): number {
   let [low, high] = [from, tokens.ids.length]

@@ -1,18 +1,21 @@
-/** Counts of what a chat template does to the turns of conversations. */
+/** Counts of a chat template's changes to the turns of conversations. */
 
-/** Counts of turns and messages that a chat template treats in a way that a user should know of. */
+/** Counts of turns and messages that a chat template changes or leaves out. */
 export interface TurnCounts {
   /** Turns whose opening in the conversation differs from the generation prompt (thinking blocks). */
   foreignOpenings: number
-  /** Turns that are trained without an end token: another one of the assistant's follows, or the template's marks leave it out. */
+  /**
+   * Turns that are trained without an end token, because another turn of the assistant follows or the template's marks leave
+   * the token out.
+   */
   openEnds: number
-  /** Turns that nothing follows and that the template leaves open: the token that ends such a turn elsewhere is added and trained. */
+  /** Last turns that the template leaves open: the token that ends other turns is added and trained. */
   addedEnds: number
   /** Turns whose tool calls the template leaves out. */
   droppedCalls: number
-  /** Turns whose reasoning, or another part of whose content, the template leaves out. */
+  /** Turns whose reasoning or another part of the content is left out by the template. */
   droppedReasoning: number
-  /** Turns that are not trained, since the template writes nothing of what they say. */
+  /** Turns that are not trained, since the template writes none of their content. */
   silentTurns: number
   /** Messages, of any role, that the template leaves out. */
   droppedMessages: number

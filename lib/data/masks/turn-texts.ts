@@ -11,21 +11,21 @@ export interface Span {
 
 /** A trained span of a turn, with its end token unless it is open. */
 export interface AnswerSpan extends Span {
-  /** The template puts no token at its end. */
+  /** Whether the template puts no token at the span's end. */
   isOpen: boolean
-  /** The spelling of the token at its end. */
+  /** The spelling of the token at the span's end. */
   token?: string
-  /** Its end is not the template's. */
+  /** The end token was added, and is not the template's. */
   isAdded?: true
-  /** The template marks it: it has every token that overlaps it. */
+  /** The template marks the span, so every overlapping token belongs to it. */
   isMarked?: true
 }
 
 /** A message in the text. */
 export interface TurnSpan extends Span {
-  /** Who speaks. */
+  /** The role of the speaker. */
   role: string
-  /** Where its header, which the template writes, ends and its content begins; `end` if it has none. */
+  /** End of the header, where the content begins; `end` if there is no content. */
   content: number
 }
 
@@ -40,7 +40,7 @@ export function sharedHead(text: string, other = text): string {
   return text.slice(0, commonPrefix(text, other))
 }
 
-/** Returns the conversation with another first character in everything that the assistant says. */
+/** Returns the conversation with the first character of every content of the assistant changed. */
 export function varied(messages: readonly Message[]): Message[] {
   return messages.map((message) => {
     if (message.role !== 'assistant') return message

@@ -1,4 +1,4 @@
-/** Names of columns for advice: columns that are sure by name and value, else `COLUMN`. */
+/** Suggests names of columns: columns whose role is certain by name and value, else `COLUMN`. */
 import { isJsonObject } from '../../io/json.js'
 import type { RowColumns } from './columns.js'
 import type { Purpose, RowForm, RowPart, UnreadColumns } from './forms.js'
@@ -7,28 +7,28 @@ const words = (list: string): ReadonlySet<string> => new Set(list.split(' '))
 
 const PROMPTS = words('prompt question query instruction problem input request q')
 const ANSWERS = words('completion answer response output solution reply truth summary a')
-/** Names of answers that others are compared with. Alone they may be something else, such as a source. */
+/** Names of reference answers. Without another answer such a column may be something else, such as a source. */
 const REFERENCES = words('reference gold target expected ideal')
 const TEXTS = words('text content body document article passage sentence story review abstract')
-/** Words at the end of a name that say nothing of what a text is: `question_text`. */
+/** Words at the end of a name that do not describe the content: `question_text`. */
 const NEUTRAL = words('text string str content body')
-/** Names that are a prompt and its answer if both are there. */
+/** Pairs of names for a prompt and its answer. */
 const PAIRS = ['user assistant', 'human assistant', 'human gpt', 'human bot', 'source target', 'document summary']
 const GOOD = words('chosen preferred accepted good better best winner winning correct true right gold positive')
 const BAD = words('rejected dispreferred bad worse worst loser losing incorrect wrong false poor negative non not less')
 
-/** Words that a text has at least, if nothing but its value tells that it is one. */
+/** Minimum number of words of a value that counts as text by its content alone. */
 const FEW_WORDS = 4
 
 /** A column that may be named. */
 interface Candidate {
   name: string
   words: readonly string[]
-  /** The last word that says what it is, without an ending of the plural. */
+  /** The last word of the name that describes the content, in the singular. */
   noun: string
 }
 
-/** The columns of a row by what they are, where that is sure. */
+/** The columns of a row whose role is certain. */
 interface SureColumns {
   prompt?: string
   input?: string
@@ -73,7 +73,7 @@ function sureColumns(columns: RowColumns): SureColumns {
   }
 }
 
-/** An input stands beside another prompt; of several prompts, one without a word before it is sure. */
+/** An input accompanies another prompt; among several prompts, only a name of a single word is certain. */
 function askedOf(all: readonly Candidate[]): Pick<SureColumns, 'prompt' | 'input'> {
   const asked = all.filter(
     ({ noun, words }) => PROMPTS.has(noun) && !words.includes('system') && !words.some((word) => BAD.has(word)),
@@ -94,7 +94,7 @@ function textOf(columns: RowColumns, found: readonly Candidate[]): string | unde
 
 const onlyOne = <Item>(items: readonly Item[]): Item | undefined => (items.length === 1 ? items[0] : undefined)
 
-/** Returns the columns of texts, without those whose values are no language, such as ids, addresses and times. */
+/** Returns the columns with text, without values such as ids, addresses and times. */
 function candidates(columns: RowColumns, names: readonly string[]): Candidate[] {
   return names.flatMap((name) => {
     const words = wordsOf(name)
@@ -105,7 +105,7 @@ function candidates(columns: RowColumns, names: readonly string[]): Candidate[] 
   })
 }
 
-/** Returns the texts one level down, named by their own key or by the column that holds no other text. */
+/** Returns the texts one level down, named by their key, or by their column if it holds no other text. */
 function nested(columns: RowColumns): Candidate[] {
   return columns.names.flatMap((column) => {
     const value = columns.value(column)
@@ -195,7 +195,7 @@ export function adviceFor(columns: RowColumns, form: RowForm): string {
   return columnsOption(form.columns.messages ? { messages } : { prompt, completion })
 }
 
-/** Returns how rows with a column that is not read can be read with it; undefined if there is no way. */
+/** Returns a way to read rows including a column that is not read by default; undefined if there is none. */
 export function wayToRead(
   { way }: UnreadColumns,
   {
@@ -237,7 +237,7 @@ export function wayToRead(
   return own && `put it after the prompt (${columnsOption(own)})`
 }
 
-/** Returns what probably fits a row that has no known form. */
+/** Returns the options that probably fit a row of unknown form. */
 export function suggestion(columns: RowColumns, purpose: Purpose): string {
   const sure = sureColumns(columns)
   const { prompt, input, completion, chosen, rejected, text, messages, hasSeveralAnswers } = sure

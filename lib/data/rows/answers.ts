@@ -1,4 +1,6 @@
-/** Rows that are compared: pairs with a preferred completion, completions that are judged good or bad, and texts with labels. */
+/**
+ * Rows for objectives that compare: pairs with a preferred completion, completions judged good or bad, and texts with labels.
+ */
 import { isDeepStrictEqual } from 'node:util'
 import { z } from 'zod'
 import { quoted } from '../../common/errors.js'
@@ -21,7 +23,7 @@ import {
 } from './rows.js'
 
 /**
- * Returns the chosen and the rejected answer, each with the prompt. Without a prompt, it is what both begin with.
+ * Returns the chosen and the rejected answer, each with the prompt. The default prompt is the text that both begin with.
  * @throws InputError `malformed-row`
  */
 export function pairRow(row: FormedRow): AnswersRow {
@@ -56,7 +58,7 @@ function labelledText(row: FormedRow): Row {
 }
 
 /**
- * Returns an answer with its prompt, and whether it is good. Of a conversation, the last message is the answer.
+ * Returns an answer with its prompt and judgement. In a conversation the last message is the answer.
  * @throws InputError `malformed-row`
  */
 export function judgedRow(row: FormedRow): AnswersRow {
@@ -86,7 +88,7 @@ function impliedPrompt(row: FormedRow): Row[] | undefined {
   )
 }
 
-/** Splits two texts after the last whole word that they have in common; white space belongs to the answers. */
+/** Splits two texts after their last common whole word; white space belongs to the answers. */
 function afterText(row: FormedRow): Row[] | undefined {
   const [chosen, rejected] = [row.text('chosen'), row.text('rejected')]
   let same = 0
@@ -101,7 +103,7 @@ function afterText(row: FormedRow): Row[] | undefined {
   }))
 }
 
-/** Splits two conversations after the messages that they have in common. */
+/** Splits two conversations after their common messages. */
 function afterMessages(row: FormedRow): Row[] | undefined {
   const both = (['chosen', 'rejected'] as const).map((part) =>
     row.isText(part) ? answerTurns(row, part) : turnsOf(row.list(part)),

@@ -1,4 +1,4 @@
-/** Nulls that Arrow writes in the schemas and calls of functions, for keys that only other rows have. */
+/** Finds nulls that Arrow writes into schemas and calls of functions for keys that only other rows have. */
 import { isJsonObject } from '../../io/json.js'
 import type { Message } from '../templates/messages.js'
 
@@ -6,7 +6,10 @@ import type { Message } from '../templates/messages.js'
 const OF_DATA = new Set(['default', 'const', 'enum', 'examples'])
 const MAY_BE_NULL = new Set(['default', 'const'])
 
-/** Whether the schemas hold nulls that mean nothing in a schema, or calls nulls for what the function's schema does not name. */
+/**
+ * Whether schemas hold nulls that have no meaning there, or calls hold nulls for arguments that the function's schema does not
+ * name.
+ */
 export function hasArrowNulls(messages: readonly Message[], tools: readonly unknown[]): boolean {
   const schemas = tools.map((tool) => (isJsonObject(tool) && isJsonObject(tool.function) ? tool.function : tool))
   if (schemas.some(hasNullKeyword)) return true

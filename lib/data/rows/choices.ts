@@ -1,4 +1,4 @@
-/** Multiple-choice questions, in the forms that data sets write them. */
+/** Reads multiple-choice questions in the forms of published data sets. */
 import { quoted } from '../../common/errors.js'
 import { isJsonObject } from '../../io/json.js'
 import { malformedRow } from './check.js'
@@ -9,9 +9,9 @@ export interface ChoiceRow {
   /** Index of the right choice. */
   answer: number
   subject?: string
-  /** What the question is about, one paragraph a line. */
+  /** Context of the question, one paragraph per line. */
   context?: string
-  /** Whether the choices continue the question's text as it stands. */
+  /** Whether the choices continue the question's text directly. */
   continues?: true
 }
 
@@ -22,7 +22,7 @@ export const LETTERS = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ'
 interface Listed {
   texts: unknown[]
   labels?: unknown[]
-  /** Index of the right one, if the list tells it. */
+  /** Index of the right choice, if the list marks it. */
   right?: number
 }
 

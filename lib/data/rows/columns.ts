@@ -14,7 +14,7 @@ export class RowColumns {
   readonly allNames: string[]
   readonly #values: Readonly<Record<string, unknown>>
   readonly #json: string | undefined
-  /** Names of the row in small letters; made for rows with capitals, or if a name has them. */
+  /** Names of the row in lower case; made if the row or a requested name has capitals. */
   #small: ReadonlyMap<string, string> | undefined
   #exact: Readonly<Record<string, unknown>> | null | undefined
 
@@ -41,7 +41,9 @@ export class RowColumns {
     return Object.keys(this.#values)
   }
 
-  /** The names of the columns that are not null, which tell the form; null if keys inside of a column may tell it too. */
+  /**
+   * The names of the columns that are not null, which determine the form; null if keys inside a column may determine it too.
+   */
   get signature(): string | null {
     const names: string[] = []
     for (const [name, value] of Object.entries(this.#values)) {
@@ -60,7 +62,7 @@ export class RowColumns {
     )
   }
 
-  /** Returns the value of a column by the name that `find` returned; undefined if it is null. */
+  /** Returns the value of the column with a name from `find`; undefined for null. */
   value(name: string): unknown {
     const value = Object.hasOwn(this.#values, name) ? this.#values[name] : this.#nested(name)
     return value ?? undefined
@@ -74,7 +76,7 @@ export class RowColumns {
   }
 
   /**
-   * Returns a column that holds a text, or a number, which keeps its spelling.
+   * Returns a column as text; a number keeps its spelling.
    * @throws InputError `malformed-row`
    */
   text(name: string): string {

@@ -1,4 +1,4 @@
-/** Conversations as data sets write them: turns of several tools become messages of a chat template. */
+/** Turns conversations in the forms of several tools into messages of a chat template. */
 import { quoted } from '../../common/errors.js'
 import { isJsonObject, jsonIn } from '../../io/json.js'
 import { nestsTooDeep } from '../../io/json-scan.js'
@@ -11,22 +11,22 @@ import { plainParts } from './parts.js'
 export interface Turn {
   message: Message
   roleAt: string
-  /** Whether it is a call that belongs to the assistant's message before it. */
+  /** Whether the turn is a call that belongs to the assistant's message before it. */
   isCall?: boolean
 }
 
 /** A list of turns in a row. */
 export interface TurnList {
   value: unknown
-  /** The same with numbers as written in the file, if that is known. */
+  /** The same value with numbers as written in the file, if the spelling is known. */
   exact?: unknown
-  /** Its column. */
+  /** The name of the list's column. */
   column: string
   /** The row's place, for errors. */
   where: string
 }
 
-/** Names of speakers, in small letters, other than those of chat templates. */
+/** Roles of chat templates by other names of speakers, in lower case. */
 const ROLES: ReadonlyMap<string, string> = new Map(
   Object.entries({
     human: 'user',
@@ -48,10 +48,10 @@ const ROLES: ReadonlyMap<string, string> = new Map(
 /** Speakers whose content is a call of a function, as JSON. */
 const CALLS = new Set(['function_call', 'tool_call'])
 
-/** Keys of a message that tell whether it is trained. */
+/** Keys of a message that decide whether it is trained. */
 const TRAINED = ['weight', 'train', 'loss', 'loss_weight'] as const
 
-/** Keys of a message that are read here; a template gets all others. */
+/** Keys of a message that are read here; all other keys go to the template. */
 const READ = new Set<string>(['role', 'from', 'content', 'value', 'function_call', ...TRAINED])
 
 /** Speakers of chat templates, which some data sets write with a capital. */
@@ -74,7 +74,7 @@ export function turnsOf({ value, exact, column, where }: TurnList): Turn[] {
   return joinCalls(isOlder ? turns.map(withTools) : turns)
 }
 
-/** Returns a list, or the one that a text holds as JSON. */
+/** Returns a list, given as one or as JSON. */
 function listIn(value: unknown): unknown[] | undefined {
   const list = typeof value === 'string' && /^\s*\[/.test(value) && !nestsTooDeep(value) ? jsonIn(value) : value
   return Array.isArray(list) ? list : undefined
@@ -139,7 +139,7 @@ function turnOf(
   return { message, roleAt: `${at}.${roleKey}`, isCall: calls !== undefined }
 }
 
-/** Returns 0 for a message that is not trained, 1 for one that is; undefined if it does not say. */
+/** Returns 1 for a trained message and 0 for another; undefined if no key decides. */
 function weightOf(value: Readonly<Record<string, unknown>>, at: string, where: string): 0 | 1 | undefined {
   const key = TRAINED.find((name) => value[name] !== undefined && value[name] !== null)
   if (!key) return undefined
@@ -148,7 +148,7 @@ function weightOf(value: Readonly<Record<string, unknown>>, at: string, where: s
   throw malformedRow(where, `${at}.${key}: expected 0 (not trained) or 1 but received ${quoted(value[key])}`)
 }
 
-/** Takes reasoning and calls out of the parts of a content, to where templates look for them. */
+/** Moves reasoning and calls from the parts of a content to the keys that templates read. */
 function partsTold(
   content: unknown,
   exact: unknown,
@@ -238,7 +238,7 @@ function joinCalls(turns: readonly Turn[]): Turn[] {
   return joined
 }
 
-/** Returns the turns of a history: pairs of what was asked and answered (LLaMA-Factory), or messages. */
+/** Returns the turns of a history: pairs of question and answer (LLaMA-Factory), or messages. */
 export function historyTurns(list: TurnList): Turn[] {
   const pairs = listIn(list.value)
   if (!pairs?.every(isPair)) return pairs?.length === 0 ? [] : turnsOf(list)

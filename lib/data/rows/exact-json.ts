@@ -1,4 +1,4 @@
-/** Parses JSON and keeps what JSON.parse loses: how numbers are written, integers of any size, and the order of keys. */
+/** Parses JSON and keeps what JSON.parse loses: the spelling of numbers, integers of any size, and the order of keys. */
 import { isJsonObject, jsonIn } from '../../io/json.js'
 import { nestsTooDeep } from '../../io/json-scan.js'
 

@@ -1,9 +1,9 @@
-/** Rows of other programs that cannot be trained as they are, and what to do instead. */
+/** Recognises rows of other programs that cannot be trained unchanged, and says what to do instead. */
 import { isJsonObject } from '../../io/json.js'
 import type { RowColumns } from './columns.js'
 
 interface ForeignRow {
-  /** Columns that tell it. */
+  /** Columns that identify the program. */
   columns: readonly string[]
   fits: (...values: unknown[]) => boolean
   advice: string
@@ -27,7 +27,7 @@ const FOREIGN_ROWS: readonly ForeignRow[] = [
   },
 ]
 
-/** Returns what to do about a row of another program; undefined for any other row. */
+/** Returns advice for a row of another program; undefined for any other row. */
 export function foreignRow(columns: RowColumns): string | undefined {
   const value = (name: string) => columns.value(columns.find(name) ?? name)
   const found = FOREIGN_ROWS.find(

@@ -1,4 +1,4 @@
-/** A row whose columns are known by what they mean. */
+/** A row whose columns have known roles. */
 import { quoted } from '../../common/errors.js'
 import { shortened } from '../../common/printable.js'
 import { isJsonObject } from '../../io/json.js'
@@ -15,18 +15,18 @@ import {
   TOKEN_MASKS,
 } from './forms.js'
 
-/** Parts that tools for evaluation keep in an object: `{ "input": { "question": "…" } }`. */
+/** Parts that evaluation tools wrap in an object: `{ "input": { "question": "…" } }`. */
 const WRAPPED = ['prompt', 'completion', 'answer', 'messages'] as const
-/** Characters of the names of keys that a message shows at most. */
+/** Maximum number of characters of key names in a message. */
 const MOST_NAMED = 200
-/** Objects within objects whose one key is read. */
+/** Maximum depth of nested objects with one key that are unwrapped. */
 const MOST_WRAPPED = 4
 
 /** Whether an object is a message, or XTuner's question and answer. */
 const isMessage = (value: Readonly<Record<string, unknown>>): boolean =>
   'role' in value || 'from' in value || ('input' in value && 'output' in value)
 
-/** Returns the name of what an object holds under its one key, or under `messages`. */
+/** Returns the path of the value under an object's only key, or under `messages`. */
 function unwrapped(columns: RowColumns, name: string, depth = 0): string {
   const value = columns.value(name)
   if (!isJsonObject(value) || isMessage(value) || depth === MOST_WRAPPED) return name
@@ -75,7 +75,7 @@ export class FormedRow {
     return this.#parts[part] !== undefined
   }
 
-  /** Whether a conversation is needed to say what stands beside the prompt. */
+  /** Whether the row has columns beside the prompt that only a conversation can express. */
   get hasContext(): boolean {
     const isGiven = (part: RowPart) => this.has(part) && !isEmpty(this.value(part))
     return isGiven('system') || isGiven('history') || isGiven('tools') || !isEmpty(this.columns.value(TEMPLATE_OPTIONS))
@@ -87,7 +87,7 @@ export class FormedRow {
   }
 
   /**
-   * The factor of the row's loss; undefined if it has none of its own.
+   * The factor of the row's loss; undefined if the row has none.
    * @throws InputError `malformed-row`
    */
   get weight(): number | undefined {

@@ -1,9 +1,9 @@
 /**
- * The forms that rows have: which columns a data set or a tool writes, and what they mean. `--columns` names the columns of any
+ * The known forms of rows: the columns that a data set or a tool writes, with their roles. `--columns` names the columns of any
  * other row.
  */
 
-/** What a column of a row may be. */
+/** Role of a column in a row. */
 export const ROW_PARTS = [
   'text',
   'prompt',
@@ -38,23 +38,23 @@ export type RowPart = (typeof ROW_PARTS)[number]
 export type PartColumns = readonly string[]
 
 export interface RowForm {
-  /** Its name in messages, in `--json` and in the docs. */
+  /** The form's name in messages, in `--json` and in the docs. */
   readonly name: string
-  /** Tools and data sets that write it. */
+  /** Tools and data sets that write this form. */
   readonly madeFor: string
-  /** What is trained of it, or measured with it. */
+  /** Use of such rows: the trained part, or the task. */
   readonly use: string
-  /** Columns that tell it: a row has the form if it has them all, and no earlier form fits. */
+  /** Columns that identify the form: a row has the form if it has all of them and no earlier form fits. */
   readonly columns: Readonly<Partial<Record<RowPart, PartColumns>>>
-  /** Columns that it may have too, each the first that is there. */
+  /** Optional columns; for each role the first existing column counts. */
   readonly optional?: Readonly<Partial<Record<RowPart, PartColumns>>>
   /** The choices of every row, if no column has them. */
   readonly fixedChoices?: readonly string[]
-  /** Whether the choices continue the prompt as it stands, which is then no question. */
+  /** Whether the choices continue the prompt directly, which is then no question. */
   readonly continues?: true
 }
 
-/** Columns that may stand beside those of any form, each the first that is there. */
+/** Optional columns of every form; for each role the first existing column counts. */
 export const CONTEXT_COLUMNS = {
   system: ['system', 'system_prompt'],
   history: ['history'],
@@ -65,7 +65,7 @@ export const CONTEXT_COLUMNS = {
 /** The column with variables of the template, as in TRL. */
 export const TEMPLATE_OPTIONS = 'chat_template_kwargs'
 
-/** Columns of already tokenised rows that tell which tokens are trained (TRL). */
+/** Masks of already tokenised rows (TRL). */
 export const TOKEN_MASKS = ['completion_mask', 'assistant_masks'] as const
 
 const completion = 'the completion, with its end token'
@@ -96,7 +96,7 @@ const choices = (
   ...more,
 })
 
-/** A prompt and two answers to it; without a prompt, the answers begin with it. */
+/** A prompt and two answers; without a prompt column, the answers begin with the prompt. */
 const preference = (name: string, madeFor: string, columns: RowForm['columns'], input: PartColumns = []): RowForm => ({
   name,
   madeFor,
@@ -105,7 +105,7 @@ const preference = (name: string, madeFor: string, columns: RowForm['columns'], 
   optional: { margin: ['margin'], ...(input.length > 0 && { input }) },
 })
 
-/** A text, one that belongs to it, and texts that do not. */
+/** An anchor, a positive text and negative texts. */
 const related = (
   name: string,
   madeFor: string,
@@ -120,7 +120,7 @@ const related = (
   ...(negatives.length > 0 && { optional: { negatives } }),
 })
 
-/** An answer, and whether it is good. */
+/** An answer and its judgement, good or bad. */
 const judgement = (name: string, madeFor: string, columns: RowForm['columns'], input: PartColumns = []): RowForm => ({
   name,
   madeFor,
@@ -163,7 +163,7 @@ const promptAlone = (column: string): RowForm => ({
 /** The subject of MMLU and its kin. */
 const ofSubject = { subject: ['subject', 'category', 'type'] }
 
-/** Forms, in the order in which a row is compared with them. */
+/** All forms, in the order in which they are tried. */
 export const ROW_FORMS: readonly RowForm[] = [
   {
     name: 'tokens',
@@ -374,27 +374,27 @@ export const ROW_FORMS: readonly RowForm[] = [
 ]
 
 /**
- * The rows of a run: each one a text or conversation, two answers to a prompt, an answer and whether it is good, a text and its
- * label, or a text with others that belong to it or do not.
+ * Kinds of rows in a run: a text or conversation; two answers to a prompt; a judged answer; a text with a label; an anchor with
+ * positive and negative texts.
  */
 export const ROW_KINDS = ['examples', 'pairs', 'judged', 'labelled', 'related'] as const
 export type RowKind = (typeof ROW_KINDS)[number]
 
-/** What a row is read for: training, a prompt alone, a question to answer in words, or a multiple-choice question. */
+/** Purpose of reading a row: training by kind, a prompt alone, a question to answer in words, or a multiple-choice question. */
 export type Purpose = 'training' | 'pairs' | 'judged' | 'labelled' | 'related' | 'prompt' | 'question' | 'choices'
 
-/** Columns that change what a row means, and are not read. */
+/** Columns that are not read although they change the meaning of a row. */
 export interface UnreadColumns {
   readonly columns: readonly string[]
-  /** Purposes for which they matter. */
+  /** Purposes for which the columns matter. */
   readonly purposes: readonly Purpose[]
   /** Whether a value changes the row's meaning. */
   readonly matters: (value: unknown) => boolean
-  /** Whether they also matter beside a text that is trained as a whole. */
+  /** Whether the columns also matter beside a text that is trained as a whole. */
   readonly besideText?: boolean
-  /** What the rows are with such a column. */
+  /** Meaning of rows with such a column, for the error. */
   readonly meaning: string
-  /** How the rows can be read other than without the column: with it after the prompt, with the preferred answers or with an answer alone. */
+  /** Another way than ignoring the column: append it to the prompt, read the preferred answers, or read an answer alone. */
   readonly way?: 'input' | 'preferred' | 'answer'
 }
 

@@ -1,9 +1,9 @@
-/** The labels of rows: names, and the numbers that stand for them. */
+/** The labels of rows: names and their numbers. */
 import { quoted } from '../../common/errors.js'
 import { shortened } from '../../common/printable.js'
 import { malformedRow } from './check.js'
 
-/** Characters of the names of labels that a message shows at most. */
+/** Maximum number of characters of label names in a message. */
 const MOST_NAMED = 200
 
 export class LabelNames {
@@ -22,8 +22,8 @@ export class LabelNames {
   }
 
   /**
-   * Returns the number of a row's label: a name, or the number itself of labels whose names were given.
-   * @throws InputError `malformed-row` for a value that is no label, or none of those given
+   * Returns the number of a row's label, which is a name, or a number if the names were given.
+   * @throws InputError `malformed-row` for a value that is no label or not among the given ones
    */
   numberOf(value: unknown, column: string, where: string): number {
     const isLabel = typeof value === 'boolean' || Number.isInteger(value) || (typeof value === 'string' && value !== '')
@@ -46,7 +46,7 @@ export class LabelNames {
     return size
   }
 
-  /** Brings collected names into their order, whole numbers by value and others by code units; changes numbers accordingly. */
+  /** Sorts collected names, whole numbers by value and others by code units; changes `numbers` accordingly. */
   sort(numbers: Float32Array): void {
     if (this.#areGiven) return
     const before = this.names

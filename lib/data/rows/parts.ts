@@ -1,4 +1,4 @@
-/** Parts of a message's content as APIs write them: reasoning, calls of functions and what these returned. */
+/** Reads the parts of a message's content in the forms of several APIs: reasoning, calls of functions and their results. */
 import { isJsonObject } from '../../io/json.js'
 import { json } from '../templates/jinja/text.js'
 import { toValue } from '../templates/jinja/values.js'
@@ -6,13 +6,13 @@ import { toValue } from '../templates/jinja/values.js'
 const CALL = 'tool_call'
 const RESULT = 'tool_result'
 
-/** A message whose parts of calls are `{ type: 'tool_call', name, arguments }`, and the texts of results, which stand apart. */
+/** A message whose calls are parts `{ type: 'tool_call', name, arguments }`, and the texts of results, separately. */
 export interface PlainParts {
   message: Readonly<Record<string, unknown>>
   results: string[]
 }
 
-/** Reads the parts of Anthropic, Azure, Bedrock and Vertex, which has them under `parts` rather than `content`. */
+/** Reads the parts of Anthropic, Azure, Bedrock and Vertex, whose key is `parts` instead of `content`. */
 export function plainParts(message: Readonly<Record<string, unknown>>): PlainParts {
   const { parts, ...others } = message
   const content = Array.isArray(parts) && !('content' in message) ? parts : message.content

@@ -1,4 +1,4 @@
-/** How the rows of a source are read: as a text over their columns, by named columns, or by the form that their columns show. */
+/** Reads the rows of a source: as a text over their columns, by named columns, or by the form of their columns. */
 import { z } from 'zod'
 import { aText, expecting, listOfTexts } from '../../common/arguments.js'
 import { quoted, UsageError } from '../../common/errors.js'
@@ -41,9 +41,9 @@ import { TextTemplate } from './text-template.js'
 export interface ReadingOptions {
   /** A text with the columns of a row, such as `Question: {query}\nAnswer: {response}`; all of it is trained. */
   text?: string
-  /** Columns by what they are, such as `{ prompt: 'query', completion: 'response' }`; `a.b` is the key b of the column a. */
+  /** Names of columns by role, such as `{ prompt: 'query', completion: 'response' }`; `a.b` is the key b of the column a. */
   columns?: Readonly<Record<string, string>>
-  /** Columns that are not read, whatever they mean. */
+  /** Names of columns to ignore. */
   ignoreColumns?: readonly string[]
 }
 
@@ -54,7 +54,7 @@ export const readingKinds = {
   ignoreColumns: listOfTexts.optional(),
 }
 
-/** What was read of a source's rows. */
+/** Records the forms and columns that were read of a source's rows. */
 export class SourceAccount {
   readonly #forms = new Set<string>()
   readonly #read = new Set<string>()
@@ -66,12 +66,12 @@ export class SourceAccount {
     for (const name of all) this.#all.add(name)
   }
 
-  /** Names of the forms of the rows, with commas if there are several. */
+  /** Names of the rows' forms, separated by commas. */
   get form(): string {
     return [...this.#forms].join(', ')
   }
 
-  /** Columns that were read in some row. */
+  /** Columns that were read in at least one row. */
   get columns(): string[] {
     return [...this.#read]
   }
@@ -89,7 +89,7 @@ export class RowReading {
   readonly #ignored: ReadonlySet<string>
   readonly #known = new Map<string, KnownForm>()
 
-  /** What the reading of a row depends on. */
+  /** The options that reading a row depends on. */
   readonly options: ReadingOptions & { rows?: Exclude<RowKind, 'examples'>; labels?: readonly string[] | undefined }
 
   /** The labels of labelled rows. */
@@ -111,8 +111,7 @@ export class RowReading {
   }
 
   /**
-   * Returns what is trained of a row.
-   * @param account takes note of the columns
+   * Returns the trained part of a row. @param account records the columns
    * @throws InputError `malformed-row`
    */
   training(record: DataRecord, account?: SourceAccount): Row {
@@ -129,7 +128,7 @@ export class RowReading {
   }
 
   /**
-   * Returns a row of the kind that is wanted: what is trained of it, answers to a prompt, or a text with its label.
+   * Returns a row of the kind of this reading: an example, answers to a prompt, or a text with its label.
    * @throws InputError `malformed-row`
    */
   wanted(record: DataRecord, account?: SourceAccount): Row | AnswersRow | LabelledRow | RelatedRow {
@@ -147,7 +146,7 @@ export class RowReading {
   }
 
   /**
-   * Returns what is asked in a row, which may have no answer; a list of numbers is the ids of a prompt.
+   * Returns the prompt of a row, which may have no answer; a list of numbers is the ids of a prompt.
    * @throws InputError `malformed-row`
    */
   prompt(record: DataRecord): PromptRow {
@@ -158,7 +157,7 @@ export class RowReading {
   }
 
   /**
-   * Returns what is asked in a row whose answers are trained.
+   * Returns the prompt of a row whose answers are trained, with the row's weight.
    * @throws InputError `malformed-row`
    */
   weighedPrompt(record: DataRecord): PromptRow & Weighed {
@@ -231,10 +230,10 @@ export class RowReading {
 /** Returns the factor of a row's loss, if it has one. @throws InputError `malformed-row` */
 const weightOf = ({ weight }: FormedRow): Weighed => (weight === undefined ? {} : { weight })
 
-/** Sets of columns that are remembered; rows of a source have few. */
+/** Maximum number of remembered sets of columns; a source usually has few. */
 const MOST_KNOWN = 64
 
-/** The form of a row, and columns that it does not read although they may change what the row means. */
+/** The form of a row, and unread columns that may change the meaning of the row. */
 interface KnownForm {
   form: RowForm | undefined
   unread: { names: string[]; unread: UnreadColumns; isRefused?: boolean }[]
@@ -250,7 +249,7 @@ function knownForm(columns: RowColumns, purpose: Purpose): KnownForm {
         const found = columns.find(name)
         return found !== undefined && isThere(columns.value(found))
       })
-  // A table has every column in every row, so that null says that a form does not fit, unless no other does.
+  // A table has every column in every row, so a column of null only counts if no other form fits.
   const form =
     ROW_FORMS.find((form) => fits(form, (value) => value !== undefined)) ??
     ROW_FORMS.find((form) => fits(form, () => true))
@@ -266,10 +265,13 @@ function knownForm(columns: RowColumns, purpose: Purpose): KnownForm {
   return { form, unread: unread.filter(({ names }) => names.length > 0) }
 }
 
-/** Characters of the names of columns that a message shows at most. */
+/** Maximum number of characters of column names in a message. */
 const MOST_NAMED = 300
 
-/** Whether rows of a form can be read for a purpose. Multiple-choice questions are, for any, in order to refuse them by name. */
+/**
+ * Whether rows of a form can be read for a purpose. Multiple-choice questions count for every purpose, so that they can be
+ * refused by name.
+ */
 function servesPurpose({ columns, optional = {}, fixedChoices }: RowForm, purpose: Purpose): boolean {
   const { completion = optional.completion, messages, prompt, text, chosen, rejected, label } = columns
   if (purpose === 'pairs') return Boolean(chosen && rejected)
@@ -289,14 +291,14 @@ const MULTIPLE_CHOICE = UNREAD_COLUMNS.find(({ columns }) => columns.includes('c
 /** Objectives by the purpose that their rows are read for. */
 const OBJECTIVES = { pairs: 'dpo', judged: 'kto', labelled: 'classify', related: 'embed' } as const
 
-/** Says which objective takes rows that cannot be trained as examples; undefined if none does. */
+/** Returns a sentence with the objective that takes rows other than examples; undefined if there is none. */
 function objectiveOf(columns: RowColumns, purpose: Purpose): string | undefined {
   if (purpose !== 'training') return undefined
   const found = Object.entries(OBJECTIVES).find(([other]) => knownForm(columns, other as Purpose).form)
   return found && `train takes them with the option objective: ${found[1]}`
 }
 
-/** Refuses rows with a column that gives them a meaning for which they are not read. */
+/** Refuses rows with an unread column that changes their meaning. */
 function refuseUnread(columns: RowColumns, { form, unread }: KnownForm, purpose: Purpose): void {
   for (const { names, unread: one, isRefused } of unread) {
     const found = isRefused ? names : names.filter((name) => one.matters(columns.value(name)))
@@ -326,7 +328,7 @@ function namedForm(named: Readonly<Record<string, string>>): RowForm {
   return { name: 'columns', madeFor: '', use: '', columns, optional }
 }
 
-/** Parts that a row may lack, although their column is named. */
+/** Roles whose named column a row may lack. */
 const MAY_BE_ABSENT: ReadonlySet<RowPart> = new Set([
   'input',
   'margin',
@@ -340,7 +342,7 @@ const MAY_BE_ABSENT: ReadonlySet<RowPart> = new Set([
   'weight',
 ])
 
-/** What a purpose needs, in the words of `columns`. */
+/** The columns that each purpose needs, for errors. */
 const NEEDED: Record<Purpose, string> = {
   training: 'text, messages, input_ids, or prompt and completion',
   pairs: 'chosen and rejected, and their prompt unless they begin with it',

@@ -3,20 +3,22 @@ import { isJsonObject } from '../../io/json.js'
 /** One value of a data file, not yet known to be a row. */
 export interface DataRecord {
   value: unknown
-  /** Its place, for errors: `train.jsonl:12`. */
+  /** The record's place, for errors: `train.jsonl:12`. */
   where: string
-  /** The JSON that it was read from, if it was JSON; only this shows how numbers are written. */
+  /** The JSON text of the record, if there is one; it has the spelling of numbers. */
   json?: string
   /** The row as `exactColumns` returns it, if it was read from a file that is not JSON and whose numbers have types. */
   exact?: Readonly<Record<string, unknown>>
 }
 
-/** Returns about how many characters a record has. */
+/** Returns the approximate number of characters of a record. */
 export function charactersOf({ value, json }: DataRecord): number {
   return json?.length ?? charactersIn(value)
 }
 
-/** Levels of a row whose texts are counted: of the arguments of a call, and a bound where a row holds itself. */
+/**
+ * Maximum depth at which texts are counted: enough for the arguments of a call, and a bound for rows that contain themselves.
+ */
 const LEVELS = 8
 
 function charactersIn(value: unknown, level = 0): number {

@@ -1,17 +1,17 @@
-/** Rows of texts that are compared as wholes: a text with others that belong to it or do not, or two with a score. */
+/** Rows of texts whose embeddings are compared: an anchor with positive and negative texts, or two texts with a score. */
 import { quoted } from '../../common/errors.js'
 import { malformedRow } from './check.js'
 import type { FormedRow } from './formed-row.js'
 import type { Weighed } from './rows.js'
 
-/** A text with one that belongs to it, and others that do not. */
+/** An anchor with positive and negative texts. */
 export interface RelatedRow extends Weighed {
   kind: 'related'
   anchor: string
-  /** Each of them makes a row of its own. */
+  /** Each positive text makes a row of its own. */
   positives: string[]
   negatives: string[]
-  /** How alike the anchor and the positive are; absent if the row does not say. */
+  /** Similarity of the anchor and the positive text; absent without a column. */
   score?: number
 }
 

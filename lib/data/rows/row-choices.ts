@@ -1,17 +1,17 @@
-/** What a program makes of rows as they are read, and which it leaves out. */
+/** Changes and filters rows as they are read. */
 import { aFunction, wholeFrom } from '../../common/arguments.js'
 import { isJsonObject } from '../../io/json.js'
 import type { AnyRow } from '../sources/source.js'
 import { malformedRow } from './check.js'
 import type { DataRecord } from './record.js'
 
-/** How rows of a type are changed, to `Mapped`, and chosen as they are read. */
+/** Functions that change rows of a type to `Mapped` and filter them as they are read. */
 export interface RowChoices<Row = AnyRow, Mapped = unknown> {
   /** Returns the row to train in place of one that was read; evaluation data stays as it is. A resumed run needs the same function. */
   map?: (row: Row) => Mapped | Promise<Mapped>
   /** Tells whether to train a row, as `map` returned it; evaluation data stays whole. A resumed run needs the same function. */
   filter?: (row: unknown extends Mapped ? AnyRow : NoInfer<Mapped>) => boolean | Promise<boolean>
-  /** Rows of more tokens are left out, whatever `maxLength` would keep of them. */
+  /** Maximum number of tokens of a row; longer rows are left out before `maxLength` applies. */
   maxTokens?: number
 }
 
@@ -24,7 +24,7 @@ export const rowChoiceKinds = {
 
 /**
  * Returns the record to train; null if it is left out.
- * @throws InputError `malformed-row` for what is no object, and whatever a function throws
+ * @throws InputError `malformed-row` for a value that is no object, and errors of the functions
  */
 export async function chosenRecord(record: DataRecord, { map, filter }: RowChoices): Promise<DataRecord | null> {
   const mapped = map ? { value: await map(rowOf(record)), where: record.where } : record

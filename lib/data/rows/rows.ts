@@ -19,7 +19,7 @@ export interface CompletionRow {
   kind: 'completion'
   prompt: string
   completion: string
-  /** Whether both are parts of one text, to which no template belongs. */
+  /** Whether both are parts of one text, so that no template applies. */
   isText?: true
 }
 
@@ -35,7 +35,7 @@ export interface MessagesRow {
   templateOptions?: Record<string, unknown>
 }
 
-/** Already tokenised; a label of -100 is not trained. */
+/** Token ids with labels; a label of -100 is not trained. */
 export interface TokenisedRow {
   kind: 'tokenised'
   ids: number[]
@@ -48,7 +48,7 @@ export interface AnswersRow extends Weighed {
   answers: Row[]
   /** Whether a judged answer is good. */
   isGood?: boolean
-  /** By how much the chosen answer is better. */
+  /** Margin by which the chosen answer is better. */
   margin?: number
 }
 
@@ -59,9 +59,9 @@ export interface LabelledRow extends Weighed {
   label: number
 }
 
-/** What any row that is trained may have. */
+/** Field of every trained row. */
 export interface Weighed {
-  /** The factor of its loss, and of its part of the divisor; default 1. */
+  /** The factor of the row's loss, and of its part of the divisor; default 1. */
   weight?: number
 }
 
@@ -71,11 +71,11 @@ export type Row = (TextRow | CompletionRow | MessagesRow | TokenisedRow) & Weigh
 /** Label of a token that is not trained. */
 export const IGNORED_LABEL = -100
 
-/** What is asked: a prompt, or a conversation with what its template prints beside it. */
+/** A prompt, or a conversation with its tools and template variables. */
 export interface PromptRow extends Pick<MessagesRow, 'tools' | 'templateOptions'> {
   prompt?: string
   messages?: Message[]
-  /** The ids of a prompt, which are continued as they are. */
+  /** Token ids of a prompt, which are continued without changes. */
   ids?: number[]
 }
 
@@ -87,7 +87,7 @@ export interface QuestionRow extends PromptRow {
 }
 
 /**
- * Returns what is trained of a row.
+ * Returns the trained part of a row.
  * @throws InputError `malformed-row`
  */
 export function trainingRow(row: FormedRow): Row {
@@ -121,7 +121,7 @@ export function messagesRow(row: FormedRow, turns: readonly Turn[]): MessagesRow
 }
 
 /**
- * Returns what is asked in a row: its prompt, its conversation without an answer at the end, or its ids.
+ * Returns the prompt of a row, its conversation without the answer at the end, or its ids.
  * @throws InputError `malformed-row`
  */
 export function promptRow(row: FormedRow): PromptRow {
@@ -132,14 +132,14 @@ export function promptRow(row: FormedRow): PromptRow {
   return { messages: (hasAnswer ? turns.slice(0, -1) : turns).map(({ message }) => message), ...context(row) }
 }
 
-/** Returns the ids before the first that is trained. */
+/** Returns the ids before the first trained one. */
 function promptIds({ ids, labels }: TokenisedRow): number[] {
   const answer = labels?.findIndex((label) => label !== IGNORED_LABEL) ?? -1
   return answer > 0 ? ids.slice(0, answer) : ids
 }
 
 /**
- * Returns what is asked in a row, and the answer.
+ * Returns the question of a row, and the answer.
  * @throws InputError `malformed-row`
  */
 export function questionRow(row: FormedRow): QuestionRow {
@@ -165,7 +165,7 @@ export function conversation(row: FormedRow, part: AnswerPart = 'completion'): T
   return [...opening(row, untrained(promptTurns(row))), ...answerTurns(row, part)]
 }
 
-/** Returns turns whose answers, which the data set gives as they are, are not trained. */
+/** Returns the turns with every answer marked as not trained. */
 export const untrained = (turns: readonly Turn[]): Turn[] =>
   turns.map(({ message, ...others }) => ({
     message: message.role === 'assistant' ? { ...message, weight: 0 } : message,
@@ -182,7 +182,7 @@ function promptTurns(row: FormedRow): Turn[] {
   return turnsOf(row.list('prompt'))
 }
 
-/** Returns turns after the system's message and the history of a row, unless they begin with a system's message themselves. */
+/** Returns turns after the system message and the history of a row, unless the turns begin with a system message. */
 export function opening(row: FormedRow, turns: readonly Turn[]): Turn[] {
   const system = row.has('system') ? systemContent(row) : ''
   const history = row.has('history') ? historyTurns(row.list('history')) : []
@@ -191,7 +191,7 @@ export function opening(row: FormedRow, turns: readonly Turn[]): Turn[] {
   return [{ message: { role: 'system', content: system }, roleAt: row.name('system') }, ...all]
 }
 
-/** Returns what the system says: a text, or the parts of a list or of Vertex's message. */
+/** Returns the content of the system message: a text, or the parts of a list or of Vertex's message. */
 function systemContent(row: FormedRow): NonNullable<Message['content']> {
   const value = row.value('system')
   const parts = isJsonObject(value) ? (value.parts ?? value.content) : value
@@ -214,7 +214,10 @@ function context(row: FormedRow): Pick<MessagesRow, 'tools' | 'templateOptions'>
   return { ...(tools && { tools }), ...(templateOptions && { templateOptions }) }
 }
 
-/** Returns schemas of functions: a list, or JSON of one; those of OpenAI's older `functions`, Vertex and Bedrock in today's form. */
+/**
+ * Returns schemas of functions, from a list or its JSON; OpenAI's older `functions` and the forms of Vertex and Bedrock become
+ * OpenAI's `tools`.
+ */
 function toolsOf(row: FormedRow): unknown[] | undefined {
   const value = row.value('tools')
   if (typeof value === 'string' && value.trim() === '') return undefined

@@ -4,7 +4,7 @@ import { readText } from '../../io/open.js'
 import { parsedTools } from './rows.js'
 
 /**
- * Returns the list of schemas that `--tools` means: the list itself, or the one in a JSON file, whose numbers keep their
+ * Returns the list of schemas of the option `tools`: the list itself, or the list in a JSON file, whose numbers keep their
  * spelling.
  * @throws UsageError `missing-file`
  * @throws InputError `malformed-tools`
