@@ -4,9 +4,9 @@ import type { CommonOptions, OptionsSchema } from '../options/index.js'
 import type { Terminal } from './terminal/terminal.js'
 
 export interface CommandResult {
-  /** The document of `--json`; undefined if it is printed already. */
+  /** The document of `--json`; undefined if it was already printed. */
   json: unknown
-  /** Text for people in place of the document; empty if everything is printed already. */
+  /** Text for people in place of the document; empty if it was already printed. */
   text: string
   /** Whether the text has colours, and quoted text in it is printable already. */
   isPrintable?: boolean
@@ -37,7 +37,7 @@ export interface Command<S extends OptionsSchema = OptionsSchema> {
   run(options: z.output<S>, context: CommandContext): Promise<CommandResult>
 }
 
-/** A command of any options, for lists: each command only receives options of its own schema. */
+/** A command with any options, for lists; each command receives only options of its own schema. */
 export type AnyCommand = Omit<Command, 'check' | 'run'> & {
   check(options: CommonOptions): void
   run(options: CommonOptions, context: CommandContext): Promise<CommandResult>

@@ -7,7 +7,7 @@ import type { CommandContext } from './command.js'
 import { interruptible } from './terminal/interrupt.js'
 import { writeAnswer } from './terminal/terminal.js'
 
-/** Reads one message per line until the input ends. Ctrl-C ends an answer, or at the prompt the program. */
+/** Reads one message per line until the input ends. Ctrl-C ends the answer, or, at the prompt, the program. */
 export async function converse(
   model: Model,
   options: GenerateSettings,

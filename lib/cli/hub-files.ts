@@ -1,4 +1,4 @@
-/** Hub ids among a command's options are downloaded before the work starts. */
+/** Downloads the files of hub ids among a command's options before the work starts. */
 
 import { counted } from '../common/counted.js'
 import { UsageError } from '../common/errors.js'
@@ -47,7 +47,7 @@ export async function fetchHubIds(
   return { ...options, ...found }
 }
 
-/** Downloads the model that an adapter belongs to according to its file, and returns it in the same way. */
+/** Downloads an adapter's base model as named in its file, and returns its id with the commit. */
 export async function fetchBase(adapter: string, options: DownloadOptions, terminal: Terminal): Promise<string> {
   const { existingBase } = await import('./inspect/adapter.js')
   const base = await existingBase(adapter, options)
@@ -60,7 +60,7 @@ export async function fetchBase(adapter: string, options: DownloadOptions, termi
   }
 }
 
-/** With random weights by a configuration, only the tokenizer of the model is used. */
+/** A run from a configuration has random weights and needs only the tokenizer of the model. */
 export function meaningIn(meaning: HubMeaning, options: object): HubMeaning | 'tokenizer' {
   return meaning === 'model' && (options as { init?: string }).init !== undefined ? 'tokenizer' : meaning
 }

@@ -59,7 +59,7 @@ async function requireComparable({ model, compare, offline }: MergeOptions & { m
   await requireTargets({ path, config, tokenizer: await loadTokenizer(path), adapterSet }, compare!, { offline })
 }
 
-/** Measures how far predictions of the written model are from those of its base with the adapter, both in float32. */
+/** Measures the difference between predictions of the written model and of the base with the adapter, both in float32. */
 async function changeOf(
   { model, adapter, compare, device, threads, allowTf32, allowOtherBase, offline }: MergeOptions & { model: string },
   output: string,

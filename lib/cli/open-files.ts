@@ -8,7 +8,7 @@ export function tooManyOpenFiles(error: unknown): string | undefined {
   return `More open files are needed than ${whose} have: raise the limit, for example with "ulimit -n 1024".`
 }
 
-/** Files that the imports of a command open at the same time, generously. */
+/** Upper estimate of the number of files that the imports of a command open at the same time. */
 const FILES_OF_IMPORTS = 256
 
 /**

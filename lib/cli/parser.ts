@@ -124,7 +124,7 @@ function addPositional(built: Commander, command: AnyCommand, onCommand: OnComma
   })
 }
 
-/** Lets an option give a weight to the last value of another one. */
+/** Lets an option set the weight of the last value of another option. */
 function weighLast(built: Commander, key: string, { weighs, expects }: OptionFacts): void {
   if (weighs === undefined) return
   built.on(`option:${kebabCase(key)}`, (value: string) => {
@@ -140,7 +140,7 @@ function weighLast(built: Commander, key: string, { weighs, expects }: OptionFac
   })
 }
 
-/** Returns options in which every value has a weight if some have one: the others' is 1. */
+/** Returns options in which every value has a weight if at least one has; the default weight is 1. */
 function withWeights({ schema }: AnyCommand, given: RawOptions): Record<string, unknown> {
   const result = { ...given }
   for (const [key, option] of Object.entries(schema.shape)) {

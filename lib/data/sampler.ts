@@ -6,10 +6,7 @@ import type { DatasetPart } from './dataset.js'
 export interface SamplerOptions {
   /** Rows of the data set; at least 1. */
   rows: number
-  /**
-   * Consecutive parts of the rows, with weights that set each part's share of an epoch; without weights all rows are treated
-   * alike.
-   */
+  /** Consecutive parts of the rows, with weights that set each part's share of an epoch; without weights all rows are equal. */
   parts?: readonly SampledPart[]
   /** Rows of an optimizer step, over all ranks; at least 1. */
   batchSize: number
@@ -105,7 +102,7 @@ export class Sampler {
     const counts = shares.map(() => 0)
     const firsts = parts.map((_, part) => parts.slice(0, part).reduce((sum, before) => sum + before.rows, 0))
     for (let place = 0; place < rows; place++) {
-      // Takes from the part that is furthest behind its share.
+      // The next row comes from the part that is furthest behind its share.
       const behind = shares.map((share, part) => share * (place + 1) - counts[part]! * rows)
       const part = behind.indexOf(Math.max(...behind))
       order[place] = firsts[part]! + taken[part]![counts[part]!]!
@@ -132,7 +129,7 @@ export class Sampler {
 const inOrder = (length: number): Uint32Array => Uint32Array.from({ length }, (_, i) => i)
 
 /**
- * Returns how many rows of an epoch each part has: whole numbers in proportion to the weights, with the sum `rows`.
+ * Returns the number of rows of each part in an epoch, in proportion to the weights, with the sum `rows`.
  * @throws UsageError `bad-value` for a weight that gives no row
  */
 function sharesOf(rows: number, parts: readonly SampledPart[]): number[] {

@@ -1,4 +1,4 @@
-/** The interface between training and its rows, which are all in memory or read as steps need them. */
+/** The interface between training and its rows, which are either all in memory or streamed. */
 import type { TokenRow } from './encode.js'
 import { Sampler, type SamplerOptions } from './sampler.js'
 import type { StreamPlace } from './stream/place.js'
@@ -13,15 +13,18 @@ export interface StepRow {
 
 /** The rows of a run, by the steps that use them. */
 export interface StepRows {
-  /** Number of steps; the step at which rows have ended, once `prepare` has found that. */
+  /** Number of steps; after `prepare` has found the end of the rows, the step at which they end. */
   readonly totalSteps: number
-  /** Resolves once the rows of a step are there, or `totalSteps` says that there are none; to a sentence if they end early. */
+  /**
+   * Resolves once the rows of a step are in memory or `totalSteps` shows that there are none; resolves to a sentence if the
+   * rows end early.
+   */
   prepare(step: number): Promise<string | null>
   /** Returns this rank's rows of a step, from 0. A stream gives its steps in order, each once. */
   rowsOfStep(step: number): Promise<readonly StepRow[]>
   /** Returns the passes over the data after `step` steps. */
   epochAfter(step: number): number
-  /** Where the rows after those given begin; null if the number of the step tells. */
+  /** Place of the next row in a stream; null if the number of the step determines the rows. */
   readonly place: StreamPlace | null
   /** Ends reading. */
   close(): void
@@ -40,11 +43,11 @@ export interface RowSet {
 export interface SampledOptions extends Omit<SamplerOptions, 'rows'> {
   /** Takes precedence over `epochs`. */
   maxSteps?: number
-  /** Runs of this many steps return this many times before others follow. Default: once. */
+  /** Each group of `steps` steps is used `times` times before the next group. Default: once. */
   reuse?: { readonly steps: number; readonly times: number }
 }
 
-/** The steps of rows that are all in memory. */
+/** Steps over rows in memory. */
 export class SampledRows implements StepRows {
   readonly #rows: RowSet
   readonly #sampler: Sampler

@@ -8,7 +8,7 @@ import { noCounts, type TurnCounts } from './masks/turn-counts.js'
 export interface ChatCounts extends TurnCounts {
   /** Conversations whose tools the template leaves out. */
   droppedTools: number
-  /** Conversations with nulls in schemas or calls of functions that only Arrow writes. */
+  /** Conversations with nulls in schemas or calls that Arrow adds. */
   arrowNulls: number
 }
 
@@ -18,7 +18,7 @@ export interface LengthCounts {
   longest: number
   /** Rows of more than `maxLength` tokens that were cut or split. */
   truncated: number
-  /** What happened to rows of more than `maxLength` tokens. */
+  /** Counts of the changes to rows of more than `maxLength` tokens. */
   cut: LongRowCounts
 }
 
@@ -32,13 +32,13 @@ export interface DataSummary extends ChatCounts, LengthCounts {
   tokens: number
   /** Tokens that are predicted and trained. */
   targetTokens: number
-  /** Rows in which nothing is trained. */
+  /** Rows without targets. */
   withoutTarget: number
-  /** Rows that were left out because of that. */
+  /** Rows that were left out for lack of targets. */
   dropped: number
   /** Rows that `filter` left out. */
   filtered: number
-  /** For some of the counts, the place of the first row. */
+  /** The place of the first counted row, for some of the counts. */
   first: Partial<Record<keyof ChatCounts, string>>
   /** Control tokens that are trained as targets. */
   trainedSpecialTokens: {
@@ -46,7 +46,7 @@ export interface DataSummary extends ChatCounts, LengthCounts {
     id: number
     /** Its spelling, such as `<|im_end|>`. */
     token: string
-    /** How often it is a target. */
+    /** Number of times that the token is a target. */
     count: number
   }[]
 }
@@ -74,7 +74,7 @@ export function addChat(summary: DataSummary, counts: Partial<ChatCounts>, where
   }
 }
 
-/** Adds a row and what the limit of tokens did to it. */
+/** Counts a row and the effect of the token limit on it. */
 export function addLength(counts: LengthCounts, { length, rows, cut }: LimitedRow): void {
   counts.longest = Math.max(counts.longest, length)
   if (!cut) return
@@ -101,7 +101,7 @@ export function requireRows(
   )
 }
 
-/** Says why nothing is trained in some rows. */
+/** Returns the reasons why some rows have no targets. */
 export function untrainedReasons({ withoutTarget, filtered, cut }: DataSummary): string {
   const reasons = [
     ...(filtered > 0 ? ['left out by filter'] : []),

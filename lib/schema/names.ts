@@ -1,6 +1,6 @@
 /** Names of options in flags, the API and files, and suggestions for misspelled ones. */
 
-/** Where options come from, which decides how messages spell their names. */
+/** Source of options, which determines the spelling of their names in messages. */
 export type OptionSource = 'flags' | 'api' | { file: string }
 
 /** `learningRate` → `learning-rate`. */

@@ -6,32 +6,32 @@ export type OptionKind = 'flag' | 'number' | 'text' | 'choice' | 'list' | 'texts
 
 /** The description of an option beside its type. */
 export interface OptionFacts {
-  /** Kind of its values. */
+  /** Kind of the option's values. */
   kind: OptionKind
-  /** One sentence for help. */
+  /** One sentence for the help text. */
   description: string
   /** Placeholder of a value in help: `N`, `FILE`. */
   placeholder: string
   /** Describes a valid value, to follow "Expected". */
   expects: string
-  /** The words of the library, where those of the command line are about flags and texts. */
+  /** Words for the library, if the words of the command line mention flags or texts. */
   library?: {
     /** One sentence for editors and the reference. */
     description?: string
     /** Describes a valid value, to follow "Expected". */
     expects?: string
   }
-  /** The default in help, if it depends on other options or its value alone would not say enough. */
+  /** The default in help, if it depends on other options or its value alone is not clear. */
   defaultText?: string
   /** The values of a `choice`, in the order of help. */
   choices?: readonly string[]
   /** Whether repeating the option adds values instead of replacing them. */
   adds?: boolean
-  /** The option whose last value this one weighs, on the command line. */
+  /** The option whose last value this one weights, on the command line. */
   weighs?: string
   /** Heading in help. */
   group?: string
-  /** What a hub id given as its value refers to; absent: ids are not accepted. */
+  /** Kind of repository that a hub id as the value means; absent: ids are not accepted. */
   hub?: HubMeaning
   /** `call`: the option concerns one call and is not repeated when a run is started again from its `run.yaml`. */
   scope?: 'call'
@@ -39,25 +39,28 @@ export interface OptionFacts {
   resume?: ResumeRule
   /** Options that this one requires. */
   needs?: readonly string[]
-  /** The objectives that have it; absent: all. */
+  /** The objectives that have the option; absent: all. */
   objectives?: readonly string[]
-  /** Whether it must be given: always, or by commands only, if functions get the value in another way. */
+  /** Whether the option must be given: always, or in commands only, if functions get the value in another way. */
   required?: 'everywhere' | 'by-commands'
-  /** An option beside which it need not be given, although it is required. */
+  /** An option that makes this required one optional. */
   unless?: string
-  /** Restricts where it may be given: in flags only, or on the command line and in its YAML files. The library refuses both. */
+  /**
+   * Restricts where the option may be given: in flags only, or on the command line and in its YAML files. The library refuses
+   * both.
+   */
   only?: 'flags' | 'command-line'
-  /** What to do in the library instead, for an option that only the command line has. Default: remove it. */
+  /** Advice for users of the library who give an option of the command line. Default: remove it. */
   instead?: string
 }
 
 /**
- * `exact`: a changed value makes another run. `rounding`: it changes only the order of additions. `free`: it changes no result,
- * or something derived from it (a hash, a device) is compared instead.
+ * `exact`: another value makes another run. `rounding`: another value changes only the order of additions. `free`: the value
+ * changes no result, or a derived value (a hash, a device) is compared instead.
  */
 export type ResumeRule = 'exact' | 'rounding' | 'free'
 
-/** What a hub id refers to; for data, also which split an id without one means. */
+/** Kind of repository that a hub id means; for data also the split of an id without one. */
 export type HubMeaning = 'model' | 'adapter' | 'training-data' | 'evaluation-data' | 'validation-data'
 
 /** A schema of named options; unknown names are errors. */
@@ -116,7 +119,7 @@ type NamesOf<S extends OptionsSchema, Mark> = {
   [Name in keyof S['shape']]: S['shape'][Name] extends Mark ? Name : never
 }[keyof S['shape']]
 
-/** The options of a function of the library: all except those of the command line only. */
+/** The options of a function of the library: all except options of the command line only. */
 export type LibraryInput<S extends OptionsSchema> = Omit<z.input<S>, NamesOf<S, IsRequired | IsOfCommandLine>> &
   Required<Pick<z.input<S>, NamesOf<S, IsRequired> & keyof z.input<S>>>
 

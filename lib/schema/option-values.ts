@@ -1,10 +1,10 @@
 /** Parses values of options that the command line and YAML files give as text. */
 import { z } from 'zod'
 
-/** Characters of a regular expression at most: V8 compiles longer ones for seconds, or not at all. */
+/** Maximum number of characters of a regular expression: V8 takes seconds to compile longer ones, or fails. */
 export const MOST_OF_A_PATTERN = 8192
 
-/** Whether a text is a regular expression that can be compiled. */
+/** Whether a text compiles as a regular expression. */
 export function isPattern(text: string): boolean {
   if (text.length > MOST_OF_A_PATTERN) return false
   try {

@@ -22,7 +22,7 @@ export interface NumberRange extends Words {
   below?: number
 }
 
-/** Builds the description of an option of a kind; `inLibrary` describes a valid value there, where it is no text. */
+/** Builds the description of an option of a kind; `inLibrary` describes a valid value in the library, if it is no text. */
 function facts(
   kind: OptionFacts['kind'],
   description: string,

@@ -22,7 +22,7 @@ export function parseOptions<S extends OptionsSchema>(schema: S, raw: unknown, c
   return resolveOptions(schema, [{ raw: checkIsObject(raw, context.source), source: context.source }])
 }
 
-/** Like `parseOptions` for several layers; later ones win. Each is checked with the names of its own source. */
+/** Like `parseOptions` for several layers; later layers win. Each layer is checked with the names of its own source. */
 export function resolveOptions<S extends OptionsSchema>(
   schema: S,
   layers: readonly { raw: RawOptions; source: OptionSource }[],
@@ -75,10 +75,10 @@ export function forLibrary<S extends OptionsSchema>({ shape }: S, options: z.out
   return Object.fromEntries(entries) as LibraryInput<S>
 }
 
-/** Characters of a list of options. */
+/** Maximum number of characters of a list of options. */
 const MOST_LISTED = 1000
 
-/** Makes the error for an unknown option. `key` is as the user wrote it, without leading dashes. */
+/** Returns the error for an unknown option. `key` is the user's spelling without leading dashes. */
 export function unknownOption(schema: OptionsSchema, key: string, source: OptionSource): UsageError {
   const known = Object.keys(schema.shape).filter((name) => mayGive(optionFacts(schema.shape[name]!), source))
   const written = source === 'flags' ? `--${key.replace(/^-+/, '')}` : key

@@ -63,7 +63,7 @@ function describe(report: DoctorReport): string {
   return [facts, ...(lines.length > 0 ? ['', ...lines] : [])].join('\n')
 }
 
-/** Lists what is available, then what is not. */
+/** Lists the available features, then the missing ones. */
 function listed(there: readonly string[], has: Readonly<Record<string, boolean>>): string {
   const absent = Object.keys(has).filter((name) => !has[name])
   return [...there, ...absent.map((name) => `no ${name}`)].join(', ')

@@ -49,7 +49,7 @@ export const evalCommand = defineCommand({
   },
 })
 
-/** Formats figures by name; long lists are only counted, since `--json` and `--output` have them whole. */
+/** Formats figures by name; long lists are only counted, since `--json` and `--output` contain them. */
 function describe(result: object): string {
   return formatFacts(
     Object.entries(result).flatMap(([name, value]: [string, unknown]): [string, string][] => {

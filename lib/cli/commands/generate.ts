@@ -12,7 +12,7 @@ import { requireInputs } from '../paths.js'
 import { formatCount } from '../terminal/format.js'
 import { writeAnswer } from '../terminal/terminal.js'
 
-/** Rows that are written at once. */
+/** Number of rows that are generated at once. */
 const AT_ONCE = 32
 
 export const generateCommand = defineCommand({
@@ -94,7 +94,7 @@ async function answerRows(
   return { json: undefined, text: '' }
 }
 
-/** Passes on each message once. */
+/** Returns a function that passes each message on once. */
 function once(say: (message: string) => void): (message: string) => void {
   const said = new Set<string>()
   return (message) => {

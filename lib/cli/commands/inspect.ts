@@ -8,7 +8,7 @@ import { requireInputs } from '../paths.js'
 import { Progress, tokenisingLine } from '../terminal/progress.js'
 import { hasColours } from '../terminal/terminal.js'
 
-/** Rows that are shown on a terminal without `--limit`. */
+/** Number of rows that a terminal shows without `--limit`. */
 const MOST_SHOWN = 5
 
 /** Returns the first option that describes a new adapter. */

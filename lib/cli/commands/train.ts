@@ -45,7 +45,9 @@ export const trainCommand = defineCommand({
 
 type RanksOfCommand = Ranks & ShardRanks & Pick<JobRanks, 'deviceFor' | 'threads' | 'close'>
 
-/** Runs the command on one of several ranks: rank 0 prints for all, the others only errors that not all ranks know. */
+/**
+ * Runs the command on one of several ranks: rank 0 prints for all; the other ranks print only errors that not all ranks have.
+ */
 export async function trainOn(
   ranks: RanksOfCommand,
   options: TrainSettings,

@@ -1,4 +1,4 @@
-/** Describes an adapter from its files; the shapes of its layers also from its model, if that is available here. */
+/** Describes an adapter from its files; the shapes of its layers also from the model, if it is available locally. */
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { layerTensors, readAdapterFolder } from '../../adapters/files/adapter-folder.js'
@@ -15,7 +15,7 @@ import { formatCount, formatFacts, formatTable } from '../terminal/format.js'
 
 export interface AdapterLayerFacts {
   name: string
-  /** Null if neither the adapter's tensors nor a model have it. */
+  /** Null if neither the adapter's tensors nor a model show the size. */
   inFeatures: number | null
   outFeatures: number | null
   /** R of a square matrix [R, R]; null for methods without one. */
@@ -75,7 +75,7 @@ async function baseOf(folder: string): Promise<string | null> {
   return id ? formatHubId({ ...id, revision: String(revision) }) : base
 }
 
-/** Returns the same from the `run.yaml` of its run, which has the local path too; null if there is none. */
+/** Returns the base from the `run.yaml` of the adapter's run, which has the local path too; null without such a file. */
 function baseOfRun(folder: string): string | null {
   const path = join(runFolderOf(folder), 'run.yaml')
   if (!existsSync(path)) return null
@@ -89,12 +89,12 @@ function baseOfRun(folder: string): string | null {
 
 const open = (model: string) => ModelSource.open(model, { offline: true })
 
-/** Opens a model that needs no download; null if it is none. */
+/** Opens a model that needs no download; null if there is none. */
 async function sourceAtHand(model: string | null): Promise<ModelSource | null> {
   return model === null ? null : open(model).catch(() => null)
 }
 
-/** Returns an adapter's base that is here or on the hub. @throws UsageError `missing-option` */
+/** Returns an adapter's base that exists locally or on the hub. @throws UsageError `missing-option` */
 export async function existingBase(adapter: string, hub: HubOptions): Promise<string> {
   const { path } = await locate(adapter, 'adapter', hub)
   const base = baseOfRun(path) ?? (await baseOf(path))

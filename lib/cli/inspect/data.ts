@@ -1,4 +1,4 @@
-/** Shows data as training uses it: each row's tokens, and which of them are trained. */
+/** Shows data as training uses it: the tokens and targets of each row. */
 
 import { counted } from '../../common/counted.js'
 import { printable } from '../../common/printable.js'
@@ -17,7 +17,7 @@ import { encodingOptions, type InspectOptions, maxLengthOf, pastPositions } from
 import { formatCount, formatFacts } from '../terminal/format.js'
 
 export interface DocumentFacts {
-  /** What it is to the objective, such as `chosen`; absent of a row that is one text or conversation. */
+  /** The document's role in the objective, such as `chosen`; absent for a row of one text or conversation. */
   name?: string
   ids: number[]
   /** 1 for each token that is predicted and trained, never the first of a row; else 0. */
@@ -31,17 +31,17 @@ export type DataRowFacts =
   | DocumentFacts
   | {
       documents: DocumentFacts[]
-      /** The name of its label. */
+      /** The name of the row's label. */
       label?: string
-      /** By how much the chosen answer is better. */
+      /** Margin by which the chosen answer is better. */
       margin?: number
     }
 
 export interface DataFacts {
   rows: DataRowFacts[]
-  /** Rows that are not among these, as far as they were read. */
+  /** Number of rows that were read but are not among these. */
   others: number
-  /** Null for prompts, whose answers are not written yet. */
+  /** Null for prompts, whose completions are sampled in training. */
   summary: DataSummary | null
   /** Whether tokens of the rows are predicted. */
   arePredicted: boolean
@@ -59,9 +59,9 @@ export async function dataFacts(
     onProgress,
   }: {
     maxPositions?: number
-    /** Only these rows are read. */
+    /** Maximum number of rows to read. */
     limit?: number
-    /** Only these rows are returned. */
+    /** Maximum number of rows to return. */
     shown?: number
     warn: (message: string) => void
     onProgress?: (progress: TokeniseProgress) => void
@@ -104,10 +104,10 @@ export async function dataFacts(
   }
 }
 
-/** Tokens of an answer for which objectives that sample leave room unless a run says otherwise. */
+/** Default number of tokens that objectives that sample reserve for a completion. */
 const DEFAULT_NEW_TOKENS = 256
 
-/** Names of a row's documents, by the first document's first mask value, which tells whether a judged answer is good. */
+/** Names of a row's documents, by the first mask value of the first document, which is 1 for a good judged answer. */
 const NAMES: Record<RowKind, ((first: number) => readonly string[]) | null> = {
   examples: null,
   pairs: () => ['chosen', 'rejected'],

@@ -20,7 +20,7 @@ export interface ModelReport extends Omit<ModelSizes, 'maxPositions'> {
   maxLength: number
   /** The number of layers with attention. */
   attentionLayers: number
-  /** Bytes of a token's keys and values in bfloat16: what an engine of many texts keeps. */
+  /** Bytes of a token's keys and values in bfloat16, as the engine keeps them. */
   keyValueBytes: number
   tiedEmbeddings: boolean
   /** Names of the labels that its head scores; absent in a language model. */
@@ -157,7 +157,7 @@ export function describeModel(model: ModelReport): string {
   return formatFacts(facts)
 }
 
-/** Blocks that attend to another's keys and values have none. */
+/** Blocks that share the keys and values of another block have none of their own. */
 function keyValueBytesOf(attentions: readonly AttentionPlan[]): number {
   const own = attentions.filter(({ source }) => source === undefined)
   return own.reduce((sum, { shape }) => sum + 2 * shape.keyValueHeads * shape.headSize * 2, 0)

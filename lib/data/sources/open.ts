@@ -1,4 +1,4 @@
-/** Sources that are ready to be read. */
+/** Opens sources for reading. */
 import { createHash } from 'node:crypto'
 import { setImmediate } from 'node:timers/promises'
 import { InputError, UsageError } from '../../common/errors.js'
@@ -16,14 +16,14 @@ import {
 } from './source.js'
 
 export interface OpenSource {
-  /** Name in messages. */
+  /** Name of the source in messages. */
   readonly name: string
   readonly weight: number | undefined
-  /** Size in bytes, as far as it is known. */
+  /** Known size in bytes. */
   readonly bytes: number
   /** Bytes that were read so far; undefined if they are not counted. */
   readonly bytesRead?: number
-  /** Whether rows may be read before they are used; not so for an iterable, which may be a user's generator. */
+  /** Whether rows may be read before they are used; false for an iterable, which may be a user's generator. */
   readonly readsAhead: boolean
   /** Whether rows can be read only once. */
   readonly isReadOnce: boolean
@@ -32,9 +32,12 @@ export interface OpenSource {
   /** Returns a hash of the rows before they are read; null if they can be read only once. */
   digest(): Promise<string | null>
   records(): AsyncIterable<DataRecord>
-  /** Tells whether there are more records than `count`, or very large ones. It reads these, and `records` then begins with them. */
+  /**
+   * Tells whether there are more than `count` records, or very large ones. The records that it reads are the first ones of
+   * `records`.
+   */
   hasMoreThan(count: number): Promise<boolean>
-  /** Returns the source as a run records it; for rows from memory, only after they have been read. */
+  /** Returns the source in the form that a run records; rows from memory must have been read. */
   recorded(): RecordedSource
 }
 
@@ -78,10 +81,10 @@ export const isOfUnknownLength = ({ isReadOnce, readsAhead }: OpenSource): boole
 /** Joins the names of sources, for messages. */
 export const namesOf = (sources: readonly OpenSource[]): string => sources.map(({ name }) => name).join(', ')
 
-/** Characters of the records that are read before it is decided how the others are. */
+/** Maximum number of characters that `hasMoreThan` reads. */
 const MOST_BEGUN = 2 ** 27
 
-/** Records that may begin with some that were read before. */
+/** Records, beginning with the ones that were read before. */
 abstract class Records {
   #begun: { first: readonly DataRecord[]; rest: AsyncIterator<DataRecord> } | null = null
 
@@ -158,7 +161,7 @@ class OpenFiles extends Records implements OpenSource {
   }
 }
 
-/** Rows from memory that are read in one turn of the event loop. */
+/** Number of rows from memory that are read in one turn of the event loop. */
 const TURN_EVERY = 256
 
 /** Rows from memory, which are hashed one at a time and not kept. */

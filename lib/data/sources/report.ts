@@ -1,4 +1,4 @@
-/** What became of the columns and rows of each source, for the user. */
+/** Reports to the user how the columns and rows of each source were read. */
 import { counted } from '../../common/counted.js'
 import type { LongRowCounts } from '../long-rows.js'
 import type { SourceFacts } from '../tokenise.js'
@@ -6,9 +6,9 @@ import { describeSource, type RecordedSource } from './source.js'
 
 /** How a source of rows was read. */
 export interface SourceReport {
-  /** Its path or hub id, or a description of rows from memory. */
+  /** The source's path or hub id, or a description of rows from memory. */
   source: string
-  /** The form of its rows, or several with commas; docs/formats/data.md lists them. */
+  /** The form of the rows, or several forms separated by commas; docs/formats/data.md lists them. */
   form: string
   /** Columns that were read. */
   columns: string[]
@@ -20,7 +20,7 @@ export interface SourceReport {
   longest: number
   /** Rows of more than `maxLength` tokens that were cut, split or left out. */
   cut: number
-  /** What happened to these. */
+  /** Counts of the changes to these rows. */
   longRows: LongRowCounts
 }
 

@@ -2,8 +2,8 @@
 import { custom, isObject } from '../../common/arguments.js'
 
 /**
- * Rows in any form that a data file may have. They are read one after the other: once, or by a stream again from their start if
- * it needs more. A row must not be changed once it was given.
+ * Rows in any form that a data file may have. They are read in order, once, or repeatedly by a stream that needs more. A row
+ * must not be changed after it was yielded.
  */
 export type Rows = Iterable<unknown> | AsyncIterable<unknown>
 
@@ -45,11 +45,11 @@ export type DataSource = PathSource | RowSource
 /** One source or several. */
 export type DataInput = DataSource | AnySource | Rows | readonly (DataSource | AnySource | Rows)[]
 
-/** A row whose columns no type tells. */
+/** A row without a type for its columns. */
 export type AnyRow = Record<string, unknown>
 
 /**
- * The type of an input's rows as functions of the caller get them; `AnyRow` for files, hub ids and rows without a type. Lists contain
+ * The type of an input's rows for the caller's functions; `AnyRow` for files, hub ids and rows without a type. Lists contain
  * rows, or sources of rows.
  */
 export type RowOf<Data> = unknown extends Data
@@ -97,11 +97,11 @@ function sourceOf(value: unknown): DataSource | undefined {
 
 const sourceParts = (data: unknown) => (typeof data === 'string' ? { path: data } : { rows: data })
 
-/** Tells whether this is a record of rows from memory, which a run cannot read again. */
+/** Tells whether a record is of rows from memory, which a run cannot read again. */
 const isRecord = ({ rows, sha256, stream }: Record<string, unknown>): boolean =>
   (rows !== undefined && sha256 !== undefined) || stream === 'rows'
 
-/** Tells whether rows can be read only once, as those of a generator can. */
+/** Tells whether rows can be read only once, such as the rows of a generator. */
 export const isReadOnce = (rows: Rows): boolean => ['next', 'read', 'getReader'].some((name) => name in rows)
 
 function isIterable(value: unknown): value is Rows {

@@ -33,11 +33,11 @@ export interface LaneOptions {
   settings: RowSettings
   vocabularySize?: number
   seed: number | bigint
-  /** Tells the random order from those of other lanes. */
+  /** Index of the lane, which gives each lane a random order of its own. */
   index: number
-  /** Records among which the next is drawn; null: records are in order. */
+  /** Size of the buffer from which the next record is drawn; null: records are in order. */
   shuffleBuffer: number | null
-  /** Records that are tokenised ahead, and with which the buffer begins. */
+  /** Number of records that are tokenised ahead, with which the buffer begins. */
   ahead: number
   /** Whether records before the place must be unchanged since it was noted. */
   isVerified: boolean
@@ -48,8 +48,8 @@ export interface LaneOptions {
 }
 
 /**
- * Most records that are read one after the other of a source that may have no end, if nothing in them is trained: left out by
- * `filter`, or tokenised, which takes longer.
+ * Maximum number of consecutive records without a target in a source that may have no end: left out by `filter`, or tokenised,
+ * which takes longer.
  */
 const MOST_UNTRAINED = { filtered: 100_000, tokenised: 10_000 }
 
@@ -59,7 +59,7 @@ export interface PlacedRow {
   place: LanePlace
 }
 
-/** What became of the rows of one source so far. */
+/** Counts of one source's rows so far. */
 interface SourceCounts {
   readonly source: OpenSource
   /** Records that were read. */
@@ -79,21 +79,21 @@ interface SourceRecord {
 }
 
 interface DrawnRecord extends SourceRecord {
-  /** Number of records of this pass that were drawn before it. */
+  /** Number of records of this pass that were drawn earlier. */
   records: number
   /** sha256 of the records of this pass up to this one. */
   sha256: string
 }
 
-/** Sources whose rows are drawn together: all sources of a run without weights, or one with a weight. */
+/** Sources whose rows are drawn together: all sources of a run without weights, or one source with a weight. */
 export class Lane {
   readonly #sources: readonly OpenSource[]
   readonly #options: LaneOptions
   readonly #counts: readonly SourceCounts[]
   readonly #mayBeEndless: boolean
-  /** Records since the last one in which something is trained. */
+  /** Number of records since the last one with a target. */
   #untrained = { filtered: 0, tokenised: 0 }
-  /** Counts of the rows so far, those read ahead included. */
+  /** Counts of the rows so far, including rows read ahead. */
   readonly summary = emptySummary()
 
   constructor(sources: readonly OpenSource[], options: LaneOptions) {
@@ -123,7 +123,7 @@ export class Lane {
     return this.#sources.some(({ isReadOnce }) => isReadOnce)
   }
 
-  /** What became of each source's rows so far, those read ahead included. */
+  /** Counts of each source's rows so far, including rows read ahead. */
   get facts(): SourceFacts[] {
     return this.#counts.map(({ read, rows, account: { form, columns, ignored }, lengths }) => {
       return { read, rows, form, columns, ignored, ...lengths }
@@ -133,7 +133,7 @@ export class Lane {
   /**
    * Yields the rows after a place, pass after pass; only one pass if a source can be read only once or stops the run.
    * @throws InputError `empty-data`, `nothing-to-train`, and of malformed rows
-   * @throws UsageError `changed-run` if other records come before the place than when it was noted
+   * @throws UsageError `changed-run` if the records before the place have changed
    */
   async *rows(from: LanePlace): AsyncGenerator<PlacedRow> {
     let { taken } = from

@@ -1,16 +1,16 @@
-/** Where the rows of a stream that are not yet trained begin. */
+/** The place in a stream up to which rows were trained. */
 import { z } from 'zod'
 
 const count = z.int().min(0)
 
 export const LanePlaceSchema = z.object({
-  /** Rows of tokens that were taken, over all passes. */
+  /** Number of token rows that were taken, over all passes. */
   taken: count,
-  /** Passes over the sources that are complete. */
+  /** Number of complete passes over the sources. */
   pass: count,
-  /** Records of this pass before the current one, in the order in which they are drawn. */
+  /** Number of records of this pass before the current one, in drawing order. */
   records: count,
-  /** Rows of tokens that were taken from the current record. */
+  /** Number of token rows that were taken from the current record. */
   rows: count,
   /** sha256, hexadecimal, of the records of this pass up to the current one; empty before the first. */
   sha256: z.string(),

@@ -2,15 +2,16 @@ import type { RandomStream } from '../../common/random.js'
 
 export const DEFAULT_SHUFFLE_BUFFER = 10_000
 
-/** Characters of the records in a buffer, but for the last. */
+/** Maximum number of characters in a buffer, without its last record. */
 export const MOST_BUFFERED = 2 ** 27
 
-/** Steps with whose rows a buffer begins. */
+/** Number of steps whose rows fill the buffer at the beginning. */
 export const FIRST_STEPS = 4
 
 /**
- * Yields items in random order, each drawn from a buffer of at most `size`, whose sizes add up to less than `most`, but for the last. The buffer begins with `first` items and grows by one
- * with each that is drawn, so that the first one is not waited for long. The order depends on the items and `random` alone.
+ * Yields items in random order, each drawn from a buffer of at most `size` items, whose sizes without the last one add up to
+ * less than `most`. The buffer begins with `first` items and grows by one with each drawn item, so that the first item comes
+ * soon. The order depends on the items and `random` alone.
  */
 export async function* shuffled<Item>(
   items: AsyncIterable<Item>,

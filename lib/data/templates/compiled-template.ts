@@ -9,7 +9,7 @@ import { type Piece, TemplateProgram } from './program.js'
 export interface TemplateDefinition {
   /** Jinja; null if a model names several templates and none of them `default`. */
   source: string | null
-  /** Jinja for conversations with tools; if undefined, `source` is for these too. */
+  /** Jinja for conversations with tools; by default `source`. */
   toolSource?: string
   /** Variables: `bos_token`, `eos_token`, ... */
   specialTokens: Readonly<Record<string, string>>
@@ -59,7 +59,7 @@ export class CompiledTemplate {
     }
   }
 
-  /** @throws InputError `template-failed`, also if the template itself refuses the conversation */
+  /** @throws InputError `template-failed`, also if the template refuses the conversation */
   render(messages: readonly Message[], options: RenderOptions): string {
     return textOf(this.write(this.accepted(messages, options), options))
   }
@@ -71,7 +71,7 @@ export class CompiledTemplate {
   }
 
   /**
-   * Renders messages unchanged; each stretch of text has the message that wrote it.
+   * Renders messages unchanged; each stretch of text names the message that wrote it.
    * @throws InputError `template-failed`
    * @throws UsageError `no-chat-template` if there is none for this conversation
    */
@@ -99,7 +99,7 @@ export class CompiledTemplate {
   }
 
   /**
-   * Returns where the template for a conversation has `{% generation %}` marks.
+   * Returns whether the template for a conversation has `{% generation %}` marks, and whether they are hidden.
    * @throws UsageError `no-chat-template`
    */
   marking(context: TemplateContext): Marking {
