@@ -129,6 +129,8 @@ export interface TokenPositions {
 export class RotaryTables {
   #tables: Omit<RotaryInput, 'positions'> | null = null
   #rows = { short: 0, long: 0 }
+  /** Tables that were too short for a later pass. */
+  readonly #outgrown: Omit<RotaryInput, 'positions'>[] = []
   readonly #longFrom: number
   readonly #stretchedFrom: number
 
@@ -181,7 +183,8 @@ export class RotaryTables {
   #upTo(short: number, long: number): Omit<RotaryInput, 'positions'> {
     const known = this.#rows
     if (!this.#tables || short > known.short || long > known.long) {
-      this.dispose()
+      // Passes that have begun may still read them; all together are no longer than the last.
+      if (this.#tables) this.#outgrown.push(this.#tables)
       const longest = Math.max(long, known.long)
       this.#rows = { short: roomFor(Math.max(short, known.short)), long: longest > 0 ? roomFor(longest) : 0 }
       const { scaling, queryGrowth: growth } = this.config
@@ -215,7 +218,8 @@ export class RotaryTables {
   }
 
   dispose(): void {
-    for (const table of Object.values(this.#tables ?? {})) table.dispose()
+    const all = [...this.#outgrown.splice(0), ...(this.#tables ? [this.#tables] : [])]
+    for (const table of all.flatMap((tables) => Object.values(tables))) table.dispose()
     this.#tables = null
   }
 }

@@ -216,13 +216,15 @@ describe('with a cache', () => {
     await using engine = new Engine(model, { sequences: 2 })
     const ids = row(original - 4)
     const continuations = [row(2), row(8), row(1)]
-    const expected: number[] = []
-    for (const continuation of continuations) {
-      const whole = [...ids, ...continuation]
-      const mask = whole.map((_, i) => Number(i >= ids.length))
-      const values = await model.tokenLogProbs(packBatch([{ ids: whole, mask, row: 0 }]))
-      expected.push(values.reduce((sum, value) => sum + value, 0))
-    }
+    // At once, so that tables of angles grow while other passes read them.
+    const expected = await Promise.all(
+      continuations.map(async (continuation) => {
+        const whole = [...ids, ...continuation]
+        const mask = whole.map((_, i) => Number(i >= ids.length))
+        const values = await model.tokenLogProbs(packBatch([{ ids: whole, mask, row: 0 }]))
+        return values.reduce((sum, value) => sum + value, 0)
+      }),
+    )
     const [sums] = await Promise.all(engine.score([{ ids, continuations }]))
     expect(largestDifference(Float32Array.from(sums!), Float32Array.from(expected))).toBeLessThan(1e-4)
   })
