@@ -2,8 +2,8 @@
 import { randomStream } from '../common/random.js'
 import { strip } from '../data/templates/jinja/methods.js'
 import type { Tokenizer } from '../data/tokenizer/tokenizer.js'
-import type { Engine } from '../engine/index.js'
-import { type ContinuationRequest, drain, GREEDY } from '../generate/index.js'
+import type { Engine, EngineRequest } from '../engine/index.js'
+import { drain, GREEDY } from '../generate/index.js'
 
 /** A prompt and what may follow it, as ids. */
 export interface Pair {
@@ -57,7 +57,7 @@ const UNUSED = randomStream(0, 'greedy')
 export async function complete(
   engine: Engine,
   ids: readonly number[],
-  limits: Pick<ContinuationRequest, 'maxNewTokens' | 'name' | 'signal'>,
+  limits: Pick<EngineRequest, 'maxNewTokens' | 'name' | 'signal'>,
 ): Promise<number[]> {
   const generated: number[] = []
   const request = { ids, ...limits, stopIds: new Set<number>(), sampling: GREEDY, random: UNUSED }

@@ -2,15 +2,18 @@
 
 import type { ToolCall } from '../data/tool-calls/calls.js'
 import type { AnswerDelta, AnswerReader } from '../data/tool-calls/reader.js'
-import type { EditOptions, EngineRequest, FinishReason, NewToken } from '../engine/index.js'
+import type { EngineRequest, FinishReason, NewToken } from '../engine/index.js'
 import type { RankedToken } from '../tensor/operations/sampling.js'
 import { StopStrings } from './stops.js'
 import { TextStream, type TextTokenizer } from './text-stream.js'
 
-/** One text to write. */
-export interface ContinuationRequest extends EngineRequest {
+/** A text to write: what an engine is asked for, and how its tokens become text. */
+export interface TextRequest extends EngineRequest {
+  readonly tokenizer: TextTokenizer
   /** The text ends before the first of these. */
   readonly stopStrings?: readonly string[]
+  /** Reads thoughts and calls apart from the text. */
+  readonly reader?: AnswerReader | undefined
 }
 
 /** Result of `generate`. */
@@ -69,24 +72,17 @@ export interface TokenText {
   readonly top: readonly Omit<TokenText, 'top'>[]
 }
 
-/** What turns tokens into a text. */
-export interface TextFacts {
-  readonly tokenizer: TextTokenizer
-  /** The prompt. */
-  readonly ids: readonly number[]
-  readonly stopIds: ReadonlySet<number>
-  /** The text ends before the first of these. */
-  readonly stopStrings?: readonly string[] | undefined
-  /** The text of the first `minNewTokens` ends nothing. */
-  readonly edits?: Pick<EditOptions, 'minNewTokens'> | undefined
-  /** Reads thoughts and calls apart from the text. */
-  readonly reader?: AnswerReader | undefined
-}
-
 /** Yields the text of generated tokens; its return value is the complete result. */
 export async function* textOfTokens(
   tokens: AsyncGenerator<NewToken, FinishReason>,
-  { tokenizer, ids: prompt, stopIds, stopStrings = [], edits, reader }: TextFacts,
+  {
+    tokenizer,
+    ids: prompt,
+    stopIds,
+    stopStrings = [],
+    edits,
+    reader,
+  }: Omit<TextRequest, 'maxNewTokens' | 'sampling' | 'random'>,
 ): AsyncGenerator<GeneratedPiece, GenerateResult> {
   const start = performance.now()
   const text = new TextStream(tokenizer, prompt, { keepsSpecial: reader !== undefined })

@@ -9,7 +9,7 @@ import { badWordTokens, type EditOptions } from '../engine/index.js'
 import type { AdapterChoice } from '../models/index.js'
 import { type GenerateInput, GenerateSchema, type GenerateSettings, parseOptions } from '../options/index.js'
 import type { samplingOptions } from '../options/sampling.js'
-import type { ContinuationRequest } from './continuation.js'
+import type { TextRequest } from './continuation.js'
 
 /** Options of `generate`: those of `mora generate` in camelCase, a conversation, callbacks and a signal. */
 export interface GenerateOptions extends Omit<GenerateInput, 'prompt'> {
@@ -88,7 +88,7 @@ type WritingSettings = Pick<
 export async function limitsOf(
   options: WritingSettings,
   tokenizer: Tokenizer | null,
-): Promise<Pick<ContinuationRequest, 'maxNewTokens' | 'sampling' | 'edits' | 'topLogprobs' | 'stopStrings'>> {
+): Promise<Pick<TextRequest, 'maxNewTokens' | 'sampling' | 'edits' | 'topLogprobs' | 'stopStrings'>> {
   const { maxNewTokens, temperature, topK, topP, minP, typicalP, logprobs, topLogprobs } = options
   const { repetitionPenalty, presencePenalty, frequencyPenalty, logitBias, noRepeatNgram, minNewTokens } = options
   const badWords = tokenizer ? await badWordTokens(tokenizer, options.badWords ?? []) : []

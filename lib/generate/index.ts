@@ -10,7 +10,6 @@ export {
   openConstraint,
 } from './constraints/constraint.js'
 export {
-  type ContinuationRequest,
   drain,
   type FirstToken,
   type GeneratedPiece,

@@ -4,16 +4,16 @@ import { resolveTools } from '../data/rows/tools.js'
 import type { ChatTemplate, TemplateContext } from '../data/templates/template.js'
 import { knownAnswerForm } from '../data/tool-calls/find-form.js'
 import { AnswerReader } from '../data/tool-calls/reader.js'
-import type { Engine, EngineRequest, FinishReason, NewToken } from '../engine/index.js'
+import type { Engine, FinishReason, NewToken } from '../engine/index.js'
 import { jsonIn, readJsonObject } from '../io/json.js'
 import type { ModelView } from '../models/index.js'
 import type { constraintOptions } from '../options/constraint.js'
 import type { GenerateSettings } from '../options/index.js'
 import { type Constraint, type ConstraintTokens, openConstraint } from './constraints/constraint.js'
 import {
-  type ContinuationRequest,
   type GeneratedPiece,
   type GenerateResult,
+  type TextRequest,
   textOfToken,
   textOfTokens,
   tokenText,
@@ -30,17 +30,15 @@ const OF_TEXTS = ['stop', 'badWords', 'schema', 'grammar', 'regex', 'choices'] a
 /** Makes no text, for a model without a tokenizer. */
 const WITHOUT_TEXT: TextTokenizer = { decode: async () => '' }
 
-/** What a call asks an engine for. */
-export interface TextRequest extends ContinuationRequest {
-  readonly tokenizer: TextTokenizer
+/** The text that a call asks for. */
+interface TextOfCall extends TextRequest {
   /** Number of likeliest tokens to list with the probability of each token of the prompt; undefined: no probabilities. */
   readonly promptTop: number | undefined
   readonly constraint: Constraint | undefined
-  readonly reader: AnswerReader | undefined
 }
 
 /** Returns what a call asks an engine for. @param sample which of several texts of a prompt it is */
-export async function textRequest(model: ModelView, call: GenerateOptions, sample = 0): Promise<TextRequest> {
+export async function textRequest(model: ModelView, call: GenerateOptions, sample = 0): Promise<TextOfCall> {
   const { signal, ...given } = call
   signal?.throwIfAborted()
   // Many texts may have one signal.
@@ -112,7 +110,7 @@ async function schemaIn(text: string): Promise<unknown> {
 export async function* writtenText(
   model: ModelView,
   engine: Engine,
-  request: TextRequest & Pick<EngineRequest, 'adapters'>,
+  request: TextOfCall,
   scorer = new PromptScorer(),
 ): AsyncGenerator<GeneratedPiece, GenerateResult> {
   const { constraint } = request
@@ -128,7 +126,7 @@ export async function* writtenText(
 
 async function rankedPrompt(
   model: ModelView,
-  { ids, promptTop, signal }: TextRequest,
+  { ids, promptTop, signal }: TextOfCall,
   scorer: PromptScorer,
 ): Promise<RankedPrompt | null> {
   // What is too long is refused by the engine.
