@@ -30,7 +30,7 @@ afterEach(() => {
 })
 
 describe('examples', () => {
-  const next = drawnTests('examples', 9, 3)
+  const next = drawnTests('examples', 9, 2)
 
   next().it('train.ts trains, measures, merges and generates', async () => {
     const output = join(folder(), 'out')

@@ -12,7 +12,7 @@ import { drawn, drawnTests } from '../drawn.js'
 import { safetensorsBytes } from '../io/safetensors-bytes.js'
 import { useTemporaryFolder } from '../io/temporary.js'
 import { liveBytes } from '../live-bytes.js'
-import { lacksCpu, lacksEmulation, needing } from '../needs.js'
+import { lacksCpu, lacksEmulation, lacksLong, needing } from '../needs.js'
 import { testDevice } from '../operations/harness.js'
 import {
   describeFamilies,
@@ -49,6 +49,9 @@ const names =
         1,
       )
     : familyNames
+
+/** Families whose gradients are compared with finite differences, which takes as long as all else. */
+const differing = drawn('families of finite differences', names, 4)
 
 describeFamilies(names, (name, folder) => {
   const { sequences, logprobs } = familyExpected(name)
@@ -99,18 +102,21 @@ describeFamilies(names, (name, folder) => {
 
   // Other devices have tests of single kernels, and this would take long on the emulator.
   const checked = drawn(`finite differences of ${name}`, methods, 1)
-  needing(lacksCpu).test.each(checked)('$method: gradients are those of finite differences', async ({ config }) => {
-    using model = await loadFamily(folder)
-    addRandom(model, config)
-    const gradients = await gradientsOf(model, batch)
-    for (const { name: key, parameter } of model.trainableParameters()) {
-      const gradient = gradients.get(key)!
-      expect(largestOf(gradient), key).toBeGreaterThan(0)
-      const slope = await slopeAlong(model, parameter, gradient)
-      const norm = Math.sqrt(gradient.reduce((sum, value) => sum + value * value, 0))
-      expect(Math.abs(slope / norm - 1), key).toBeLessThan(1e-3)
-    }
-  })
+  needing(lacksCpu, differing.includes(name) ? null : lacksLong).test.each(checked)(
+    '$method: gradients are those of finite differences',
+    async ({ config }) => {
+      using model = await loadFamily(folder)
+      addRandom(model, config)
+      const gradients = await gradientsOf(model, batch)
+      for (const { name: key, parameter } of model.trainableParameters()) {
+        const gradient = gradients.get(key)!
+        expect(largestOf(gradient), key).toBeGreaterThan(0)
+        const slope = await slopeAlong(model, parameter, gradient)
+        const norm = Math.sqrt(gradient.reduce((sum, value) => sum + value * value, 0))
+        expect(Math.abs(slope / norm - 1), key).toBeLessThan(1e-3)
+      }
+    },
+  )
 
   next().test('a packed batch equals its rows one by one, and recomputing changes no bit', async () => {
     using model = await loadFamily(folder)
