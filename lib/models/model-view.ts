@@ -7,19 +7,6 @@ import type { Decoder } from './network/decoder.js'
 import { ForwardPasses } from './network/forward-passes.js'
 import type { ModelConfig } from './network/model-config.js'
 
-/** A model as its views see it. */
-interface ViewedModel {
-  readonly path: string
-  readonly config: ModelConfig
-  readonly tokenizer: Tokenizer | null
-  readonly device: NativeDevice
-  readonly longRowsFrom: number
-  readonly labels: readonly string[] | null
-  readonly pooling: Pooling | null
-  readonly unsupportedPooling: string | null
-  readonly adapterSet: AdapterSet
-}
-
 /**
  * A model with adapters of its own choice: what `Model.withAdapters` returns. Its passes compute with them whatever is active in
  * the model, and without dropout unless `setDropout` of the view turns it on. It has no weights of its own, so nothing is to be
@@ -50,13 +37,13 @@ export class ModelView extends ForwardPasses {
       readonly templateHash?: string
     }
   }
-  readonly #model: ViewedModel
+  readonly #adapters: AdapterSet
   readonly #decoder: Decoder
   readonly #factors: ReadonlyMap<string, number>
 
   /** @param factors the factor of each chosen adapter's contribution, by name */
-  constructor(model: ViewedModel, decoder: Decoder, factors: ReadonlyMap<string, number>) {
-    const { adapterSet: adapters } = model
+  constructor(adapters: AdapterSet, decoder: Decoder, factors: ReadonlyMap<string, number>) {
+    const { model } = adapters
     super(decoder, { within: (part) => adapters.during(factors, part) })
     this.path = model.path
     this.config = model.config
@@ -64,7 +51,7 @@ export class ModelView extends ForwardPasses {
     this.device = model.device
     this.longRowsFrom = model.longRowsFrom
     this.adapterSet = { activeNames: () => [...factors.keys()], provenance: (name) => adapters.provenance(name) }
-    this.#model = model
+    this.#adapters = adapters
     this.#decoder = decoder
     this.#factors = factors
   }
@@ -84,27 +71,27 @@ export class ModelView extends ForwardPasses {
    * @internal
    */
   get rowFactors(): ReadonlyMap<string, number> | null {
-    return this.#model.adapterSet.areOfRows(this.#factors.keys()) ? this.#factors : null
+    return this.#adapters.areOfRows(this.#factors.keys()) ? this.#factors : null
   }
 
   /** Names of the labels that its head scores; null without such a head. */
   get labels(): readonly string[] | null {
-    return this.#model.labels
+    return this.#adapters.model.base.labels
   }
 
   /** Why embeddings cannot be computed as the model's files say; null: they can. */
   get unsupportedPooling(): string | null {
-    return this.#model.unsupportedPooling
+    return this.#adapters.model.unsupportedPooling
   }
 
   /** How hidden states become the embedding of a text; null if nothing says. */
   get pooling(): Pooling | null {
-    return this.#model.pooling
+    return this.#adapters.model.pooling
   }
 
   /** Returns a view of the same model with these adapters, by default with those of this view. */
   withAdapters(adapters?: AdapterChoice): ModelView {
-    const factors = adapters === undefined ? this.#factors : this.#model.adapterSet.chosen(adapters)
-    return new ModelView(this.#model, this.#decoder, factors)
+    const factors = adapters === undefined ? this.#factors : this.#adapters.chosen(adapters)
+    return new ModelView(this.#adapters, this.#decoder, factors)
   }
 }

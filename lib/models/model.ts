@@ -33,7 +33,7 @@ import type {
 import { AdapterSet } from './adaptation/adapter-set.js'
 import { baseModelOf } from './adaptation/base.js'
 import { type SaveOptions, saveModel } from './adaptation/save-model.js'
-import { type HeldModel, TrainingHold } from './adaptation/training-hold.js'
+import { TrainingHold } from './adaptation/training-hold.js'
 import type { QuantisedBase } from './load/storage-plan.js'
 import { ModelView } from './model-view.js'
 import { Decoder } from './network/decoder.js'
@@ -304,7 +304,7 @@ export class Model extends ForwardPasses implements Disposable, AsyncDisposable 
    * @throws UsageError `unknown-adapter`, `merged` for the scale of a merged one, `shared-module` if they exclude each other
    */
   withAdapters(adapters?: AdapterChoice): ModelView {
-    return new ModelView(this, this.#decoder, this.adapterSet.chosen(adapters))
+    return new ModelView(this.adapterSet, this.#decoder, this.adapterSet.chosen(adapters))
   }
 
   /** Makes these adapters the only active ones. @throws UsageError `in-training` while a run holds the model */
@@ -332,8 +332,14 @@ export class Model extends ForwardPasses implements Disposable, AsyncDisposable 
    * @internal
    * @throws UsageError `in-training` if a run already holds it
    */
-  holdForTraining(): HeldModel {
-    return this.#training.begin(new HeldPasses(this.#decoder, (adapters) => this.withAdapters(adapters)))
+  holdForTraining(): {
+    /** The passes of the run: no call of others changes their dropout, recomputation or arithmetic. */
+    passes: HeldPasses
+    hold: TrainingHold
+  } {
+    this.#training.begin()
+    const passes = new HeldPasses(this.#decoder, (adapters) => this.withAdapters(adapters))
+    return { passes, hold: this.#training }
   }
 
   /**
@@ -370,7 +376,7 @@ export class Model extends ForwardPasses implements Disposable, AsyncDisposable 
    * @throws UsageError `output-exists` for an output that holds something, unless `overwrite` is given
    */
   async save(output: string, options: SaveOptions = {}): Promise<void> {
-    return saveModel(this, output, options)
+    return saveModel(this.adapterSet, output, options)
   }
 
   /**

@@ -1,6 +1,6 @@
 import { RunError, reworded } from '../common/errors.js'
 import type { TokeniseProgress } from '../data/tokenise.js'
-import type { HeldModel } from '../models/adaptation/training-hold.js'
+import type { TrainingHold } from '../models/adaptation/training-hold.js'
 import { endsWithBest } from '../options/index.js'
 import type { Ranks } from '../tensor/ranks.js'
 import { bestOf, noteBest, restoreBest } from './best.js'
@@ -21,7 +21,7 @@ import { STEPS_TO_JUDGE, whatIsUntrained, zeroRateNotice } from './untrained.js'
 
 /** The parts that a run consists of. */
 export interface RunParts {
-  readonly held: HeldModel
+  readonly hold: TrainingHold
   /** By default a single process. */
   readonly ranks?: Ranks
   /** Called with a function that saves the last step synchronously, while the next is being computed. */
@@ -37,12 +37,12 @@ export interface RunParts {
  */
 export async function runTraining(
   control: RunControl,
-  { held, ranks, setUp, onBegun }: RunParts,
+  { hold, ranks, setUp, onBegun }: RunParts,
 ): Promise<TrainResult> {
   const sync = new RankSync(ranks, () => control.stopRequested)
   const progress = rowProgress(control, sync)
   const begin = async () => {
-    const session = await held.change(() => setUp(sync, progress.report, progress.reading))
+    const session = await hold.change(() => setUp(sync, progress.report, progress.reading))
     const metrics = new Metrics(session, control.logged)
     control.onSave(async () => {
       await metrics.write()
@@ -56,7 +56,7 @@ export async function runTraining(
   try {
     const work = async () => {
       await progress.end()
-      return takeTurns(session, control, held, metrics)
+      return takeTurns(session, control, hold, metrics)
     }
     const { result, isDropped } = await sync.together(
       () => trainSession(session, control, metrics, work),
@@ -162,7 +162,12 @@ async function savedAfter(error: unknown, session: Session): Promise<unknown> {
  * checkpoint, a restart of the adapter) and then takes the next step, so a run that is resumed at any point continues as if it
  * had never ended. In every round ranks agree whether to stop, save or wait. Returns whether a rank discarded its computation.
  */
-async function takeTurns(session: Session, control: RunControl, held: HeldModel, metrics: Metrics): Promise<boolean> {
+async function takeTurns(
+  session: Session,
+  control: RunControl,
+  hold: TrainingHold,
+  metrics: Metrics,
+): Promise<boolean> {
   const { sync } = session
   /** Does work, reports its event and writes its metrics; returns null if the work was discarded. */
   const measured = async <Event extends StepEvent | EvaluationEvent>(work: () => Promise<Event | null>) => {
@@ -217,7 +222,7 @@ async function takeTurns(session: Session, control: RunControl, held: HeldModel,
       continue
     }
     if (restartIsDue(session)) {
-      await control.emit(await control.exclusive(() => held.change(() => restartAdapter(session))))
+      await control.emit(await control.exclusive(() => hold.change(() => restartAdapter(session))))
       continue
     }
     const { effective } = session.counts

@@ -195,25 +195,25 @@ export function trainWith(model: Model, call: TrainOptions, own: Partial<StartPa
 type StartParts = TrainingParts & Pick<RunParts, 'onBegun' | 'ranks'>
 
 function start(model: Model, options: TrainSettings, parts: StartParts, onEvent?: EventCallback): Run {
-  const held = model.holdForTraining()
+  const { passes, hold } = model.holdForTraining()
   const { ranks, signal, onBegun } = parts
   let teacher: Model | null = null
   const begin: RunParts['setUp'] = async (sync, onTokenised, reading) => {
     teacher = await loadTeacher(model, options, parts)
     const live = { ...parts.live, ...(teacher && { teacher }) }
     const onKept = () => teacher?.dispose()
-    return setUp(model, options, { ...parts, live, sync, onTokenised, reading, onKept, passes: held.passes })
+    return setUp(model, options, { ...parts, live, sync, onTokenised, reading, onKept, passes })
   }
   const recipe: TrainRecipe = async (control) => {
-    held.onDispose(control.stop)
+    hold.onDispose(control.stop)
     try {
-      return await runTraining(control, { held, ranks, onBegun, setUp: begin })
+      return await runTraining(control, { hold, ranks, onBegun, setUp: begin })
     } catch (error) {
       await dropFailures(model.device)
       throw error
     } finally {
       teacher?.dispose()
-      held.end()
+      hold.end()
     }
   }
   return new Run(recipe, onEvent, signal)

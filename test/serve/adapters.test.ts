@@ -155,7 +155,7 @@ describe('adapters', () => {
     await addOwn('b')
     expect(await names()).toEqual(['org/tiny', 'a', 'b'])
     model.setActiveAdapters(['b'])
-    const run = model.holdForTraining()
+    const { hold } = model.holdForTraining()
     expect(await names()).toEqual(['org/tiny', 'a'])
     expect((await fetch(`${started.origin}/v1/models/b`)).status).toBe(404)
     expect(await status(CHAT, { ...chat, model: 'b' })).toBe(404)
@@ -167,7 +167,7 @@ describe('adapters', () => {
     expect(await names()).toEqual(['org/tiny', 'b'])
     await started.server.loadAdapter('c', paths.first!)
     expect(await names()).toEqual(['org/tiny', 'b', 'c'])
-    run.end()
+    hold.end()
   })
 
   it('that a run trains are not replaced, and the base is never dropped', async () => {
@@ -175,7 +175,7 @@ describe('adapters', () => {
     const { server } = started
     await server.loadAdapter('a', paths.first!)
     model.setActiveAdapters(['a'])
-    const run = model.holdForTraining()
+    const { hold } = model.holdForTraining()
     for (const change of [
       () => server.loadAdapter('a', paths.second!, { replace: true }),
       () => server.unloadAdapter('a'),
@@ -183,7 +183,7 @@ describe('adapters', () => {
       await expect(change()).rejects.toMatchObject({ code: 'in-training' })
     await server.loadAdapter('b', paths.second!)
     await server.unloadAdapter('b')
-    run.end()
+    hold.end()
     const dropped = await fetch(`${started.origin}/v1/models/org/tiny`, { method: 'DELETE' })
     expect([dropped.status, await dropped.json()]).toEqual([
       400,

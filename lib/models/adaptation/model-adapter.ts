@@ -3,17 +3,23 @@ import type { BaseModel } from '../../adapters/contract/base-model.js'
 import type { LoadedAdapter } from '../../adapters/files/read-layers.js'
 import type { AdapterProvenance } from '../../adapters/files/stored-adapter.js'
 import { UsageError } from '../../common/errors.js'
+import type { Tokenizer } from '../../data/tokenizer/tokenizer.js'
 import { type FloatDType, type NativeDevice, native } from '../../native/addon.js'
 import type { LayerAdapter } from '../../nn/layer-adapter.js'
 import type { Linear } from '../../nn/linear.js'
 import type { Pooling } from '../../nn/pooling.js'
 import type { Parameter } from '../../tensor/parameter.js'
 import type { Tensor } from '../../tensor/tensor.js'
+import type { ModelConfig } from '../network/model-config.js'
 import type { WeightSlot } from '../network/weight-slot.js'
 import type { ModelSource } from '../read/model-source.js'
 
-/** A model as its adapters see it. */
+/** A model as its adapters, its views and its files see it. */
 export interface AdaptedModel {
+  /** The path of the model on this disk; empty for a model with random weights. */
+  readonly path: string
+  readonly config: ModelConfig
+  readonly tokenizer: Tokenizer | null
   readonly device: NativeDevice
   /** The dtype of activations. */
   readonly dtype: FloatDType
@@ -26,6 +32,10 @@ export interface AdaptedModel {
   slot(name: string): WeightSlot
   /** How states are pooled to embeddings; null if nothing says. */
   pooling: Pooling | null
+  /** Why embeddings cannot be computed as its files say; null: they can. */
+  readonly unsupportedPooling: string | null
+  /** Rows of at least this many tokens use different rotary angles. */
+  readonly longRowsFrom: number
   /** Adds a head of labels. */
   addHead(labels: readonly string[]): void
   /** Every layer that can have an adapter. */

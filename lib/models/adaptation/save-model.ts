@@ -1,10 +1,7 @@
 import { z } from 'zod'
-import type { BaseModel } from '../../adapters/contract/base-model.js'
 import { aFlag, aSignal, aText, check, expecting, optionsSchema } from '../../common/arguments.js'
 import { MODEL_FORMATS, WRITTEN_DTYPES, WRITTEN_QUANTISE_FORMATS } from '../../options/index.js'
 import type { Tensor } from '../../tensor/tensor.js'
-import type { WeightSlot } from '../network/weight-slot.js'
-import type { WritableModel } from '../write/writable-model.js'
 import { type Replacing, requireFreeModelOutput, type WrittenForm, writeModel } from '../write/write-model.js'
 import type { AdapterSet } from './adapter-set.js'
 
@@ -14,13 +11,6 @@ export interface SaveOptions extends WrittenForm, Replacing {
   mergeActive?: boolean
   /** Aborting it stops the write between two tensors with the signal's reason; nothing is written then. */
   signal?: AbortSignal
-}
-
-/** A model in memory: its weights, and what its adapters add to them. */
-export interface SavedModel extends Pick<WritableModel, 'config' | 'tokenizer' | 'source' | 'device' | 'pooling'> {
-  slot(name: string): WeightSlot
-  readonly base: Pick<BaseModel, 'labels'>
-  readonly adapterSet: Pick<AdapterSet, 'fill' | 'isAsStored' | 'hasHead'>
 }
 
 const saveModelArguments = {
@@ -41,11 +31,12 @@ const saveModelArguments = {
  * merged adapters (with `mergeActive`, active ones too) are added, so that the sum is rounded once.
  * @throws what `requireFreeModelOutput` throws
  */
-export async function saveModel(model: SavedModel, output: string, options: SaveOptions): Promise<void> {
+export async function saveModel(adapterSet: AdapterSet, output: string, options: SaveOptions): Promise<void> {
   check({ output, options }, saveModelArguments)
   const { dtype, format, quantise, imatrix, mergeActive = false, overwrite, signal } = options
   signal?.throwIfAborted()
-  const { tokenizer, source, device, pooling, base, adapterSet } = model
+  const { model } = adapterSet
+  const { tokenizer, source, device, pooling, base } = model
   await requireFreeModelOutput(output, { format, inputs: [source?.path, imatrix], overwrite })
   const config =
     base.labels && adapterSet.hasHead(mergeActive) ? { ...model.config, labels: base.labels } : model.config

@@ -1,19 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { UsageError } from '../../common/errors.js'
 import { withRecording } from '../../tensor/tape.js'
-import type { ForwardPasses } from '../network/forward-passes.js'
-
-/** A model that one run holds. */
-export interface HeldModel {
-  /** The passes of the run: no call of others changes their dropout, recomputation or arithmetic. */
-  readonly passes: ForwardPasses
-  /** Runs the holder's own work that adds or restarts adapters. */
-  change<Value>(work: () => Promise<Value>): Promise<Value>
-  /** Sets the function that asks the run to end, for when the model is disposed of. */
-  onDispose(stop: () => void): void
-  /** Releases the model. */
-  end(): void
-}
 
 /** Keeps others from changing a model while a run trains it. */
 export class TrainingHold {
@@ -25,17 +12,19 @@ export class TrainingHold {
   #waiting: (() => void)[] = []
 
   /** Takes the model for one run. @throws UsageError `in-training` if a run already holds it */
-  begin(passes: ForwardPasses): HeldModel {
+  begin(): void {
     this.requireNone('a second run would train the same model')
     this.#isHeld = true
-    return {
-      passes,
-      change: (work) => this.#isHolder.run(true, work),
-      onDispose: (stop) => {
-        this.#stop = stop
-      },
-      end: () => this.#end(),
-    }
+  }
+
+  /** Runs the holder's own work that adds or restarts adapters. */
+  change<Value>(work: () => Promise<Value>): Promise<Value> {
+    return this.#isHolder.run(true, work)
+  }
+
+  /** Sets the function that asks the run to end, for when the model is disposed of. */
+  onDispose(stop: () => void): void {
+    this.#stop = stop
   }
 
   /** Runs the work at once, or asks the run that holds the model to end and runs it then; resolves when that is done. */
@@ -63,7 +52,8 @@ export class TrainingHold {
     return this.#isHeld ? withRecording(false, part) : part()
   }
 
-  #end(): void {
+  /** Releases the model. */
+  end(): void {
     this.#isHeld = false
     this.#isHolder.disable() // or every later promise of the process would carry it
     this.#stop = null
