@@ -169,7 +169,7 @@ export type {
 } from './native/addon.js'
 export { type ClassifyOptions, classify } from './objectives/classify.js'
 export { type CpoOptions, cpo } from './objectives/cpo.js'
-export { type DistillOptions, distill, type Teacher } from './objectives/distill.js'
+export { type DistillOptions, distill } from './objectives/distill.js'
 export { type DpoOptions, dpo } from './objectives/dpo.js'
 export { type EmbedOptions, embed } from './objectives/embed.js'
 export type { Environment } from './objectives/episodes.js'

@@ -24,30 +24,11 @@ import { checkedOptions, type ObjectiveInput, optionsOf } from './objective-opti
 import { loadQuestions, type Question } from './questions.js'
 import type { SampleContext, SampledStep } from './rollouts.js'
 
-/** The model that another one imitates: `loadModel` gives one. */
-export interface Teacher extends Pick<ForwardModel, 'forwardAsync'> {
-  /** Its path or hub id, which a run records. */
-  readonly reference?: string
-  /** Its identity, which must be equal in a resumed run. */
-  readonly base?: {
-    /** Returns the hash of its weights; null for random weights. */
-    identity(): {
-      /** sha256, hexadecimal. */
-      readonly hash: string
-    } | null
-  }
-  /** Its adapters. */
-  readonly adapterSet?: {
-    /** Returns the names of the active adapters. */
-    activeNames(): readonly string[]
-  }
-}
-
 /** Options of distillation, with the defaults of TRL's `GKDTrainer`. */
 export interface DistillOptions
   extends Pick<ObjectiveInput, 'beta' | 'temperature' | 'teacherTopK' | 'onPolicy' | 'maxNewTokens'> {
   /** A model with the same vocabulary on the same device; or its path or hub id, and a run loads it and disposes of it. */
-  teacher: Teacher | string
+  teacher: ForwardModel | string
 }
 
 /**
@@ -197,6 +178,6 @@ export const distillObjective = {
   loss: () => Promise.reject(missingTeacher()),
   withOptions(options) {
     if (!options.teacher) throw missingTeacher()
-    return distill({ ...optionsOf<object>('distill', options), teacher: options.teacher as Teacher })
+    return distill({ ...optionsOf<object>('distill', options), teacher: options.teacher as ForwardModel })
   },
 } as const satisfies BuiltInObjective

@@ -46,8 +46,23 @@ export interface States {
   dispose(): void
 }
 
-/** The part of a model that losses need. `Model` implements it, and tests can. */
+/** The part of a model that losses need, of the trained one or of one that it imitates. `Model` implements it. */
 export interface ForwardModel {
+  /** Its path or hub id, which a run records. */
+  readonly reference?: string
+  /** Its identity, which must be equal in a resumed run. */
+  readonly base?: {
+    /** Returns the hash of its weights; null for random weights. */
+    identity(): {
+      /** sha256, hexadecimal. */
+      readonly hash: string
+    } | null
+  }
+  /** Its adapters. */
+  readonly adapterSet?: {
+    /** Returns the names of the active adapters. */
+    activeNames(): readonly string[]
+  }
   /**
    * Returns the sum of cross-entropies over the batch's targets, each times the weight of its row, [1] float32, and the sum of these
    * weights. Without `gradients` nothing is saved for a backward pass.

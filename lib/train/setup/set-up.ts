@@ -9,9 +9,8 @@ import { type HubOptions, locate } from '../../hub/index.js'
 import type { Model } from '../../models/model.js'
 import type { ForwardPasses } from '../../models/network/forward-passes.js'
 import { poolingOf } from '../../nn/pooling.js'
-import type { Teacher } from '../../objectives/distill.js'
 import { objectiveNamed } from '../../objectives/index.js'
-import { type Objective, runObjective } from '../../objectives/objective.js'
+import { type ForwardModel, type Objective, runObjective } from '../../objectives/objective.js'
 import { loadRewards } from '../../objectives/reward-module.js'
 import type { SampleContext } from '../../objectives/rollouts.js'
 import { AdamW } from '../../optim/adamw.js'
@@ -286,7 +285,7 @@ async function withCommits(
     data: await references(options.data, 'training'),
     evalData: await references(options.evalData, 'validation'),
     adapter: options.adapter && (await locate(options.adapter, 'adapter', hub)).reference,
-    teacher: (live?.teacher as Teacher | undefined)?.reference || options.teacher,
+    teacher: (live?.teacher as ForwardModel | undefined)?.reference || options.teacher,
   }
 }
 
