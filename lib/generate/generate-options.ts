@@ -89,14 +89,14 @@ export async function limitsOf(
   options: WritingSettings,
   tokenizer: Tokenizer | null,
 ): Promise<Pick<TextRequest, 'maxNewTokens' | 'sampling' | 'edits' | 'topLogprobs' | 'stopStrings'>> {
-  const { maxNewTokens, temperature, topK, topP, minP, typicalP, logprobs, topLogprobs } = options
+  const { maxNewTokens, temperature, topK, topP, minP, typicalP, topNSigma, logprobs, topLogprobs } = options
   const { repetitionPenalty, presencePenalty, frequencyPenalty, logitBias, noRepeatNgram, minNewTokens } = options
   const badWords = tokenizer ? await badWordTokens(tokenizer, options.badWords ?? []) : []
   const edits = { repetitionPenalty, presencePenalty, frequencyPenalty, noRepeatNgram, minNewTokens, badWords }
   const changes = { ...edits, ...(logitBias && { logitBias }) }
   return {
     maxNewTokens,
-    sampling: { temperature, topK, topP, minP, typicalP },
+    sampling: { temperature, topK, topP, minP, typicalP, topNSigma },
     edits: isDeepStrictEqual(changes, NO_EDITS) ? undefined : changes,
     topLogprobs: logprobs || topLogprobs > 0 ? topLogprobs : undefined,
     stopStrings: options.stop,

@@ -6,7 +6,7 @@ import { declare } from '../schema/option-facts.js'
 
 const biases = z.record(z.string().regex(/^(0|[1-9]\d*)$/), z.number().min(-100).max(100))
 
-/** Declared in the order in which they apply, which is vLLM's; temperature, minP, topK, topP and typicalP follow. */
+/** Declared in the order in which they apply, which is vLLM's; topNSigma, temperature, minP, topK, topP and typicalP follow. */
 export const samplingOptions = {
   badWords: texts('a text that the completion must not contain', 'TEXT', {
     expects: 'a non-empty text, or a list of them',
@@ -37,6 +37,9 @@ export const samplingOptions = {
   presencePenalty: real('subtract this from the logit of each token that the completion contains', 0, {
     min: -2,
     max: 2,
+  }),
+  topNSigma: real('keep tokens whose logit is at most X standard deviations below the largest; 0 keeps all', 0, {
+    min: 0,
   }),
   minP: real("keep tokens with at least this share of the likeliest token's probability", 0, { min: 0, max: 1 }),
   typicalP: real('keep the most typical tokens whose probabilities add up to this (locally typical sampling)', 1, {

@@ -3,11 +3,9 @@
 /** Source of options, which determines the spelling of their names in messages. */
 export type OptionSource = 'flags' | 'api' | { file: string }
 
-/** `learningRate` → `learning-rate`. */
+/** `learningRate` → `learning-rate`, `topNSigma` → `top-n-sigma`. */
 export function kebabCase(name: string): string {
-  return name.replace(/([a-z])([A-Z0-9])/g, (match, before: string, after: string) =>
-    /[A-Z]/.test(after) ? `${before}-${after.toLowerCase()}` : match,
-  )
+  return name.replace(/(?<=[a-zA-Z])[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)
 }
 
 /** `learning-rate` → `learningRate`. */

@@ -6,6 +6,7 @@ import type { GenerateOptions } from '../generate/index.js'
 import type { Model } from '../models/index.js'
 import { GenerateSchema, JSON_SPACINGS } from '../options/index.js'
 import { samplingOptions } from '../options/sampling.js'
+import { kebabCase } from '../schema/names.js'
 import {
   eitherOf,
   flagField,
@@ -51,8 +52,7 @@ const samplingSchema = z.object({
 
 /** vLLM's names for options whose name is not the option's in snake case. */
 const NAMES: Readonly<Record<string, string>> = { minNewTokens: 'min_tokens', noRepeatNgram: 'no_repeat_ngram_size' }
-const parameterOf = (option: string): string =>
-  NAMES[option] ?? option.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
+const parameterOf = (option: string): string => NAMES[option] ?? kebabCase(option).replaceAll('-', '_')
 
 /** The options' fields by the names of the parameters. */
 const optionFields = Object.fromEntries(

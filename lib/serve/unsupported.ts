@@ -53,7 +53,6 @@ const ofTexts: UnsupportedParameters = {
   smoothing_factor: zero,
   tfs_z: { neutral: [1], instead: 'use typical_p or min_p' },
   top_a: { neutral: [0], instead: 'use min_p' },
-  top_n_sigma: { neutral: [0, -1], instead: 'use min_p' },
   epsilon_cutoff: { neutral: [0], instead: 'use min_p' },
   eta_cutoff: { neutral: [0], instead: 'use min_p' },
   adaptive_target: { neutral: [-1] },

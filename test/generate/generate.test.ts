@@ -137,12 +137,14 @@ describe('generate', () => {
       { ...mild, temperature: 4, topK: 0, typicalP: 0.5 },
       { ...mild, temperature: 4, topK: 0, topP: 1, minP: 0 },
       { ...mild, temperature: 9, topK: 0, minP: 0 },
+      { temperature: 9, topK: 0, topP: 1, topNSigma: 3 },
     ]) {
       const { ids } = await generate(model, { ...call, ...sampling })
       expect(ids).toEqual((await drawn(sampling)).slice(0, ids.length))
       expect(ids).not.toEqual(greedy.ids)
     }
     expect((await generate(model, { ...call, ...mild })).ids).toEqual(greedy.ids)
+    expect((await generate(model, { ...call, temperature: 9, topNSigma: 0.01 })).ids).toEqual(greedy.ids)
   })
 
   it('reads a long prompt in parts', async () => {

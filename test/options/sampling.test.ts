@@ -14,6 +14,7 @@ describe('options of sampling', () => {
       repetitionPenalty: 1,
       frequencyPenalty: 0,
       presencePenalty: 0,
+      topNSigma: 0,
       minP: 0,
       typicalP: 1,
     })
@@ -28,6 +29,7 @@ describe('options of sampling', () => {
   })
 
   it.each([
+    [{ topNSigma: -1 }, 'Expected a number of at least 0 for topNSigma but received -1.'],
     [{ minP: 1.1 }, 'Expected a number of at least 0 up to 1 for minP but received 1.1.'],
     [{ typicalP: 0 }, 'Expected a number above 0 up to 1 for typicalP but received 0.'],
     [{ repetitionPenalty: 0 }, 'Expected a number above 0 for repetitionPenalty but received 0.'],

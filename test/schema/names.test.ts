@@ -7,6 +7,7 @@ describe('names of options', () => {
     expect(kebabCase('minLearningRateRatio')).toBe('min-learning-rate-ratio')
     expect(kebabCase('allowTf32')).toBe('allow-tf32')
     expect(kebabCase('beta1')).toBe('beta1')
+    expect(kebabCase('topNSigma')).toBe('top-n-sigma')
     for (const key of Object.keys(TrainSchema.shape)) expect(camelCase(kebabCase(key))).toBe(key)
   })
 })

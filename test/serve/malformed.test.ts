@@ -46,6 +46,7 @@ const sampling = {
   temperature: 1,
   top_p: 0.5,
   top_k: 3,
+  top_n_sigma: 2,
   min_p: 0.1,
   typical_p: 0.9,
   presence_penalty: 1,

@@ -102,9 +102,10 @@ describe('a parameter that the engine has', () => {
       param: 'min_p',
       message: 'Expected a number of at least 0 up to 1 for min_p but received 1.5.',
     })
-    const defaults = { topK: 0, topP: 1, minP: 0, typicalP: 1, repetitionPenalty: 1, minNewTokens: 0 }
+    const defaults = { topK: 0, topP: 1, topNSigma: 0, minP: 0, typicalP: 1, repetitionPenalty: 1, minNewTokens: 0 }
     expect(await callOf({ min_p: null })).toMatchObject({ temperature: 1, ...defaults })
-    expect(await callOf({ top_k: -1, min_tokens: -1 })).toMatchObject(defaults)
+    expect(await callOf({ top_k: -1, min_tokens: -1, top_n_sigma: -1 })).toMatchObject(defaults)
+    expect(await callOf({ top_n_sigma: 1.5 })).toMatchObject({ topNSigma: 1.5 })
     expect((await ask(CHAT, { messages, top_k: -2 })).error?.param).toBe('top_k')
     expect(await callOf({ presence_penalty: -1 })).toMatchObject({ presencePenalty: -1 })
   })

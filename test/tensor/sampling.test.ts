@@ -1,6 +1,12 @@
 import { afterAll, describe, expect, it } from 'vitest'
 import { randomStream } from '../../lib/common/random.js'
-import { chooseToken, GREEDY, type Sampling, sampleTokens } from '../../lib/tensor/operations/sampling.js'
+import {
+  chooseToken,
+  cutByDeviation,
+  GREEDY,
+  type Sampling,
+  sampleTokens,
+} from '../../lib/tensor/operations/sampling.js'
 import { Tensor } from '../../lib/tensor/tensor.js'
 import { liveBytes } from '../live-bytes.js'
 import { testDevice } from '../operations/harness.js'
@@ -38,6 +44,15 @@ function expectClose(found: readonly number[], expected: readonly number[]): voi
 async function choose(values: number[], sampling: Sampling): Promise<number> {
   using logits = Tensor.from(Float32Array.from(values), [1, values.length], { device })
   return await chooseToken(logits, { ...sampling, uniform: 0.5 })
+}
+
+/** Arithmetic in float64: logits below the largest less `n` population standard deviations of the finite ones become -Infinity. */
+function withinDeviations(row: readonly number[], n: number): number[] {
+  const finite = row.filter(Number.isFinite)
+  const mean = finite.reduce((sum, value) => sum + value / finite.length, 0)
+  const variance = finite.reduce((sum, value) => sum + (value - mean) ** 2 / finite.length, 0)
+  const least = Math.max(...finite) - n * Math.sqrt(variance)
+  return row.map((value) => (value >= least ? value : Number.NEGATIVE_INFINITY))
 }
 
 describe('choosing a token', () => {
@@ -81,6 +96,48 @@ describe('choosing a token', () => {
     expectClose(await frequencies({ minP: 0.45 }), [0, 0.4 / 0.85, 0, 0.25 / 0.85, 0.2 / 0.85])
     // The entropy is 1.415: the informations are 3.0, 0.92, 2.3, 1.39 and 1.61.
     expectClose(await frequencies({ typicalP: 0.4 }), [0, 0, 0, 0.25 / 0.45, 0.2 / 0.45])
+  })
+
+  it('keeps the tokens within so many standard deviations of the largest logit, in rows of any length', async () => {
+    const random = randomStream(5, 'deviations')
+    for (const width of [1, 2, 31, 32, 33, 70, 257, 1000]) {
+      const choices = [0.3, 0, 1, 2.5, 40, 1, 1].map((topNSigma, row) => {
+        return { ...GREEDY, temperature: row === 5 ? 0 : 0.5 + row, topNSigma, uniform: 0 }
+      })
+      const rows = choices.map((_, row) =>
+        Array.from({ length: width }, () =>
+          row > 3 && random.uniform() < 0.3 ? Number.NEGATIVE_INFINITY : Math.fround(20 * random.normal() - 300),
+        ),
+      )
+      using logits = Tensor.from(Float32Array.from(rows.flat()), [rows.length, width], { device })
+      await cutByDeviation(logits, choices)
+      const expected = rows.map((row, i) => {
+        const { topNSigma, temperature } = choices[i]!
+        return topNSigma === 0 || temperature === 0 ? row : withinDeviations(row, topNSigma)
+      })
+      expect(Array.from(await logits.data(), Number)).toEqual(expected.flat())
+    }
+  })
+
+  it('cuts by deviations before the temperature, and refuses logits that are not finite all the same', async () => {
+    // The deviation is 1.118.
+    const values = [1, 2, 3, 4]
+    const among = async (sampling: Partial<Sampling>) => {
+      const tokens = [0.05, 0.3, 0.6, 0.95].map(async (uniform) => {
+        using logits = Tensor.from(Float32Array.from(values), [1, 4], { device })
+        return await chooseToken(logits, { ...GREEDY, temperature: 1000, ...sampling, uniform })
+      })
+      return Promise.all(tokens)
+    }
+    expect(await among({})).toEqual([0, 1, 2, 3])
+    expect(await among({ topNSigma: 1.8 })).toEqual([1, 1, 2, 3])
+    expect(await among({ topNSigma: 0.9 })).toEqual([2, 2, 3, 3])
+    expect(await among({ topNSigma: 1e-9 })).toEqual([3, 3, 3, 3])
+    const cut = { temperature: 2, topK: 0, topP: 1, topNSigma: 1 }
+    await expect(choose([1, Number.NaN, 2], cut)).rejects.toThrow(/logit of token 1 is NaN/)
+    await expect(choose([1, Number.POSITIVE_INFINITY], cut)).rejects.toThrow(/logit of token 1 is Infinity/)
+    await expect(choose([Number.NEGATIVE_INFINITY], cut)).rejects.toThrow(/token 0 is -Infinity/)
+    expect(await choose([Number.NEGATIVE_INFINITY, 0], cut)).toBe(1)
   })
 
   it('chooses the same tokens for the same seed', async () => {

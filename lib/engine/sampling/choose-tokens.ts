@@ -3,6 +3,7 @@
 import { RunError } from '../../common/errors.js'
 import { gatherRows } from '../../tensor/operations/indexing.js'
 import {
+  cutByDeviation,
   damagedModel,
   editLogits,
   type LogitChanges,
@@ -41,9 +42,11 @@ export interface ChosenToken {
 export async function chooseTokens(logits: Tensor, rows: readonly ChoiceOfRow[]): Promise<ChosenToken[]> {
   const edited = rows.some(({ changes }) => changes)
   const masked = rows.some(({ mask }) => mask)
+  const choices = rows.map(({ choice }) => choice)
+  const cut = choices.some(({ topNSigma = 0 }) => topNSigma > 0)
   const asking = rows.flatMap(({ topLogprobs }, row) => (topLogprobs === undefined ? [] : [row]))
   // Only changes need a copy of whole rows.
-  const copies = asking.length > 0 && (edited || masked || asking.length < rows.length)
+  const copies = asking.length > 0 && (edited || masked || cut || asking.length < rows.length)
   using raw = copies ? gatherRows(logits, asking) : null
   if (edited)
     editLogits(
@@ -55,10 +58,8 @@ export async function chooseTokens(logits: Tensor, rows: readonly ChoiceOfRow[])
       logits,
       rows.map(({ mask }) => mask),
     )
-  using tokens = sampleTokens(
-    logits,
-    rows.map(({ choice }) => choice),
-  )
+  if (cut) await cutByDeviation(logits, choices)
+  using tokens = sampleTokens(logits, choices)
   const ids = Array.from(await tokens.data(), Number)
   const damaged = ids.some((id) => id < 0) ? ((await logits.data()) as Float32Array) : null
   const chosen = ids.map((id, row): ChosenToken => {

@@ -4,8 +4,9 @@ import { RunError } from '../../common/errors.js'
 import { native } from '../../native/addon.js'
 import { scope } from '../scope.js'
 import { Tensor } from '../tensor.js'
+import { gatherRows } from './indexing.js'
 
-/** How a token is chosen from logits. The options apply in vLLM's order: temperature, minP, topK, topP, typicalP. */
+/** How a token is chosen from logits: first topNSigma, then in vLLM's order temperature, minP, topK, topP, typicalP. */
 export interface Sampling {
   /** Divides the logits; 0 (or less than 1e-5) takes the likeliest token. */
   temperature: number
@@ -17,6 +18,8 @@ export interface Sampling {
   topP: number
   /** Then keep the tokens whose information is the nearest to its mean, up to this probability; default 1, which keeps all. */
   typicalP?: number
+  /** Keep the tokens at most this many standard deviations of the logits below the largest one (arXiv 2411.07641); default 0: all. */
+  topNSigma?: number
 }
 
 export const GREEDY: Sampling = { temperature: 0, topK: 0, topP: 1 }
@@ -106,6 +109,42 @@ export function maskLogits(logits: Tensor, masks: readonly (Int32Array | undefin
   })
 }
 
+/**
+ * Forbids tokens in rows of logits [N, V] (float32) whose choice has `topNSigma`, in place. Forbidden tokens count neither for the
+ * largest logit nor for the standard deviation.
+ */
+export async function cutByDeviation(logits: Tensor, choices: readonly TokenChoice[]): Promise<void> {
+  const isCut = ({ topNSigma = 0, temperature }: TokenChoice) => topNSigma > 0 && temperature >= LEAST_TEMPERATURE
+  const rows = [...choices.keys()].filter((row) => isCut(choices[row]!))
+  if (rows.length === 0) return
+  using some = gatherRows(logits, rows)
+  const values = (await some.data()) as Float32Array
+  const vocabulary = logits.shape[1]!
+  const masks = choices.map((): Int32Array | undefined => undefined)
+  for (const [i, row] of rows.entries()) {
+    const own = values.subarray(i * vocabulary, (i + 1) * vocabulary)
+    masks[row] = maskFrom(own, leastLogit(own, choices[row]!.topNSigma!))
+  }
+  maskLogits(logits, masks)
+}
+
+/** Returns the largest logit less so many population standard deviations; NaN if a logit is NaN or Infinity, or all are forbidden. */
+function leastLogit(logits: Float32Array, deviations: number): number {
+  const allowed = logits.filter((value) => value !== Number.NEGATIVE_INFINITY)
+  const mean = allowed.reduce((sum, value) => sum + value, 0) / allowed.length
+  const variance = allowed.reduce((sum, value) => sum + (value - mean) ** 2, 0) / allowed.length
+  return (
+    allowed.reduce((most, value) => Math.max(most, value), Number.NEGATIVE_INFINITY) - deviations * Math.sqrt(variance)
+  )
+}
+
+/** Returns a bit for each logit that is not less than `least`. */
+function maskFrom(logits: Float32Array, least: number): Int32Array {
+  const words = new Int32Array(Math.ceil(logits.length / 32))
+  for (const [id, value] of logits.entries()) if (!(value < least)) words[id >> 5]! |= 1 << (id & 31)
+  return words
+}
+
 /** A token and the logarithm of its probability. */
 export interface TokenLogprob {
   id: number
@@ -153,10 +192,11 @@ export function damagedModel(what: string, value: number): RunError {
 }
 
 /**
- * Chooses the next token from logits [1, V]; only its id leaves the device.
+ * Chooses the next token from logits [1, V], which `topNSigma` changes in place.
  * @throws RunError `non-finite`
  */
 export async function chooseToken(logits: Tensor, choice: TokenChoice): Promise<number> {
+  if (choice.topNSigma) await cutByDeviation(logits, [choice])
   const ids = sampleTokens(logits, [choice])
   try {
     const id = await ids.item()

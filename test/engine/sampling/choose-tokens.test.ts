@@ -26,21 +26,24 @@ const without = (id: number) => new LogitsEdits({ badWords: [[id]] }, [], { stop
 
 describe('choosing the tokens of a batch', () => {
   it('gives each row what it gives the row alone', async () => {
-    const values = logitsOf(5)
+    const values = logitsOf(6)
     const rows: ChoiceOfRow[] = [
       { choice: greedy },
       { choice: { temperature: 1, topK: 5, topP: 1, uniform: 0.9 }, topLogprobs: 3 },
       { choice: greedy, changes: without(likeliest(values[2]!)), topLogprobs: 0 },
       { choice: { temperature: 2, topK: 0, topP: 0.8, minP: 0.1, uniform: 0.3 } },
       { choice: greedy, mask: Int32Array.of(0, 1 << 3, 0), topLogprobs: 2 },
+      { choice: { ...greedy, temperature: 9, topNSigma: 1e-9, uniform: 0.9 }, topLogprobs: 1 },
     ]
     const together = await choose(values, rows)
     const alone = await Promise.all(rows.map((row, i) => choose([values[i]!], [row])))
     expect(together).toEqual(alone.flat())
-    expect(together.map(({ ranked }) => ranked?.top.length)).toEqual([undefined, 3, 0, undefined, 2])
+    expect(together.map(({ ranked }) => ranked?.top.length)).toEqual([undefined, 3, 0, undefined, 2, 1])
     expect(together[0]).toEqual({ id: likeliest(values[0]!) })
     expect(together[2]!.ranked!.rank, 'the likeliest is forbidden').toBe(2)
     expect(together[4]!.id).toBe(35)
+    expect(together[5]!.id).toBe(likeliest(values[5]!))
+    expect(together[5]!.ranked!.logprob, 'before the cut').toBeLessThan(0)
   })
 
   it('ranks by the logits before changes', async () => {
