@@ -7,7 +7,7 @@ import { ChatBody } from '../../lib/serve/chat-fields.js'
 import { listField } from '../../lib/serve/fields.js'
 import { serve } from '../../lib/serve/index.js'
 import { quickFolder } from '../io/temporary.js'
-import { addRandomAdapter, NAME, tinyModel } from './tiny-server.js'
+import { addRandomAdapter, NAME, script, tinyModel } from './tiny-server.js'
 
 const errors: unknown[] = []
 const adapter = quickFolder()
@@ -139,15 +139,17 @@ function damaged(request: object, random: RandomStream): unknown {
 }
 
 it.each(Object.entries(RIGHT))('%s answers the undamaged request', async (path, body) => {
+  script(() => [{ text: 'a' }])
   const response = await ask(path, JSON.stringify(body))
   expect([200, 404], await response.text()).toContain(response.status)
 })
 
-it.each(Object.entries(RIGHT))('%s refuses damaged ones in words', async (path, body) => {
+/** Sends damaged requests, and returns how many answers had each status. */
+async function sendDamaged(path: string, right: object, rounds: number): Promise<Record<number, number>> {
   const random = randomStream(7, path)
   const counts: Record<number, number> = {}
-  for (let round = 0; round < 500; round++) {
-    const text = JSON.stringify(damaged(body, random))
+  for (let round = 0; round < rounds; round++) {
+    const text = JSON.stringify(damaged(right, random))
     const sent = random.uniform() < 0.1 ? text.slice(0, Math.floor(random.uniform() * text.length)) : text
     const response = await ask(path, sent)
     counts[response.status] = (counts[response.status] ?? 0) + 1
@@ -159,8 +161,22 @@ it.each(Object.entries(RIGHT))('%s refuses damaged ones in words', async (path, 
     expect(Object.keys(error)).toEqual(['message', 'type', 'param', 'code'])
   }
   expect(errors).toEqual([])
-  expect(counts[400]).toBeGreaterThan(100)
+  return counts
+}
+
+it.each(Object.entries(RIGHT))('%s refuses damaged ones in words', async (path, right) => {
+  script(() => [{ text: 'a' }])
+  expect((await sendDamaged(path, right, 500))[400]).toBeGreaterThan(100)
 })
+
+it.each(['/v1/chat/completions', '/v1/completions'])(
+  '%s writes texts for the others, or says why not',
+  async (path) => {
+    // Constraints are in openai.test.ts: their thread takes a second to begin.
+    const counts = await sendDamaged(path, { ...RIGHT[path], structured_outputs: null }, 60)
+    expect(counts[200]).toBeGreaterThan(5)
+  },
+)
 
 it('every field that a chat has is among those that are damaged', () => {
   const known = Object.keys((ChatBody as z.ZodObject).shape)

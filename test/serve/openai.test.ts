@@ -240,7 +240,8 @@ describe('chats', () => {
       (name, i) =>
         `<tool_call>\n{${i === 0 ? '"id": "c1", ' : ''}"name": "get_time", "arguments": {"zone": "${name}"}}\n</tool_call>`,
     )
-    const structured_outputs = { choice: [`<think>\nHm.\n</think>\n\nLook: ${said.join('\n')}`] }
+    const text = `<think>\nHm.\n</think>\n\nLook: ${said.join('\n')}`
+    const structured_outputs = { grammar: `root ::= ${JSON.stringify(text)}` }
     const request = { model, messages, tools: [clock], max_tokens: 200, structured_outputs }
     const [choice] = (await client.chat.completions.create(request)).choices
     expect(choice).toMatchObject({
@@ -262,7 +263,7 @@ describe('chats', () => {
     expect(streamed.choices[0]!.finish_reason).toBe('tool_calls')
     const one = await client.chat.completions.create({ ...request, parallel_tool_calls: false })
     expect(one.choices[0]!.message.tool_calls).toHaveLength(1)
-    await client.chat.completions.create({ ...request, tool_choice: 'none' })
+    await client.chat.completions.create({ ...request, tool_choice: 'none', max_tokens: 2 })
     expect(calls().at(-1)!.tools).toBeUndefined()
   })
 
@@ -425,6 +426,11 @@ describe('errors', () => {
       [
         () => client.completions.create({ model, prompt: 'a', suffix: 'b' }),
         { status: 400, param: 'suffix', code: 'unsupported_parameter' },
+      ],
+      [
+        () =>
+          client.completions.create({ model, prompt: 'a', ...{ structured_outputs: { regex: 'a' }, min_tokens: 9 } }),
+        { status: 400, code: 'no-token-left', message: expect.stringContaining('Every token is forbidden here') },
       ],
       [() => client.embeddings.create({ model, input: 'a', dimensions: 2 }), { status: 400, param: 'dimensions' }],
     ]
