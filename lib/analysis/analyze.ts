@@ -83,7 +83,7 @@ const analyzeModelsArguments = {
  * }
  * ```
  *
- * @throws UsageError for what is missing or does not fit together, InputError for malformed files, the reason of a `signal` that
+ * @throws UsageError for missing or mismatched inputs, InputError for malformed files, the reason of a `signal` that
  * is aborted
  */
 export async function analyzeAdapter(options: AnalyzeOptions): Promise<LayerSpectrum[]> {
@@ -97,7 +97,7 @@ export async function analyzeAdapter(options: AnalyzeOptions): Promise<LayerSpec
 }
 
 /**
- * Computes the singular values of the difference of two models of one shape, whatever made it: ΔW = weight after - weight before,
+ * Computes the singular values of the difference between two models of one shape: ΔW = weight after - weight before,
  * in float32, of every linear layer of the blocks. Memory holds two weights.
  *
  * ```ts

@@ -87,7 +87,7 @@ function factsOf(change: ChangeResult): [string, string][] {
   return [
     ['tokens compared', String(targets)],
     ['loss of adapter on base', formatNumber(before)],
-    ['loss of what was written', formatNumber(after)],
+    ['loss of the written model', formatNumber(after)],
     ['mean change of a log-probability', formatNumber(meanAbsoluteChange)],
     ['largest change of a log-probability', formatNumber(maxAbsoluteChange)],
     ['KL divergence', formatNumber(klDivergence)],

@@ -54,7 +54,7 @@ function found(context: Context, payload: object | null) {
   return payload === null ? answer(context, { error: 'There is no such run.' }, 404) : answer(context, payload)
 }
 
-/** Parses what a page knows already, `VERSION,ROWS,WIDTH,ROWS,WIDTH…`; null for any other text. */
+/** Parses the rows that a page already has, `VERSION,ROWS,WIDTH,ROWS,WIDTH…`; null for any other text. */
 function knownOf(text: string): KnownMetrics | null {
   const [version = '', ...numbers] = text.split(',')
   if (numbers.length % 2 !== 0 || !numbers.every((number) => /^\d{1,15}$/.test(number))) return null

@@ -79,7 +79,7 @@ export class AppendedLines {
     }
   }
 
-  /** Whether what was read last is still there. */
+  /** Whether the bytes that were read last are unchanged. */
   async #goesOn({ handle }: RunFile): Promise<boolean> {
     const { length } = this.#last
     const { buffer, bytesRead } = await handle.read(Buffer.alloc(length), 0, length, this.#offset - length)

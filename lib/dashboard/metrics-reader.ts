@@ -43,7 +43,7 @@ export class MetricsReader {
     return this.#tables().reduce((sum, table) => sum + table.rows, 0)
   }
 
-  /** Reads what was appended, and returns what is new to a page with this knowledge. */
+  /** Reads the appended lines, and returns the rows that are new to a page. */
   async since(known: KnownMetrics | null): Promise<RunMetrics> {
     await this.#lines.read()
     const tables = this.#tables()

@@ -20,7 +20,7 @@ export interface RunSummary {
 export interface RunList {
   folder: string
   runs: RunSummary[]
-  /** False if the folder contains more than was searched. */
+  /** False if the search reached its limits. */
   complete: boolean
 }
 
@@ -64,7 +64,7 @@ export interface RunMetrics {
   malformed: number
 }
 
-/** What a page knows already of its tables (steps, evaluations, own metrics), so that only the rest is sent. */
+/** The rows that a page already has of its tables (steps, evaluations, own metrics), so that only new rows are sent. */
 export interface KnownMetrics {
   version: string
   tables: { rows: number; width: number }[]

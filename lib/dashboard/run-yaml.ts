@@ -9,7 +9,7 @@ export interface ReadFacts {
   facts: RunFact[]
   method: string | null
   totalSteps: number | null
-  /** What the run did not train, as it says at its end. */
+  /** The problem that the run recorded at its end; null if there was none. */
   untrained: string | null
 }
 

@@ -50,7 +50,7 @@ export class Runs {
     return (await (await this.#reader(id))?.details()) ?? null
   }
 
-  /** Returns what is new of a run's metrics to a page with this knowledge; null as `details`. */
+  /** Returns the rows of a run's metrics that are new to a page; null for an unknown run. */
   async metrics(id: string, known: KnownMetrics | null): Promise<RunMetrics | null> {
     const reader = await this.#reader(id)
     if (!reader) return null

@@ -257,7 +257,7 @@ async function tokenRow(row: LoaderRow, where: string, settings: RowSettings): P
   if (rows.length === 0) {
     throw new InputError(
       'nothing-to-train',
-      `${where}: nothing of an answer is within maxLength ${settings.maxLength}; the whole row has ${length} tokens.`,
+      `${where}: no part of an answer is within maxLength ${settings.maxLength}; the whole row has ${length} tokens.`,
     )
   }
   if (rows.length > 1) {

@@ -125,7 +125,7 @@ export function summaryNotes(summary: DataSummary): string[] {
   return [
     ...(dropped > 0 ? [`${counted(dropped, 'row')} in which nothing is trained ${were(dropped)} left out.`] : []),
     ...(over > 0 ? [`${counted(over, 'row')} of more than maxTokens tokens ${were(over)} left out.`] : []),
-    ...(long === undefined ? [] : [`${long}; the option longRows chooses what is kept.`]),
+    ...(long === undefined ? [] : [`${long}; the option longRows chooses the part to keep.`]),
     ...chatNotes(summary),
   ]
 }
@@ -140,7 +140,7 @@ export function longRowsNote({ truncated, longest, cut }: LengthCounts): string 
     ...(inside > 0 ? [`${inside} lost a part of a turn`] : []),
     ...(split > 0 ? [`${split} became ${into} rows`] : []),
     ...(dropped > 0 ? [`${dropped} ${were(dropped)} left out`] : []),
-    ...(questions > 0 ? [`${questions} ${were(questions)} left out, since nothing of an answer fits`] : []),
+    ...(questions > 0 ? [`${questions} ${were(questions)} left out, since no part of an answer fits`] : []),
   ]
   const what = parts.length > 0 ? `: ${parts.join(', ')}` : ''
   return `${counted(count, 'row')} had more than maxLength tokens (the longest ${longest})${what}`
@@ -163,7 +163,7 @@ function chatNotes(summary: DataSummary): string[] {
   const notes: [count: number, note: string][] = [
     [
       foreignOpenings,
-      `the chat template opens ${foreignOpenings} of the assistant's turns differently from the way it prompts for one (a thinking block?).`,
+      `the chat template opens ${foreignOpenings} of the assistant's turns differently from its generation prompt (a thinking block?).`,
     ],
     [
       openEnds,
@@ -183,15 +183,15 @@ function chatNotes(summary: DataSummary): string[] {
     ],
     [
       silentTurns,
-      `the chat template shows nothing of what ${silentTurns} of the assistant's turns say (first: ${first.silentTurns}), so these are not trained.`,
+      `the chat template leaves out the content of ${silentTurns} of the assistant's turns (first: ${first.silentTurns}), so these are not trained.`,
     ],
     [
       droppedMessages,
-      `the chat template shows nothing of ${droppedMessages} messages (first: ${first.droppedMessages}).`,
+      `the chat template leaves out ${counted(droppedMessages, 'message')} (first: ${first.droppedMessages}).`,
     ],
     [
       droppedTools,
-      `the chat template shows nothing of the tools of ${droppedTools} conversations (first: ${first.droppedTools}); name a template that knows tools (the option template).`,
+      `the chat template leaves out the tools of ${counted(droppedTools, 'conversation')} (first: ${first.droppedTools}); name a template that knows tools (the option template).`,
     ],
     [
       arrowNulls,

@@ -1,4 +1,4 @@
-/** Turns what a user names, a path, an id of the hub or a model of Ollama, into local files. */
+/** Turns a path, an id of the hub or a model of Ollama into local files. */
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { fetchChosen, type Wanted } from './chosen-files.js'

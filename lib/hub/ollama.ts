@@ -89,7 +89,7 @@ export async function findOllamaModel(text: string): Promise<OllamaModel> {
 }
 
 /**
- * Checks that files are what their names say, by hashing them.
+ * Checks the hashes of files against their names.
  * @throws InputError `malformed-file`
  */
 export async function requireHashes({ blobs }: OllamaModel, signal?: AbortSignal): Promise<void> {
@@ -151,7 +151,7 @@ async function whyWithout(name: string, hasTensors: boolean, config: Manifest['c
   return new UsageError('not-a-model', `${name} is not stored on this machine: ${why}.`)
 }
 
-/** What Ollama calls the layers that are not used, and what they are. */
+/** Descriptions of the unused layers, by Ollama's names. */
 const UNUSED = {
   template: 'template',
   system: 'system message',

@@ -3,7 +3,7 @@ import { type MoraError, RunError, UsageError } from '../common/errors.js'
 import { shortened } from '../common/printable.js'
 import { PassingFailure } from './retry.js'
 
-/** What is requested, as messages name it. */
+/** The requested thing, for messages. */
 export interface Subject {
   readonly kind: 'model' | 'dataset'
   /** `owner/name`. */

@@ -10,7 +10,7 @@ const MOST_REDIRECTS = 5
 const REDIRECTS = new Set([301, 302, 303, 307, 308])
 /** The reason given for a silent connection. */
 export const SILENT = 'no answer'
-/** Most bytes of an answer that is read as a whole; a listing of a hundred thousand files needs less. */
+/** Maximum number of bytes of an answer that is read as a whole; a listing of a hundred thousand files needs less. */
 const LONGEST = 2 ** 26
 /** Error codes of connections that were never made. */
 export const NOBODY = new Set([

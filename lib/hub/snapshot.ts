@@ -21,7 +21,7 @@ const AT_ONCE = 4
 export interface DownloadProgress {
   /** `owner/name`. */
   readonly repository: string
-  /** Bytes done, with those of an interrupted earlier download. */
+  /** Number of bytes done, including an interrupted earlier download. */
   readonly doneBytes: number
   /** Bytes of all files that are needed. */
   readonly totalBytes: number
@@ -64,7 +64,7 @@ export class Snapshot {
   private constructor(
     /** The repository, with the commit as its revision. */
     readonly subject: Subject,
-    /** Paths in the repository; without the network, those in the cache. */
+    /** Paths in the repository; without the network, the paths in the cache. */
     readonly files: Listing['files'],
     asked: string,
     cached: CachedRepository,

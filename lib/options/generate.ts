@@ -40,7 +40,7 @@ export const GenerateSchema = z.strictObject({
     adds: true,
   }),
   system: text('the system message of the chat template', 'TEXT', { expects: 'a non-empty text' }),
-  raw: flag('no template: continue the prompt as it is'),
+  raw: flag('use no template: continue the prompt unchanged'),
   template: rowOptions.template,
   ...contextOptions,
   maxNewTokens: integer('maximum number of tokens to generate', 256, { min: 1 }),

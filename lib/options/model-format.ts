@@ -110,7 +110,7 @@ export function requireConversion(
   const [given, ...others] = ['adapter', 'format', 'dtype', 'quantise'].map((name) => optionName(name, source))
   throw new UsageError(
     'missing-option',
-    `Without ${given} the model would be written as it is: give ${given}, or the form to write (${others.join(', ')}).`,
+    `Without ${given} the model would be written unchanged: give ${given}, or the form to write (${others.join(', ')}).`,
   )
 }
 

@@ -104,7 +104,7 @@ export const TrainSchema = z.strictObject({
     { above: 0, below: 1, defaultText: 'no average', group: rate, needs: ['output'] },
   ),
 
-  objective: choice(`what the run minimises: ${objectivesHelp}`, OBJECTIVES, 'sft', { group: steps }),
+  objective: choice(`the loss to minimise: ${objectivesHelp}`, OBJECTIVES, 'sft', { group: steps }),
   ...objectiveFields,
   epochs: real('passes over the data', 1, { above: 0, group: steps, resume: 'free' }),
   maxSteps: optionalInteger('optimizer steps; overrides --epochs', { min: 1, group: steps }),

@@ -1,9 +1,9 @@
-/** What a model is for, on its card. */
+/** The section of a model card about the use of the model. */
 
-/** Its purpose: texts, or one of the tasks of `mora eval` for models without them. */
+/** Purpose of a model: to generate text, or a task of `mora eval` for models with another head. */
 export type ModelUse = 'generate' | 'classify' | 'reward' | 'embed'
 
-/** The hub's names of what models do. */
+/** The hub's names of the purposes. */
 const TAGS: Readonly<Record<ModelUse, string>> = {
   generate: 'text-generation',
   classify: 'text-classification',

@@ -16,7 +16,7 @@ import { type ModelUse, pipelineTag, useSection } from './model-use.js'
 import { findPushed, type Pushed, type PushedFile } from './pushed-files.js'
 import { Target, type Upload } from './target.js'
 
-/** What `pushToHub` uploads and to where. */
+/** Options of `pushToHub`. */
 export interface PushOptions extends PushInput {
   /** Called as files are hashed and uploaded. */
   onProgress?: (progress: PushProgress) => void
@@ -31,11 +31,11 @@ export interface PushOptions extends PushInput {
   signal?: AbortSignal
 }
 
-/** What was committed to the hub. */
+/** The commit that `pushToHub` made. */
 export interface PushResult {
   /** `owner/name`. */
   readonly repository: string
-  /** The branch that was committed to. */
+  /** The branch of the commit. */
   readonly revision: string
   /** The commit, 40 hexadecimal digits. */
   readonly commit: string
@@ -123,13 +123,16 @@ export async function pushWith(options: PushOptions, { settings, pause }: PushEx
 
 const isOfSystem = (error: unknown): boolean => typeof (error as NodeJS.ErrnoException).syscall === 'string'
 
-/** Rewords an error of the client library about an answer that it cannot read. Not kept as the cause: it may quote the hub. */
+/**
+ * Rewords an error of the client library about an answer that it cannot read. The error is not kept as the cause, since it may
+ * quote the hub.
+ */
 function unforeseen(error: unknown, subject: Subject): RunError {
   const reason = reasonOf(error, 'its answer is not one of a hub')
   return new RunError('hub-error', `The hub did not take ${nameOf(subject)}: ${reason}.`)
 }
 
-/** @param names what the repository has */
+/** @param names the names of the repository's files */
 async function withCard(pushed: Pushed, names: readonly string[], repository: string): Promise<Upload[]> {
   const written = async (text: Promise<string>): Promise<Upload> => {
     const content = new Blob([await text])
@@ -177,7 +180,7 @@ async function cardFor(path: string, repository: string): Promise<string> {
   return (await readFile(path, 'utf8')).replace(PLACE, repository)
 }
 
-/** Writes a card for an upload without one: what it is, its base model if known, and how to use it. */
+/** Writes a card for an upload without one, with its kind, its base model if known, and its use. */
 async function newCard({ kind, files }: Pushed, repository: string): Promise<string> {
   const config = kind === 'adapter' ? files.find(({ name }) => name === 'adapter_config.json') : undefined
   const { base_model_name_or_path: base, use_mora: isMora } = config ? await readJsonObject(config.path) : {}
@@ -202,7 +205,7 @@ async function newCard({ kind, files }: Pushed, repository: string): Promise<str
   ].join('\n\n')
 }
 
-/** Returns what an adapter or a model is for, as far as its files say. */
+/** Returns the purpose of an adapter or a model according to its files. */
 async function purposeOf(files: readonly PushedFile[], adapterConfig: string | undefined): Promise<ModelUse> {
   const fileOf = (name: string) => files.find((file) => file.name === name)?.path
   if (fileOf('modules.json') !== undefined) return 'embed'

@@ -12,7 +12,7 @@ export interface Upload {
   readonly content: URL | Blob
 }
 
-/** Most bytes of files inside the commit itself, which is kept in memory; large files are uploaded before. */
+/** Maximum number of bytes of files inside the commit, which is in memory; large files are uploaded before it. */
 const MOST_IN_COMMIT = 2 ** 27
 
 /** The branch to upload to. */

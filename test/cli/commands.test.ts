@@ -386,7 +386,7 @@ describe('mora merge and mora export', () => {
     expect(json.relativeError).toBeGreaterThan(0)
     expect(json.layerErrors).toHaveLength(LINEARS)
     const again = await mora(...peft, '--approximate-rank', '3', '--force', '--overwrite')
-    expect(again.stdout).toMatch(/^This is another adapter: 0\.\d+ of what the given one adds is left out\.$/m)
+    expect(again.stdout).toMatch(/^This is another adapter: it leaves out 0\.\d+ of the given adapter's ΔW\.$/m)
     expect((await moraJson('inspect', '--adapter', at('as-lora'))).json).toMatchObject({ method: 'lora', rank: 3 })
 
     await moraJson(...trained('shared', '--operator', 'sharing'))

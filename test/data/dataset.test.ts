@@ -73,10 +73,10 @@ describe('loadDataset', () => {
         /^the rows given: the chat template leaves out reasoning, .* of 1 of the assistant's turns \(first: row 2 of the rows given\).*the option template/,
       ),
       expect.stringMatching(
-        /^the rows given: the chat template shows nothing of what 1 of the assistant's turns say \(first: row 2 of the rows given\), so these are not trained/,
+        /^the rows given: the chat template leaves out the content of 1 of the assistant's turns \(first: row 2 of the rows given\), so these are not trained/,
       ),
       expect.stringMatching(
-        /^the rows given: the chat template shows nothing of 1 messages \(first: row 2 of the rows given\)/,
+        /^the rows given: the chat template leaves out 1 message \(first: row 2 of the rows given\)/,
       ),
     ])
     const counts = { droppedCalls: 1, droppedReasoning: 1, silentTurns: 1, droppedMessages: 1 }
@@ -99,7 +99,7 @@ describe('loadDataset', () => {
     }
     const shown = '{% for m in messages %}{{ m.content }}<|im_end|>{% endfor %}'
     const warning =
-      'the rows given: the chat template shows nothing of the tools of 1 conversations (first: row 3 of the rows given); name a template that knows tools (the option template).'
+      'the rows given: the chat template leaves out the tools of 1 conversation (first: row 3 of the rows given); name a template that knows tools (the option template).'
     expect(await of(shown)).toEqual({ warnings: [warning], count: 1 })
     expect(await of(shown, { trainOn: 'all' })).toEqual({ warnings: [warning], count: 1 })
     expect((await of(shown, { tools: [{ name: 'g' }] })).count).toBe(2)
@@ -221,9 +221,9 @@ describe('loadDataset', () => {
       return { warnings, truncated: summary.truncated, cut: summary.cut }
     }
     const none = { turns: 0, inside: 0, split: 0, into: 0, dropped: 0, questions: 0 }
-    const end = 'the option longRows chooses what is kept.'
+    const end = 'the option longRows chooses the part to keep.'
     const begin = 'the rows given: 3 rows had more than maxLength tokens (the longest 6)'
-    const kept = '1 lost whole turns, 1 lost a part of a turn, 1 was left out, since nothing of an answer fits'
+    const kept = '1 lost whole turns, 1 lost a part of a turn, 1 was left out, since no part of an answer fits'
     expect(await of('keep-start')).toEqual({
       warnings: [`${begin}: ${kept}; ${end}`],
       truncated: 2,

@@ -174,7 +174,7 @@ describe('evaluate', () => {
       const output = join(folder, 'bad', 'lines.jsonl')
       using model = await loadScripted([])
       await expect(evaluate(model, { task: 'exact-match', data, output })).rejects.toThrow(
-        /bad.jsonl:2: no form of rows has the columns prompt; say what they are, as in the option columns: { prompt: /,
+        /bad.jsonl:2: no form of rows has the columns prompt; name the columns by role, as in the option columns: { prompt: /,
       )
       expect(existsSync(output)).toBe(false)
       expect(readdirSync(join(folder, 'bad'))).toEqual([])

@@ -6,7 +6,7 @@ import { formatFacts } from '../terminal/format.js'
 
 export const doctorCommand = defineCommand({
   name: 'doctor',
-  summary: 'say what this machine can do: CPU features, devices, libraries, and how to get what is missing',
+  summary: 'show CPU features, devices and libraries of this machine, and how to install missing ones',
   schema: DoctorSchema,
   idle: ['device', 'dtype', 'rotaryDtype', 'allowTf32', 'seed', 'offline'],
   examples: ['mora doctor', 'mora doctor --json'],

@@ -84,6 +84,6 @@ async function runExport(options: LoraExport, { terminal }: CommandContext): Pro
       : [['largest of a layer', `${formatNumber(worst.relativeError)} (${worst.name})`] as [string, string]]),
   ])
   const isAnother = result.relativeError > LARGEST_ERROR
-  const warning = `This is another adapter: ${formatNumber(result.relativeError)} of what the given one adds is left out.`
+  const warning = `This is another adapter: it leaves out ${formatNumber(result.relativeError)} of the given adapter's ΔW.`
   return { json: { output, format, ...result }, text: isAnother ? `${text}\n\n${warning}` : text }
 }

@@ -18,7 +18,7 @@ const newAdapterOption = (options: InspectOptions): string | undefined =>
 export const inspectCommand = defineCommand({
   name: 'inspect',
   summary:
-    'show what a model, an adapter or data is; with a model and data, which tokens of each row are trained; with a model and --method, how many parameters',
+    'describe a model, an adapter or data; with a model and data, the targets of each row; with a model and --method, the number of trained parameters',
   schema: InspectSchema,
   idle: ['device', 'threads', 'dtype', 'rotaryDtype', 'allowTf32', 'seed'],
   examples: [

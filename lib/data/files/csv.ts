@@ -155,7 +155,7 @@ function parseList(text: string, column: string, where: string): unknown {
   } catch (cause) {
     throw new InputError(
       'malformed-csv',
-      `${where}: the column ${column} holds lists written as JSON, but this cell is not valid JSON (Python's notation is not); JSON lines or Parquet keep lists as they are.`,
+      `${where}: the column ${column} holds lists written as JSON, but this cell is not valid JSON (Python's notation is not); JSON lines and Parquet have lists of their own.`,
       { cause },
     )
   }

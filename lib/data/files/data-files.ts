@@ -71,10 +71,7 @@ async function filesOf(path: string, { extensions, onWarning }: FindOptions): Pr
   const facts = await factsOf(path)
   if (facts.isFile()) return [describe(path, facts.size)]
   if (!facts.isDirectory())
-    throw new UsageError(
-      'not-a-file',
-      `${path} is not a regular file; what comes through a pipe is read from standard input, which is named -.`,
-    )
+    throw new UsageError('not-a-file', `${path} is not a regular file; pass a pipe as standard input, and name it -.`)
   const files = await folderFiles(path, extensions, onWarning)
   return inParallel(files, FILES_AT_ONCE, async (file) => describe(file, (await factsOf(file)).size, 'text'))
 }

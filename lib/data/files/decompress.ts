@@ -96,7 +96,7 @@ function notWhole(name: string, compression: Compression, problem: string, cause
 function isBomb(name: string): InputError {
   return new InputError(
     'malformed-file',
-    `${name} becomes more than ${MOST_EXPANSION} times as large when it is decompressed, which no data does that are worth training on: decompress it first if it is what you want.`,
+    `${name} becomes more than ${MOST_EXPANSION} times as large when it is decompressed, like a file made to exhaust memory: decompress it first if you trust it.`,
   )
 }
 

@@ -105,7 +105,7 @@ function chooseSplit({ name, splits, split }: RequestedSplit, purpose: DataPurpo
   const files = wanted === undefined ? undefined : splits.get(wanted)
   const whole = name === null ? snapshot.name : `the configuration ${name} of ${snapshot.name}`
   if (files === undefined || files.length === 0) {
-    const problem = wanted === undefined ? 'several splits, none of which is meant for this' : `no split "${wanted}"`
+    const problem = wanted === undefined ? 'several splits and no default among them' : `no split "${wanted}"`
     const example = [snapshot.subject.repository, name, names[0] ?? 'train'].filter((part) => part !== null).join(':')
     throw new UsageError(
       'ambiguous-data',

@@ -16,7 +16,10 @@ export function noProcess(reason: string, cause?: unknown): RunError {
 }
 
 export function notSent({ origins, request }: Named, cause: unknown): InputError {
-  const reason = cause instanceof RangeError ? reasonOf(cause, 'it is too large') : 'it holds what is not data'
+  const reason =
+    cause instanceof RangeError
+      ? reasonOf(cause, 'it is too large')
+      : 'it holds a value that is not data, such as a function'
   return 'template' in request
     ? new InputError(
         'template-failed',

@@ -222,7 +222,7 @@ export function wayToRead(
   if (way === 'answer') {
     const listed = found.flatMap((name) => columns.value(name))
     const isText = completion !== undefined && listed.includes(columns.value(completion))
-    return `name what is trained (${columnsOption({ prompt, completion: isText ? completion : undefined })})`
+    return `name the columns to train (${columnsOption({ prompt, completion: isText ? completion : undefined })})`
   }
   const asked = { prompt, input: found[0] }
   const parts: Partial<Record<Purpose, Record<string, string | undefined>>> = {
@@ -242,7 +242,8 @@ export function suggestion(columns: RowColumns, purpose: Purpose): string {
   const sure = sureColumns(columns)
   const { prompt, input, completion, chosen, rejected, text, messages, hasSeveralAnswers } = sure
   const asked = { prompt, ...(input !== undefined && { input }) }
-  const of = (parts: Readonly<Record<string, string | undefined>>) => `say what they are, as in ${columnsOption(parts)}`
+  const of = (parts: Readonly<Record<string, string | undefined>>) =>
+    `name the columns by role, as in ${columnsOption(parts)}`
   if (purpose === 'choices') return of({ question: prompt, choices: undefined, answer: undefined })
   if (purpose === 'related') return of({ anchor: undefined, positive: undefined })
   if (purpose === 'labelled') return of({ text, label: columns.find('label') })

@@ -142,7 +142,7 @@ export class FormedRow {
       const keys = shortened(Object.keys(value).join(', '), MOST_NAMED)
       throw malformedRow(
         this.where,
-        `${name}: expected a text or messages but received an object of ${keys || 'no keys'}; name what is read, as in ${adviceFor(this.columns, this.form)}`,
+        `${name}: expected a text or messages but received an object of ${keys || 'no keys'}; name the columns to read, as in ${adviceFor(this.columns, this.form)}`,
       )
     }
     if (isJsonObject(value)) return { value: [value], exact: [exact], column: name, where: this.where }

@@ -50,7 +50,7 @@ export interface ReadingOptions {
 /** Schemas of the options. */
 export const readingKinds = {
   text: aText.optional(),
-  columns: expecting('columns by what they are, such as { prompt: "query" }', z.record(z.string(), aText)).optional(),
+  columns: expecting('columns by role, such as { prompt: "query" }', z.record(z.string(), aText)).optional(),
   ignoreColumns: listOfTexts.optional(),
 }
 

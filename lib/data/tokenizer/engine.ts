@@ -1,6 +1,6 @@
 /**
- * Hugging Face's tokenizers library, a binding of its Rust library. Failures inside it end the process: regular expressions
- * that backtrack too much, parts that contradict each other. So it runs in an isolated process.
+ * Hugging Face's tokenizers, a binding of the Rust library. Failures inside it, such as excessive backtracking or contradicting
+ * parts, end the process, so it runs in an isolated one.
  */
 import type * as Library from 'tokenizers'
 import { InputError, UsageError } from '../../common/errors.js'
@@ -34,7 +34,7 @@ export interface TokenPlaces {
   readonly ids: ArrayLike<number>
   startOf(token: number): number
   endOf(token: number): number
-  /** Returns a token near a place, if one can be found fast. */
+  /** Returns a token near a place, if it can be found fast. */
   near?(place: number): number | undefined
 }
 
@@ -111,7 +111,7 @@ function malformed(problem: string, cause: unknown): InputError {
   return new InputError('malformed-tokenizer', `${problem}: ${reason}.`, { cause })
 }
 
-/** What the library says of an encoded text. Its own declarations do not compile, and those of this package reach this file. */
+/** The library's result for a text, declared here since the library's own declarations do not compile. */
 interface LibraryEncoding {
   getIds(): number[]
   charToToken(place: number): number | null | undefined
@@ -127,7 +127,7 @@ export class EncodedText implements TokenPlaces {
   readonly #text: string
   readonly #encoding: LibraryEncoding
   readonly #added: ReadonlyMap<number, string>
-  /** The place of each character in UTF-16 units; null if all characters have one. */
+  /** The place of each character in UTF-16 units; null if every character is one unit. */
   #units: readonly number[] | null | undefined
 
   constructor(text: string, encoding: LibraryEncoding, added: ReadonlyMap<number, string>) {

@@ -37,7 +37,7 @@ function sourceFromGguf(metadata: ReadonlyMap<string, unknown>, file: string): S
   if (kind === 'gemma4') return sentencePieceSource(vocabulary, mergesOf)
   throw new InputError(
     'unsupported-tokenizer',
-    `${file} holds a tokenizer of kind "${kind}" (tokenizer.ggml.model), of which only gpt2, llama and gemma4 are supported; load the model from a folder with its tokenizer.json instead.`,
+    `${file} holds a tokenizer of kind "${kind}" (tokenizer.ggml.model), but only gpt2, llama and gemma4 are supported; load the model from a folder with its tokenizer.json instead.`,
   )
 }
 

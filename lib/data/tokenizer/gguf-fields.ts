@@ -151,7 +151,7 @@ function scoresOf(tokens: readonly (string | undefined)[], { merges }: BpeModel)
   return tokens.map((token) => -(ranks.get(token ?? '') ?? merges.length))
 }
 
-/** Returns text of many kinds, in which tokenizers differ. */
+/** Returns a sample text that shows differences between tokenizers. */
 function sampleText(tokenizer: Tokenizer): string {
   const special = [...tokenizer.addedIds].slice(0, 8).map((id) => tokenizer.tokenOf(id))
   return `Hello, world! It's  we'LL   12345 3.14 a1b2\n\n\tif (x != 0) { return "…"; } // ok\r\n

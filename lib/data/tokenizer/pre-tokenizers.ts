@@ -1,5 +1,5 @@
 /**
- * How byte-level BPE tokenizers split text into words, by the name in a GGUF file's `tokenizer.ggml.pre`.
+ * Rules by which byte-level BPE tokenizers split text into words, by the name in a GGUF file's `tokenizer.ggml.pre`.
  *
  * The patterns are those of the models' own tokenizer.json files; a name stands for a family of models.
  */

@@ -1,7 +1,7 @@
-/** The bytes of tokens, for tokenizers whose text is one token's bytes after the other's. */
+/** The bytes of tokens, for tokenizers whose text is the concatenation of its tokens' bytes. */
 import { isJsonObject } from '../../io/json.js'
 
-/** How a tokenizer of this kind makes text of its tokens. */
+/** Rule by which such a tokenizer turns tokens into text. */
 interface ByteRule {
   /** Returns the bytes of a token, from its spelling. */
   bytesOf(token: string): Uint8Array

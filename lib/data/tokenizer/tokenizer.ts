@@ -17,7 +17,7 @@ import type { TokenizerSource } from './source.js'
 import { byteRuleOf } from './token-bytes.js'
 import { isPrepending, plainJson, tokensBefore, withoutPrefix } from './tokenizer-json.js'
 
-/** How `decode` turns ids into text. */
+/** Options of `decode`. */
 export interface DecodeOptions {
   /** Leaves out control tokens such as end-of-turn marks; false by default. */
   skipSpecialTokens?: boolean
@@ -30,13 +30,13 @@ export interface DecodeOptions {
 export interface PlacedTokens {
   /** Token ids. */
   ids: number[]
-  /** Where each token begins, in UTF-16 units of the text. */
+  /** Start of each token, in UTF-16 units of the text. */
   starts: ArrayLike<number>
-  /** Where each token ends, in UTF-16 units of the text. */
+  /** End of each token, in UTF-16 units of the text. */
   ends: ArrayLike<number>
 }
 
-/** The bytes of tokens; the bytes of a text's tokens are its bytes. */
+/** The bytes of tokens, which concatenated are the bytes of the text. */
 export interface TokenBytes {
   /** Returns a token's bytes, which may begin or end within a character; none for an id without a token. */
   of(id: number): Uint8Array
@@ -59,7 +59,7 @@ export interface Tokenizer {
   encodeWithPlaces(text: string, signal?: AbortSignal): Promise<PlacedTokens>
   /** Like `encode`, for text that follows other text: SentencePiece's leading space is not added. */
   encodeContinuation(text: string, signal?: AbortSignal): Promise<number[]>
-  /** Renders a conversation and returns its tokens, and which of them are the assistant's. */
+  /** Renders a conversation and returns its tokens, with the mask of the assistant's tokens. */
   encodeAnswers(template: ChatTemplate, conversation: Conversation, signal?: AbortSignal): Promise<MaskedChat>
   /** Like `encode`, with BOS in front if the tokenizer's own rule adds one and the text does not begin with it. */
   encodeText(text: string, signal?: AbortSignal): Promise<number[]>
@@ -71,7 +71,10 @@ export interface Tokenizer {
   tokenOf(id: number): string | undefined
   /** The bytes of each token; null if a token's text depends on its neighbours. */
   readonly tokenBytes: TokenBytes | null
-  /** Most bytes that a token stands for: a text of more bytes has more tokens, but for what a tokenizer leaves out or joins. */
+  /**
+   * Maximum number of bytes of a token: a text of n bytes has at least n / `longestToken` tokens, unless the tokenizer drops or
+   * joins characters.
+   */
   readonly longestToken: number
   /** One more than the highest id; a model's embedding may have more rows. */
   readonly vocabularySize: number

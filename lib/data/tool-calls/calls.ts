@@ -6,20 +6,20 @@ import { objectOf, readKey, readValue, valueOfRaw, type WrittenValue } from './v
 
 /** A call of a function that a model has written. */
 export interface ToolCall {
-  /** The call's id, where the model wrote one. */
+  /** The call's id, if the model wrote one. */
   id?: string
   /** Name of the function, one of the model's tools. */
   name: string
   /** Arguments by name. */
   arguments: Record<string, unknown>
-  /** JSON of the arguments: as the model wrote it, where it wrote JSON. Numbers are spelled as the model did. */
+  /** JSON of the arguments, with the model's spelling of numbers; if the model wrote JSON, its own text. */
   argumentsText: string
 }
 
-/** The functions that a model was given: schemas of their parameters by name. */
+/** The functions that the model may call: schemas of their parameters by name. */
 export type KnownFunctions = ReadonlyMap<string, Readonly<Record<string, unknown>>>
 
-/** Returns the functions that tools are, described in OpenAI's form or without its frame. */
+/** Returns the functions of tools, which are in OpenAI's form or just its `function`. */
 export function knownFunctions(tools: readonly unknown[] | null | undefined): KnownFunctions {
   const functions = (tools ?? []).map((tool) => (isObject(tool) && isObject(tool.function) ? tool.function : tool))
   return new Map(
@@ -34,7 +34,7 @@ export function knownFunctions(tools: readonly unknown[] | null | undefined): Kn
 const WORD = /[-.:\w]*/y
 const KEYWORD = /[\p{L}\p{N}_]*/uy
 
-/** What is known of a call while it is read. */
+/** The parts of a call that were read so far. */
 interface CallDraft {
   id?: string
   name?: string
@@ -52,8 +52,8 @@ export class CallReader {
   }
 
   /**
-   * Reads a call or a list of calls from its opening on.
-   * @param found gets each call as soon as it is certain, and the texts of items of a list that are none
+   * Reads a call or a list of calls from its opening on. @param found receives each call as soon as it is complete, and the
+   * texts of list items that are no calls
    */
   *read(form: CallForm, found: (item: ToolCall | string) => void): Reading<true> {
     const text = this.#text
@@ -79,7 +79,7 @@ export class CallReader {
     const [begin, separator, end] = list
     yield* text.run(SPACE)
     yield* text.expect(begin)
-    /** Items before the first that is certainly a call. */
+    /** Items before the first certain call. */
     const held: (ToolCall | string)[] = []
     let isCertain = false
     do {
@@ -102,7 +102,7 @@ export class CallReader {
     else if (yield* this.#maybe(end)) yield* this.#maybe(form.close)
   }
 
-  /** Reads a call, or else the JSON that stands in its place; undefined if it is neither. */
+  /** Reads a call, or the JSON in its place; undefined for anything else. */
   *#item(parts: readonly CallPart[]): Reading<ToolCall | string | undefined> {
     const start = this.#text.at
     const attempt = yield* attempted(this.#call(parts))
@@ -111,7 +111,10 @@ export class CallReader {
     return (yield* attempted(readValue(this.#text, JSON_SYNTAX))) && this.#text.since(start)
   }
 
-  /** Whether a literal follows, perhaps after white space; both are then read. At the end a part is enough if `isLast`. */
+  /**
+   * Reads optional white space and a literal; returns whether the literal was there. At the end a part of it is enough if
+   * `isLast`.
+   */
   *#maybe(literal: string, isLast = true): Reading<boolean> {
     const start = this.#text.at
     yield* this.#text.run(SPACE)
@@ -154,7 +157,7 @@ export class CallReader {
     }
   }
 
-  /** Reads the longest name of a function that stands here. */
+  /** Reads the longest known function name at this place. */
   *#name(): Reading<string> {
     const names = [...this.#functions.keys()]
     const text = this.#text
@@ -165,7 +168,7 @@ export class CallReader {
     return found
   }
 
-  /** Reads JSON that names the function and its arguments, and nothing that a call has no place for. */
+  /** Reads JSON with the function's name and arguments, and no unknown keys. */
   *#described(draft: CallDraft): Reading<void> {
     const text = this.#text
     const keys = new Set<string>()
@@ -234,7 +237,7 @@ export class CallReader {
   }
 }
 
-/** Returns what a reading returns; undefined if there is no call. */
+/** Returns the result of a reading; undefined if there is no call. */
 export function* attempted<T extends {}>(reading: Reading<T>): Reading<T | undefined> {
   try {
     return yield* reading

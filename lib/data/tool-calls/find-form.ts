@@ -1,4 +1,4 @@
-/** Finds how the answers to a template are written, by what it makes of conversations. */
+/** Finds the syntax of a template's answers by rendering conversations with it. */
 import { isDeepStrictEqual } from 'node:util'
 import { check, having, optionsSchema } from '../../common/arguments.js'
 import { InputError } from '../../common/errors.js'

@@ -1,14 +1,14 @@
 /** The forms in which models write calls and reasoning, as one table that `reader.ts` reads. */
 
-/** How a form writes values. */
+/** Syntax of values. */
 export interface ValueSyntax {
-  /** Marks around strings, which close as they open. */
+  /** Quotation marks of strings, the same at both ends. */
   readonly quotes: readonly string[]
-  /** Whose escapes strings have. */
+  /** The language of escapes in strings. */
   readonly escapes: 'json' | 'python' | 'none'
-  /** Words that are values. */
+  /** Words for values. */
   readonly words: Readonly<Record<string, boolean | null>>
-  /** Whether keys of objects stand without quotes. */
+  /** Whether keys of objects have no quotes. */
   readonly bareKeys?: true
 }
 
@@ -19,7 +19,7 @@ export const JSON_SYNTAX: ValueSyntax = { quotes: ['"'], escapes: 'json', words 
 const python: ValueSyntax = { quotes: ["'", '"'], escapes: 'python', words: { ...words, ...PYTHON_WORDS } }
 const gemma: ValueSyntax = { quotes: ['<|"|>'], escapes: 'none', words: { ...words, None: null }, bareKeys: true }
 
-/** Arguments as raw texts between tags; only the function's schema tells what is a string. */
+/** Arguments as raw texts between tags; the function's schema distinguishes strings from other values. */
 export interface TaggedArguments {
   /** Tags around a key. */
   readonly key: readonly [string, string]
@@ -31,39 +31,39 @@ export interface TaggedArguments {
   readonly end: string
 }
 
-/** A part of a call; a string is written as it is. */
+/** A part of a call; a string stands for itself. */
 export type CallPart =
   | string
-  /** White space, perhaps none. */
+  /** Optional white space. */
   | { readonly read: 'space' }
-  /** The name of a function that the model was given. */
+  /** The name of a known function. */
   | { readonly read: 'name' }
   /** Letters, digits, dots, colons, hyphens and underscores. */
   | { readonly read: 'word' }
-  /** JSON with the name, the arguments and perhaps an id. */
+  /** JSON with the name, the arguments and an optional id. */
   | { readonly read: 'call' }
   /** An object. */
   | { readonly read: 'arguments'; readonly syntax: ValueSyntax }
   /** `key=value, key=value`, up to a closing parenthesis. */
   | { readonly read: 'keywords'; readonly syntax: ValueSyntax }
   | { readonly read: 'tagged'; readonly tags: TaggedArguments }
-  /** What may be left out, told by its first part. */
+  /** Optional parts, recognised by the first one. */
   | { readonly maybe: readonly [string, ...CallPart[]] }
   /** Parts whose text is the id. */
   | { readonly id: readonly CallPart[] }
 
-/** One way to write calls. */
+/** Syntax of calls. */
 export interface CallForm {
-  /** What may stand around several calls. */
+  /** Optional tags around several calls. */
   readonly section?: readonly [string, string]
-  /** What begins a call, or a list of calls. */
+  /** The opening of a call, or of a list of calls. */
   readonly open: string
-  /** What begins, separates and ends the calls of a list; if absent, there is one call. */
+  /** The opening, separator and end of a list of calls; if absent, there is one call. */
   readonly list?: readonly [string, string, string]
   readonly call: readonly CallPart[]
-  /** What ends it; it may be missing at the end of the answer. */
+  /** The end of a call or list; it may be missing at the end of the answer. */
   readonly close: string
-  /** Calls are the whole answer or none. */
+  /** Whether calls must be the whole answer. */
   readonly isWhole?: true
 }
 
@@ -73,19 +73,19 @@ export interface ReasoningTags {
   readonly close: string
 }
 
-/** How one kind of templates writes answers. */
+/** Syntax of the answers of one kind of templates. */
 export interface AnswerSyntax {
   readonly calls: readonly CallForm[]
-  /** Marks around parts of the content, which are no text. */
+  /** Marks around parts of the content, which are not part of the text. */
   readonly marks?: readonly string[]
-  /** Reasoning that stands between such marks, so anywhere in an answer. */
+  /** Tags of reasoning between such marks, anywhere in an answer. */
   readonly marked?: ReasoningTags
 }
 
-/** How the answers to one chat template are written; `answerForm` finds it. */
+/** The syntax of one chat template's answers; `answerForm` finds it. */
 export class AnswerForm {
   constructor(
-    /** What the generation prompt begins of an answer, such as `<think>` and a line end. */
+    /** The beginning of an answer in the generation prompt, such as `<think>` and a line end. */
     readonly prefill: string,
     /** @internal */
     readonly syntax: AnswerSyntax,
@@ -95,13 +95,13 @@ export class AnswerForm {
     Object.freeze(this)
   }
 
-  /** Whether the template writes calls, in a form that can be read. */
+  /** Whether the template writes calls in a known form. */
   get readsCalls(): boolean {
     return this.syntax.calls.length > 0
   }
 }
 
-/** Reasoning at the beginning of an answer. */
+/** Tags of reasoning at the beginning of an answer. */
 export const REASONING: readonly ReasoningTags[] = [
   { open: '<think>', close: '</think>' },
   { open: '[THINK]', close: '[/THINK]' },
@@ -124,7 +124,7 @@ const harmonyMessage = [
 ] as const
 const deepseekSection = ['<｜tool▁calls▁begin｜>', '<｜tool▁calls▁end｜>'] as const
 
-/** The first that reads what a template writes is the template's. */
+/** All forms; a template has the first one that reads its output. */
 export const SYNTAXES: Readonly<Record<string, AnswerSyntax>> = {
   hermes: { calls: [{ open: '<tool_call>', call: [space, call, space], close: '</tool_call>' }] },
   xml: {

@@ -1,4 +1,4 @@
-/** A text that comes in pieces, read by generators that wait for more. */
+/** A text that arrives in pieces, and generators that read it. */
 
 /** A part of reading, which yields whenever it needs more text. */
 export type Reading<T> = Generator<void, T>
@@ -6,19 +6,19 @@ export type Reading<T> = Generator<void, T>
 /** The error that ends an attempt to read a call. */
 export class NotACall extends Error {}
 
-/** The text of an answer, as far as it is known, and a place in it. */
+/** The known text of an answer, and the place of reading. */
 export class GrowingText {
   #text = ''
-  /** Where the reading goes on. */
+  /** The place of reading. */
   at = 0
-  /** Whether all of it is known. */
+  /** Whether the text is complete. */
   hasEnded = false
 
   add(piece: string): void {
     this.#text += piece
   }
 
-  /** Forgets what stands before the place, where the reading never returns to it. */
+  /** Drops the text before the place, if reading never returns to it. */
   forget(): void {
     this.#text = this.#text.slice(this.at)
     this.at = 0
@@ -34,14 +34,14 @@ export class GrowingText {
     return this.#text.slice(start, this.at)
   }
 
-  /** Reads and returns at most this many characters of the text so far. */
+  /** Reads and returns at most this many characters of the known text. */
   take(characters: number): string {
     const taken = this.#text.slice(this.at, this.at + characters)
     this.at += taken.length
     return taken
   }
 
-  /** Reads and returns the known text up to the first of these tags, or to what may be the beginning of one. */
+  /** Reads and returns the known text up to the first of these tags or a possible beginning of one. */
   plain(tags: readonly string[]): string {
     const { rest } = this
     const starts = tags.map((tag) => {
@@ -61,7 +61,10 @@ export class GrowingText {
     return this.#text.length > length
   }
 
-  /** Whether the text goes on with `literal`, which is then read; at the end a beginning of it is enough if `isLast`. */
+  /**
+   * Reads `literal` if it comes next, and returns whether it does; at the end of the text a beginning of it is enough if
+   * `isLast`.
+   */
   *has(literal: string, isLast = false): Reading<boolean> {
     for (;;) {
       const known = this.#text.slice(this.at, this.at + literal.length)
@@ -79,7 +82,7 @@ export class GrowingText {
     if (!(yield* this.has(literal))) throw new NotACall()
   }
 
-  /** Reads and returns what a sticky pattern matches, which may be nothing. */
+  /** Reads and returns the match of a sticky pattern, which may be empty. */
   *run(pattern: RegExp): Reading<string> {
     const start = this.at
     for (;;) {
@@ -89,7 +92,7 @@ export class GrowingText {
     }
   }
 
-  /** Reads up to `literal` and beyond it, and returns what stands before it. */
+  /** Reads past `literal`, and returns the text before it. */
   *until(literal: string): Reading<string> {
     const start = this.at
     for (let from = start; ; ) {
@@ -103,7 +106,7 @@ export class GrowingText {
     }
   }
 
-  /** Whether the text has ended here. */
+  /** Whether the text ends here. */
   *isAtEnd(): Reading<boolean> {
     return this.at === this.#text.length && !(yield* this.more())
   }

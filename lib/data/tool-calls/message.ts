@@ -18,8 +18,8 @@ const answerArguments = {
 }
 
 /**
- * Returns the message of an answer, for the next turn of a conversation. Its template renders it as the model wrote it, numbers
- * as they were spelled included.
+ * Returns the message of an answer, for the next turn of a conversation. The template renders it as the model wrote it,
+ * including the spelling of numbers.
  */
 export function answerMessage(answer: ParsedAnswer): Message {
   check({ answer }, answerArguments)

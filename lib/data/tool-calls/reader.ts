@@ -1,4 +1,4 @@
-/** Reads what a model says: its content, its reasoning and its calls. */
+/** Parses a model's answer into content, reasoning and calls. */
 import { z } from 'zod'
 import { anyText, check, expecting, optionsSchema } from '../../common/arguments.js'
 import { RunError } from '../../common/errors.js'
@@ -7,33 +7,33 @@ import { AnswerForm, type CallForm, type ReasoningTags } from './forms.js'
 import { GrowingText, type Reading } from './growing-text.js'
 import { SaidText } from './said-text.js'
 
-/** What a model said. */
+/** A parsed answer. */
 export interface ParsedAnswer {
-  /** The text for the user. A damaged call stays in it as it was written; white space next to calls does not. */
+  /** The text for the user. It contains damaged calls unchanged, but no white space next to calls. */
   content: string
   /** The model's thoughts before its answer, if it wrote any. */
   reasoning?: string
-  /** The calls, in their order. */
+  /** The calls, in order. */
   toolCalls: ToolCall[]
 }
 
-/** What a piece of an answer has added. */
+/** The parts that a piece of an answer added. */
 export interface AnswerDelta {
-  /** More content; may be empty. */
+  /** Further content; may be empty. */
   content: string
-  /** More reasoning; may be empty. */
+  /** Further reasoning; may be empty. */
   reasoning: string
-  /** Calls that are complete now. */
+  /** Calls that the piece completed. */
   toolCalls: ToolCall[]
 }
 
-/** How to read an answer. */
+/** Options for parsing an answer. */
 export interface AnswerOptions {
   /** The form of the model's template, as `answerForm` finds it. */
   form: AnswerForm
-  /** Schemas of the functions that the model was given. Other functions are no calls; without tools, nothing is. */
+  /** Schemas of the functions that the model may call. Only these functions are parsed as calls. */
   tools?: readonly unknown[] | null
-  /** What the generation prompt has begun of the answer, by default what the form knows of the template's. */
+  /** The beginning of the answer in the generation prompt; default: the form's `prefill`. */
   prefill?: string
 }
 
@@ -44,8 +44,8 @@ const answerOptions = optionsSchema('the options of an answer', {
 })
 
 /**
- * Reads an answer that comes in pieces. Content is never passed on if it may be the beginning of a call; a call is passed on
- * when it is complete. All that is passed on together is what `parseAnswer` returns for the whole text, however it is cut.
+ * Parses an answer that arrives in pieces. Content that may be the beginning of a call is held back; a call is returned when it
+ * is complete. All deltas together equal the result of `parseAnswer` for the whole text, however it is cut.
  */
 export class AnswerReader {
   readonly #text = new GrowingText()
@@ -53,7 +53,7 @@ export class AnswerReader {
   readonly #forms: readonly CallForm[]
   readonly #marks: readonly string[]
   readonly #reasoning: readonly ReasoningTags[]
-  /** Reasoning that may stand anywhere. */
+  /** Tags of reasoning that may stand anywhere. */
   readonly #marked: ReasoningTags | undefined
   readonly #content = new SaidText()
   readonly #thoughts = new SaidText()
@@ -76,7 +76,7 @@ export class AnswerReader {
   }
 
   /**
-   * Adds text, with special tokens except the one that ends the answer, and returns what it has made certain.
+   * Adds text, with special tokens except the one that ends the answer, and returns the parts that have become certain.
    * @throws RunError `ended`
    */
   push(text: string): AnswerDelta {
@@ -87,7 +87,7 @@ export class AnswerReader {
     return this.#advance()
   }
 
-  /** Ends the answer and returns what was held back. */
+  /** Ends the answer and returns the parts that were held back. */
   end(): AnswerDelta {
     this.#text.hasEnded = true
     return this.#advance()
@@ -163,9 +163,9 @@ export class AnswerReader {
 const emptyDelta = (): AnswerDelta => ({ content: '', reasoning: '', toolCalls: [] })
 
 /**
- * Reads a whole answer into its content, its reasoning and its calls.
+ * Parses a whole answer into content, reasoning and calls.
  *
- * @param text what the model wrote after the generation prompt, with special tokens except the one that ends the answer
+ * @param text the model's text after the generation prompt, with special tokens except the one that ends the answer
  */
 export function parseAnswer(text: string, options: AnswerOptions): ParsedAnswer {
   check({ text, options }, { text: anyText, options: answerOptions })

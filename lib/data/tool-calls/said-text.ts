@@ -1,16 +1,16 @@
-/** A text that is passed on piece by piece. Its white space at seams, where tags stand, is dropped or joins two parts. */
+/** Text that is passed on in pieces. White space at seams, where tags were removed, is dropped or joins two parts. */
 export class SaidText {
   #isEmpty = true
   #isAtSeam = false
   /** White space that is passed on when text follows. */
   #space = ''
 
-  /** Whether nothing but white space was said. */
+  /** Whether the text has only white space so far. */
   get isEmpty(): boolean {
     return this.#isEmpty
   }
 
-  /** Adds text and returns what can be passed on. */
+  /** Adds text and returns the part that can be passed on. */
   write(text: string): string {
     const said = this.#isAtSeam ? text.replace(/^[ \t\r\n]+/, '') : text
     const kept = said.replace(/[ \t\r\n]+$/, '')
@@ -28,12 +28,12 @@ export class SaidText {
     return passed
   }
 
-  /** Notes that a tag stands here. */
+  /** Marks the place of a removed tag. */
   seam(): void {
     this.#isAtSeam = true
   }
 
-  /** Ends the text and returns what was held back. */
+  /** Ends the text and returns the part that was held back. */
   end(): string {
     return this.#isAtSeam ? '' : this.#space
   }

@@ -1,4 +1,4 @@
-/** Reads values as the forms of calls write them. */
+/** Reads values in the syntaxes of calls. */
 
 import { isObject } from '../../common/arguments.js'
 import { jsonIn } from '../../io/json.js'
@@ -14,7 +14,7 @@ export interface WrittenValue {
 const MOST_DEPTH = 100
 const WORD = /[-+.\w]*/y
 const NUMBER = /^-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][-+]?\d+)?$/
-/** Characters of a string up to its end, an escape, or what no string contains. */
+/** Matches characters of a string up to its end, an escape or an invalid character. */
 const PLAIN = { json: /[^"\\\n]*/y, python: /[^'"\\]*/y }
 const PYTHON_ESCAPES: Readonly<Record<string, string>> = { n: '\n', t: '\t', r: '\r', b: '\b', f: '\f', '\n': '' }
 
@@ -104,7 +104,7 @@ function withoutEscapes(raw: string): string {
   })
 }
 
-/** Returns what a raw text means where the schema tells strings from other values. */
+/** Returns the value of a raw text by the type in the schema. */
 export function valueOfRaw(raw: string, schema: unknown): WrittenValue {
   const types = typesOf(schema)
   if (types?.every((type) => type === 'string')) return string(raw)
@@ -116,7 +116,7 @@ export function valueOfRaw(raw: string, schema: unknown): WrittenValue {
   return { value, json: typeof value === 'boolean' || value === null ? String(value) : word }
 }
 
-/** Returns the types that a schema allows, integers as numbers; undefined if it does not say. */
+/** Returns the types that a schema allows, integers as numbers; undefined without types. */
 function typesOf(schema: unknown): readonly string[] | undefined {
   if (!isObject(schema)) return undefined
   const { type, anyOf, oneOf, enum: values } = schema

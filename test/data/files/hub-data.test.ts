@@ -115,7 +115,7 @@ configs:
     await expectRejection(
       find('owner/rows'),
       'ambiguous-data',
-      /has several splits, none of which is meant for this: name one, as owner\/rows:test/,
+      /has several splits and no default among them: name one, as owner\/rows:test/,
     )
     await expectRejection(find('owner/rows:a:b'), 'ambiguous-data', /no configuration or split "a"/)
     await expectRejection(find('owner/rows/test.jsonl:train'), 'bad-value', /is a file and has no split/)

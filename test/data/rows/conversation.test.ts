@@ -238,7 +238,7 @@ describe('turns of data sets', () => {
     const reading = (columns?: Record<string, string>) =>
       new RowReading({ columns }).training({ value, where: 'row 1' })
     expect(() => reading()).toThrow(
-      "row 1: input: expected a text or messages but received an object of question, context; name what is read, as in the option columns: { prompt: 'input.question', completion: 'output.answer' }.",
+      "row 1: input: expected a text or messages but received an object of question, context; name the columns to read, as in the option columns: { prompt: 'input.question', completion: 'output.answer' }.",
     )
     expect(reading({ prompt: 'input.question', completion: 'output.answer' })).toMatchObject({ prompt: 'a' })
   })

@@ -125,7 +125,7 @@ describe('rows to train', () => {
     [[1, 2], /train\.jsonl:12: expected an object of columns but received \[1,2\]/],
     [
       { question: 'x' },
-      /train\.jsonl:12: no form of rows has the columns question; say what they are, as in the option columns: { prompt: 'question', completion: 'COLUMN' }/,
+      /train\.jsonl:12: no form of rows has the columns question; name the columns by role, as in the option columns: { prompt: 'question', completion: 'COLUMN' }/,
     ],
     [
       { prompt: 'x' },

@@ -185,7 +185,7 @@ test('merging keeps the adapter and one weight in memory, not the model (T19)', 
   expect(loading, 'peak of loading the model').toBeGreaterThan(bound)
 })
 
-test('without an adapter a model is converted, and is not written as it is', async () => {
+test('without an adapter a model is converted, and is not written unchanged', async () => {
   const output = join(temporary(), 'm.gguf')
   expect(await merge({ model: untied, output })).toEqual({ merged: 0, maxAbsoluteChange: 0, output })
   using converted = await loadModel(output, { device, threads, dtype: 'float32' })
@@ -193,7 +193,7 @@ test('without an adapter a model is converted, and is not written as it is', asy
   for (const [i, { weight }] of converted.linears().entries())
     expect(await weight.data()).toEqual(await source.linears()[i]!.weight.data())
   const refusal =
-    /^Without adapter the model would be written as it is: give adapter, or the form to write \(format, dtype, quantise\)\.$/
+    /^Without adapter the model would be written unchanged: give adapter, or the form to write \(format, dtype, quantise\)\.$/
   await expectRejection(merge({ model: untied, output: join(temporary(), 'same') }), 'missing-option', refusal)
   await merge({ model: output, output: join(temporary(), 'folder') })
 })
