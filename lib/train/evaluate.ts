@@ -2,8 +2,7 @@ import { z } from 'zod'
 import { aSignal, check, having, optionsSchema } from '../common/arguments.js'
 import { RunError } from '../common/errors.js'
 import { aBatch, type Batch } from '../data/batch.js'
-import type { Model } from '../models/model.js'
-import type { ModelView } from '../models/model-view.js'
+import type { LoadedModel } from '../models/index.js'
 import { crossEntropyObjective } from '../objectives/cross-entropy.js'
 import { runObjective } from '../objectives/objective.js'
 import { PassSums } from './pass-sums.js'
@@ -23,7 +22,7 @@ const meanLossArguments = {
  * `signal` is aborted, it rejects before the next batch with the signal's reason.
  */
 export async function meanLoss(
-  model: Model | ModelView,
+  model: LoadedModel,
   batches: Iterable<Batch> | AsyncIterable<Batch>,
   options: { signal?: AbortSignal } = {},
 ): Promise<number> {
