@@ -4,12 +4,13 @@ import { UsageError } from '../common/errors.js'
 import type { AdapterChoice, Model, ModelView } from '../models/index.js'
 import { freeMemory } from '../tensor/memory-budget.js'
 import { gatherRows } from '../tensor/operations/indexing.js'
+import { alone, longestOf, type Neighbours, neighbours } from './neighbours.js'
 import type { FinishReason, NewToken } from './new-token.js'
 import { PAGE, PagePool } from './pages.js'
 import type { EngineRequest, ScoredPrompt } from './request.js'
 import { type ChosenToken, chooseTokens } from './sampling/choose-tokens.js'
 import { isLong, planStep } from './scheduler.js'
-import { commonBeginning, ScoredSequence } from './scored-sequence.js'
+import { ScoredSequence } from './scored-sequence.js'
 import type { Sequence, SequenceFacts } from './sequence.js'
 import { TextSequence } from './text-sequence.js'
 
@@ -454,30 +455,6 @@ export class Engine implements AsyncDisposable {
     return chosen
   }
 }
-
-/** Prompts one after the other, and how many first tokens they have in common. */
-interface Neighbours {
-  readonly prompts: readonly ScoredPrompt[]
-  readonly common: number
-}
-
-const alone = (prompt: ScoredPrompt): Neighbours => ({ prompts: [prompt], common: prompt.ids.length })
-
-/** Groups prompts whose neighbours have at least a page in common. */
-function neighbours(prompts: readonly ScoredPrompt[]): Neighbours[] {
-  const groups: Neighbours[] = []
-  for (const prompt of prompts) {
-    const last = groups.at(-1)
-    const common = last ? Math.min(last.common, commonBeginning(last.prompts[0]!.ids, prompt.ids)) : 0
-    if (last && common >= PAGE) groups[groups.length - 1] = { prompts: [...last.prompts, prompt], common }
-    else groups.push(alone(prompt))
-  }
-  return groups
-}
-
-/** Returns the number of tokens that are computed for a prompt with its longest continuation. */
-const longestOf = ({ ids, continuations }: ScoredPrompt): number =>
-  ids.length + Math.max(...continuations.map(({ length }) => length)) - 1
 
 const closed = () => new UsageError('closed', 'The engine is closed.')
 

@@ -141,9 +141,3 @@ export class ScoredSequence extends Sequence<never, number[]> {
     return [...(parent ? this.#rowsOf(parent) : []), ...this.rows.subarray(from, from + ids.length)]
   }
 }
-
-/** Returns how many first tokens two lists have in common. */
-export function commonBeginning(a: readonly number[], b: readonly number[]): number {
-  const end = a.findIndex((id, i) => id !== b[i])
-  return end < 0 ? a.length : end
-}

@@ -3,7 +3,7 @@ import { afterAll, afterEach, expect, test, vi } from 'vitest'
 import { lora } from '../../lib/adapters/methods/lora.js'
 import { randomStream } from '../../lib/common/random.js'
 import { packBatch } from '../../lib/data/packing.js'
-import { Engine, type ScoredPrompt } from '../../lib/engine/index.js'
+import { Engine, PAGE, type ScoredPrompt } from '../../lib/engine/index.js'
 import { GREEDY } from '../../lib/generate/index.js'
 import type { Model } from '../../lib/models/index.js'
 import { ForwardPasses } from '../../lib/models/network/forward-passes.js'
@@ -85,6 +85,20 @@ test('a prompt is read once, and what neighbours have in common', async () => {
   const [, one, other] = questions
   await Promise.all(engine.score([one!, other!]))
   expect(reads()).toBe(100 + 40 + 9 + 3 + 69)
+})
+
+test('prompts of two subjects share what each subject begins with', async () => {
+  using model = await loadTiny('tiny-untied')
+  await using engine = new Engine(model, { tokens: 4096 })
+  const system = tokens(70)
+  const subjects = [1, 2].map((first) => [...system, first, ...tokens(79)])
+  const prompts = subjects.flatMap((subject) =>
+    [10, 20, 30].map((first) => ({ ids: [...subject, first, ...tokens(4)], continuations: [[5], [6]] })),
+  )
+  const reads = watchReads()
+  const sums = await Promise.all(engine.score(prompts))
+  expect(reads()).toBe(150 + 3 * 5 + (150 - PAGE) + 3 * 5)
+  for (const [i, one] of prompts.entries()) expectNear(sums[i]!, await sumsOf(model, one))
 })
 
 test('adapters of a request, a signal, and what does not fit', async () => {
