@@ -38,12 +38,19 @@ const namesOf = (fits: (program: { name: string; source: string }) => boolean) =
 const replacing = usesDist ? namesOf(({ source }) => /\bvi\.(mock|doMock|resetModules)\(/.test(source)) : []
 /**
  * Files that share a process in `npm test`, since loading what they import takes longer than their tests: those of rooms without
- * processes of their own, that neither change nor watch what belongs to the whole process.
+ * processes of their own, that neither change nor watch what belongs to the whole process. Files that free all that they allocate
+ * (`liveBytes`) have no other beside them.
  */
-const inRooms = /^test\/(adapters|analysis|cli|data(?!\/isolated)|engine|eval|generate|golden|hub|io|models|nn|operations|optim|options|schema|tensor)\//
+const inRooms =
+  /^test\/(adapters|analysis|cli|data(?!\/isolated)|engine|eval|generate|golden|hub|io|models|nn|objectives|operations|optim|options|schema|tensor|train(?!\/ranks))\//
 const ofProcess =
-  /\bvi\.(mock|doMock|resetModules|stub|spyOn|useFake)|\bliveBytes\b|\bprocess\.(env|argv|on|once|chdir|exitCode|memoryUsage)\b|child_process|setFlagsFromString|\.(memory|resetPeak|setMemoryLimit)\(/
+  /\bvi\.(mock|doMock|resetModules|stub|spyOn|useFake)|\bprocess\.(env|argv|on|once|chdir|exitCode|memoryUsage)\b|child_process|setFlagsFromString|\.(memory|resetPeak|setMemoryLimit)\(/
 const sharing = usesDist ? namesOf(({ name, source }) => inRooms.test(name) && !ofProcess.test(source)) : []
+const freeing = new Set(namesOf(({ source }) => /\bliveBytes\b/.test(source)))
+const together = {
+  'cpu, together': sharing.filter((name) => !freeing.has(name)),
+  'cpu, freeing': sharing.filter((name) => freeing.has(name)),
+}
 const lib = join(root, 'lib') + sep
 const dist = {
   name: 'dist in place of lib',
@@ -79,9 +86,11 @@ export default defineConfig({
         plugins,
         test: { name: 'cpu', include: ['test/**/*.test.{ts,mjs}'], exclude: [...exclude, ...replacing, ...sharing], env },
       },
-      ...(usesDist
-        ? [{ extends: true, plugins, test: { name: 'cpu, together', include: sharing, isolate: false, env } } as const]
-        : []),
+      ...Object.entries(together).map(([name, include]) => ({
+        extends: true as const,
+        plugins,
+        test: { name, include, isolate: false, env },
+      })),
       ...(usesDist ? [{ extends: true, test: { name: 'cpu, from lib', include: replacing, env } } as const] : []),
       {
         extends: true,
