@@ -163,7 +163,7 @@ const readData =
     return fits ? sources : undefined
   }
 
-/** An option for rows without sampling weights, since each is read once. */
+/** Returns an option for rows without sampling weights, since each row is read once. */
 export const evaluationData = (
   description: string,
   words: Partial<Pick<OptionFacts, 'hub' | 'group' | 'adds' | 'resume' | 'library'>>,

@@ -1,19 +1,19 @@
-/** Where models, adapters and files may be written. */
+/** Checks the places where models, adapters and files are written. */
 import { existsSync, readdirSync, realpathSync, statSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
 import { UsageError } from '../common/errors.js'
 import { isWithin } from '../io/paths.js'
 import { type OptionSource, optionName } from '../schema/names.js'
 
-/** What is written: a file, or the folder of a model or an adapter. */
+/** Kind of an output: a file, or the folder of a model or an adapter. */
 export type OutputKind = 'file' | 'model' | 'adapter'
 
 /** Files and folders of training, which nothing else replaces, whatever `overwrite` says. */
 const TRAINING = ['run.yaml', 'checkpoints', 'weights.safetensors']
 
 /**
- * Throws if an output is of the other kind, holds an input, the working directory or a run, or (without `overwrite`) exists and
- * is no empty folder.
+ * Throws if an output is a file in place of a folder or the reverse, contains an input, the working directory or a run, or
+ * (without `overwrite`) exists and is not an empty folder.
  */
 export function requireFreeOutput(
   kind: OutputKind,

@@ -51,7 +51,7 @@ export const newAdapterFields = {
   }),
   rank: declare(rank.clone(), { ...optionFacts(rank), description: rankDescription() }),
   matchParametersOf: optionalPattern(
-    'choose the rank whose parameters come closest to those of this method and rank',
+    'choose the rank whose number of parameters comes closest to that of this method and rank',
     'METHOD:RANK',
     /^[a-z-]+:[1-9]\d*$/,
     { expects: 'a method and a rank, as lora:8', group },

@@ -23,7 +23,7 @@ const pushOptions = {
   }),
   message: text('first line of the commit message', 'TEXT', { defaultText: 'a line that names the upload' }),
   checkpoints: flag("upload checkpoints too, with the optimizer's state"),
-  include: names('further files and folders to upload beside those of an adapter, a model or a run'),
+  include: names('further files and folders to upload beside the adapter, the model or the run'),
 }
 
 export const PushSchema = z.strictObject({ ...pushOptions, ...commonOptions })

@@ -1,4 +1,4 @@
-/** Decides which rows are read before training, and which as steps need them. */
+/** Decides whether a run reads its rows before training or streams them. */
 
 import { unlessAborted } from '../../common/cancellation.js'
 import { UsageError } from '../../common/errors.js'
@@ -7,7 +7,10 @@ import { isOfUnknownLength, namesOf, type OpenSource, openSources } from '../sou
 import type { DataSource } from '../sources/source.js'
 import { DEFAULT_SHUFFLE_BUFFER, FIRST_STEPS } from './shuffle-buffer.js'
 
-/** Bytes of files, and rows of an array, that are read whole at most if the number of steps is given: a few seconds' work. */
+/**
+ * Maximum size of files, and number of rows of an array, that are read whole if the number of steps is given: a few seconds'
+ * work.
+ */
 const MOST_READ_WHOLE = { bytes: 2 ** 23, rows: 10_000 }
 
 /** The options of a run that decide how its rows are read. */
@@ -15,14 +18,14 @@ interface ReadingOfRun {
   batchSize: number
   epochs: number
   maxSteps?: number
-  /** Records of a stream among which the next is drawn; 0: all rows are read before training. */
+  /** Size of the buffer from which the next record of a stream is drawn; 0: all rows are read before training. */
   shuffleBuffer?: number
 }
 
 /** The sources of a run. */
 interface OpenedForTraining {
   readonly sources: readonly OpenSource[]
-  /** The run's, or the default of a stream; 0 if all of many rows are read before training, absent if rows are few. */
+  /** The run's option, or the default of a stream; 0 if many rows are read before training, absent if rows are few. */
   readonly shuffleBuffer?: number
 }
 

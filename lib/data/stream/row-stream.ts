@@ -1,4 +1,4 @@
-/** The steps of rows that are read as steps need them. */
+/** Steps over streamed rows. */
 import { createHash } from 'node:crypto'
 import { unlessAborted } from '../../common/cancellation.js'
 import { type DatasetOptions, type DatasetPart, encodeOptions, keySettings } from '../dataset.js'
@@ -18,32 +18,31 @@ export interface StreamOptions {
   maxSteps: number
   seed: number | bigint
   shuffle: boolean
-  /** Records among which the next is drawn, if `shuffle`. */
+  /** Size of the buffer from which the next record is drawn, if `shuffle`. */
   shuffleBuffer: number
   rank: number
   size: number
   signal?: AbortSignal
-  /** Where to begin; by default at the start. */
+  /** The place to begin at; by default the start. */
   place?: StreamPlace | null
-  /** The step that begins there. */
+  /** The step that begins at the place. */
   step?: number
-  /** Whether other rows before the place than when it was noted are refused; default true. */
+  /** Whether changed rows before the place are refused; default true. */
   isVerified?: boolean
 }
 
 /** All rows of a step, over all ranks. */
 interface ReadStep {
   rows: readonly TokenRow[]
-  /** The place after them. */
+  /** The place after the rows. */
   place: StreamPlace
   /** The lane whose rows have ended before the step was full; null if none has. */
   ended: Lane | null
 }
 
 /**
- * Reads rows in one order for all ranks; each takes its own. The rows of the next step are read and tokenised while a
- * step is computed. Sources with weights are lanes of their own: the next row is that of the lane which is furthest behind its
- * share.
+ * Reads rows in one order for all ranks; each rank takes its own rows. The rows of the next step are read and tokenised while a
+ * step is computed. Each source with a weight is a lane: the next row comes from the lane that is furthest behind its share.
  */
 export class RowStream implements StepRows {
   readonly #sources: readonly OpenSource[]
@@ -51,7 +50,7 @@ export class RowStream implements StepRows {
   readonly #iterators: readonly AsyncGenerator<PlacedRow>[]
   readonly #options: StreamOptions
   readonly #ending: AbortController
-  /** The place after the rows that were read, those of the next step included. */
+  /** The place after the rows that were read, including the rows of the next step. */
   #readTo: StreamPlace
   #place: StreamPlace
   #next: Promise<ReadStep> | null = null
@@ -135,7 +134,7 @@ export class RowStream implements StepRows {
     return this.#place
   }
 
-  /** How each source was read so far. */
+  /** The parts of the sources that were read so far. */
   get parts(): DatasetPart[] {
     const facts = this.#lanes.flatMap((lane) => lane.facts)
     return this.#sources.map((source, i) => ({ ...facts[i]!, weight: source.weight, source: recordOf(source) }))
@@ -166,7 +165,7 @@ export class RowStream implements StepRows {
     return rows.map((row, i) => ({ pieces: piecesOf(row), row: i })).filter(({ row }) => row % size === rank)
   }
 
-  /** Returns the passes over the data that are complete: of the lane with the fewest. */
+  /** Returns the number of complete passes over the data, of the lane with the fewest. */
   epochAfter(): number {
     return Math.min(...this.#place.map(({ pass }) => pass))
   }
