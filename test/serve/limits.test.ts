@@ -252,6 +252,7 @@ describe('many requests', () => {
     const random = randomStream(1, 'leaving')
     const present = new Set<AbortController>()
     let left = 0
+    const rounds = process.env.MORA_TEST_LONG ? 25 : 8
     const visit = async (index: number) => {
       const leaving = new AbortController()
       present.add(leaving)
@@ -262,7 +263,7 @@ describe('many requests', () => {
       present.delete(leaving)
     }
     const before = asked.mock.calls.length
-    for (let round = 0; round < 8; round++) {
+    for (let round = 0; round < rounds; round++) {
       const visits = Promise.all(Array.from({ length: 40 }, (_, i) => visit(40 * round + i)))
       while (present.size > 0) {
         if (random.uniform() < 0.5) [...present][Math.floor(random.uniform() * present.size)]?.abort()
@@ -270,8 +271,8 @@ describe('many requests', () => {
       }
       await visits
     }
-    expect(left).toBeGreaterThan(50)
-    expect(asked.mock.calls.length - before).toBeGreaterThan(300)
+    expect(left).toBeGreaterThan(6 * rounds)
+    expect(asked.mock.calls.length - before).toBeGreaterThan(37 * rounds)
     await expect.poll(() => started.load()).toEqual(IDLE)
   })
 })
