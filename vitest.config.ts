@@ -75,7 +75,7 @@ export default defineConfig({
   test: {
     // The addon owns threads and devices: a test file has a process of its own, unless it is one of `sharing`, and few run at a time.
     pool: 'forks',
-    maxWorkers: 2,
+    maxWorkers: 3,
     setupFiles,
     ...(counting && { testNamePattern: /^(?!.*gradients are those of finite differences)/ }),
     testTimeout: patience,

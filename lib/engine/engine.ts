@@ -4,9 +4,9 @@ import { UsageError } from '../common/errors.js'
 import type { AdapterChoice, Model, ModelView } from '../models/index.js'
 import { freeMemory } from '../tensor/memory-budget.js'
 import { gatherRows } from '../tensor/operations/indexing.js'
-import { alone, longestOf, type Neighbours, neighbours } from './neighbours.js'
 import type { FinishReason, NewToken } from './new-token.js'
 import { PAGE, PagePool } from './pages.js'
+import { alone, groupPrompts, longestOf, type PromptGroup } from './prompt-groups.js'
 import type { EngineRequest, ScoredPrompt } from './request.js'
 import { type ChosenToken, chooseTokens } from './sampling/choose-tokens.js'
 import { isLong, planStep } from './scheduler.js'
@@ -121,14 +121,14 @@ export class Engine implements AsyncDisposable {
     prompts: readonly ScoredPrompt[],
     options: Pick<EngineRequest, 'adapters' | 'signal'> = {},
   ): Promise<number[]>[] {
-    return neighbours(prompts).flatMap((group) => {
+    return groupPrompts(prompts).flatMap((group) => {
       const sums = this.#scoreTogether(group, options)
       return group.prompts.map(async (_, i) => (await sums)[i]!)
     })
   }
 
   async #scoreTogether(
-    { prompts, common }: Neighbours,
+    { prompts, common }: PromptGroup,
     { adapters, signal }: Pick<EngineRequest, 'adapters' | 'signal'>,
   ): Promise<number[][]> {
     signal?.throwIfAborted()

@@ -48,7 +48,7 @@ needing(lacksBuild).describe('a pipe in the place of', { timeout: 120 * seconds 
 
   test('data', () => {
     const data = pipe(join(temporary(), 'rows.jsonl'))
-    expect(said('inspect', '--model', 'assets/demo-model', '--data', data)).toMatch(/pipe is read from standard input/)
+    expect(said('inspect', '--model', 'assets/demo-model', '--data', data)).toMatch(/pass a pipe as standard input/)
   })
 
   test('a template, options, and tools', () => {

@@ -247,6 +247,7 @@ export function startsOf(world) {
     'new SequenceCache': () => [[], { capacity: 8, dtype: 'float32', device }],
     'SequenceCache.prototype.rewind': () => [1],
     'SequenceCache.prototype.reading': () => [1, () => null],
+    'SequenceCache.prototype.partOf': () => [[1, 2], { longRowsFrom: 100 }],
     'MoraSingleLayer.prototype.forward': () => [new Float32Array(8), null, world.square()],
     'MoraSingleLayer.prototype.backward': () => [new Float32Array(8), null, world.square(), new Float32Array(8)],
     'MoraSingleLayer.prototype.delta': () => [world.square()],

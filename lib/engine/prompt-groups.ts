@@ -3,19 +3,19 @@ import { PAGE } from './pages.js'
 import type { ScoredPrompt } from './request.js'
 
 /** Prompts one after the other, and how many first tokens they have in common. */
-export interface Neighbours {
+export interface PromptGroup {
   readonly prompts: readonly ScoredPrompt[]
   readonly common: number
 }
 
-export const alone = (prompt: ScoredPrompt): Neighbours => ({ prompts: [prompt], common: prompt.ids.length })
+export const alone = (prompt: ScoredPrompt): PromptGroup => ({ prompts: [prompt], common: prompt.ids.length })
 
 /**
  * Groups prompts whose neighbours have at least a page in common. A neighbour that shares much less or more begins a group, since each
  * prompt computes anew what not all of its group share; groups find each other's pages again.
  */
-export function neighbours(prompts: readonly ScoredPrompt[]): Neighbours[] {
-  const groups: Neighbours[] = []
+export function groupPrompts(prompts: readonly ScoredPrompt[]): PromptGroup[] {
+  const groups: PromptGroup[] = []
   for (const prompt of prompts) {
     const last = groups.at(-1)
     const shared = last ? commonBeginning(last.prompts.at(-1)!.ids, prompt.ids) : 0
