@@ -73,7 +73,8 @@ export default defineConfig({
     ],
   },
   test: {
-    // The addon owns threads and devices: a test file has a process of its own, unless it is one of `sharing`, and few run at a time.
+    // The addon owns threads and devices: a test file has a process of its own, unless it is one of `sharing`, and few run at
+    // a time: three keep two cores busy, since many wait for processes of theirs.
     pool: 'forks',
     maxWorkers: 3,
     setupFiles,
