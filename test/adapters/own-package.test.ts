@@ -62,7 +62,7 @@ needing(lacksBuild).test(
       typeRoots: [join(root, 'node_modules', '@types')],
     }
     writeFileSync(join(own, 'tsconfig.json'), JSON.stringify({ compilerOptions, files: ['index.ts'] }))
-    const compiler = join(root, 'node_modules', 'typescript', 'bin', 'tsc')
+    const compiler = join(root, 'node_modules', 'typescript-7', 'bin', 'tsc')
     const compiled = await run(process.execPath, [compiler, '-p', own]).catch((error: { stdout: string }) => error)
     expect(compiled.stdout).toBe('')
 

@@ -13,6 +13,7 @@ import { train } from '../../../lib/train/index.js'
 import { optimizerStep } from '../../../lib/train/optimizer-step.js'
 import { RankSync } from '../../../lib/train/rank-sync.js'
 import type { TrainOptions } from '../../../lib/train/train.js'
+import { drawn } from '../../drawn.js'
 import { goldenPath, largestDifference } from '../../golden/files.js'
 import { loadTiny } from '../../golden/tiny-models.js'
 import { expectRejection, useTemporaryFolder } from '../../io/temporary.js'
@@ -51,7 +52,7 @@ function expectRelative(actual: readonly number[], expected: readonly number[], 
 /** The figures of a rank's steps, except times. */
 const course = (outcome: Outcome) => steps(outcome).map(({ tokensPerSecond: _, memoryBytes: __, ...rest }) => rest)
 
-describe.each([2, 3])('%i ranks', (size) => {
+describe.each(drawn('numbers of ranks', [2, 3], 1))('%i ranks', (size) => {
   it('T2 T28 get the result of one, with unequal numbers of micro-batches and ranks without a row', async () => {
     const one = await trainTiny(optionsOf())
     const all = await trainOn(size, optionsOf())
