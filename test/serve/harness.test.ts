@@ -42,6 +42,9 @@ needing(...lacks).describe('the harness', () => {
     model.dispose()
   })
 
+  // Without the data there is no case, and this one says what is missing.
+  needing(...lacks).test('its calls were recorded', () => expect(calls).not.toEqual([]))
+
   needing(...lacks).test.each(calls)('%s', async (_, { path, body, response }) => {
     const init = { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) }
     const answer = await server.fetch(new Request(`http://any${path}`, init))
