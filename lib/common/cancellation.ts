@@ -38,21 +38,15 @@ export async function withDeadline<Value>(
   { seconds, signal }: { seconds: number; signal?: AbortSignal | undefined },
 ): Promise<Value> {
   signal?.throwIfAborted()
-  let end = () => {}
-  const limit = new Promise<never>((_, reject) => {
-    const late = () => reject(new RunError('timeout', `There was no answer within ${seconds} seconds.`))
-    const timer = setTimeout(late, Math.min(seconds * 1000, LONGEST))
-    const abort = () => reject(signal!.reason)
-    signal?.addEventListener('abort', abort, { once: true })
-    end = () => {
-      clearTimeout(timer)
-      signal?.removeEventListener('abort', abort)
-    }
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_, reject) => {
+    const end = () => reject(new RunError('timeout', `There was no answer within ${seconds} seconds.`))
+    timer = setTimeout(end, Math.min(seconds * 1000, LONGEST))
   })
   try {
-    return await Promise.race([work(), limit])
+    return await unlessAborted(Promise.race([work(), late]), signal)
   } finally {
-    end()
+    clearTimeout(timer)
   }
 }
 
