@@ -410,9 +410,10 @@ export class Engine implements AsyncDisposable {
     const ids: number[] = []
     const rows: number[] = []
     let from = 0
-    for (const { targets, chunk } of pass) {
-      ids.push(...targets.ids)
-      for (const row of targets.rows) rows.push(from + row)
+    const targets = pass.map((sequence) => sequence.targets)
+    for (const [i, { chunk }] of pass.entries()) {
+      ids.push(...targets[i]!.ids)
+      for (const row of targets[i]!.rows) rows.push(from + row)
       from += chunk
     }
     let logProbs: Float32Array = new Float32Array(0)
@@ -422,8 +423,8 @@ export class Engine implements AsyncDisposable {
       await this.model.device.synchronize()
     }
     let known = 0
-    for (const sequence of pass) {
-      const count = sequence.targets.ids.length
+    for (const [i, sequence] of pass.entries()) {
+      const count = targets[i]!.ids.length
       sequence.accept(logProbs.subarray(known, known + count), this.#pool)
       known += count
     }

@@ -50,9 +50,6 @@ interface ReadRow {
   asked: TaskPrompt
 }
 
-/** A row's prompt and what may follow it, as ids. */
-type EncodedRow = Required<ScoredPrompt>
-
 /** Reads and checks all rows, then asks each. Of equal choices the first is predicted. */
 export async function askChoices(task: ChoiceTask, context: TaskContext): Promise<Measured> {
   const { model, options, signal, done } = context
@@ -65,12 +62,12 @@ export async function askChoices(task: ChoiceTask, context: TaskContext): Promis
   for (let from = 0; from < rows.length; from += atOnce) {
     const group = rows.slice(from, from + atOnce)
     const encoded = await Promise.all(group.map((read) => tokensOf(task, read, context)))
-    const prompts = encoded.flatMap((one) => cutToFit(one, context.cut))
-    const scores = engine.score(prompts, { signal })
+    const prompts = encoded.map((one) => cutToFit(one, context.cut))
+    const scores = engine.score(prompts.flat(), { signal })
     // Each is awaited in its turn.
     for (const score of scores) score.catch(() => {})
     for (const [i, { row, asked }] of group.entries()) {
-      const own = scores.splice(0, prompts.filter(({ of }) => of === encoded[i]).length)
+      const own = scores.splice(0, prompts[i]!.length)
       const sums = (await Promise.all(own)).flat()
       signal?.throwIfAborted()
       const tokens = encoded[i]!.continuations.map((ids) => ids.length)
@@ -120,7 +117,7 @@ async function tokensOf(
   task: ChoiceTask,
   { row, where, asked }: ReadRow,
   { model, template, templateContext, signal }: TaskContext,
-): Promise<EncodedRow> {
+): Promise<ScoredPrompt> {
   const tokenizer = requireTokenizer(model)
   const answers = task.answers(row)
   let prompt: number[]
@@ -142,11 +139,10 @@ async function tokensOf(
 }
 
 /** Cuts the beginning of a prompt that leaves no room for a continuation; continuations with other beginnings are apart. */
-function cutToFit(row: EncodedRow, cut: TaskContext['cut']): (ScoredPrompt & { of: EncodedRow })[] {
-  const { ids, continuations, name } = row
+function cutToFit({ ids, continuations, ...row }: ScoredPrompt, cut: TaskContext['cut']): ScoredPrompt[] {
   const cuts = continuations.map(({ length }) => cut(ids, length))
-  if (cuts.every(({ length }) => length === cuts[0]!.length)) return [{ ids: cuts[0]!, continuations, name, of: row }]
-  return cuts.map((beginning, i) => ({ ids: beginning, continuations: [continuations[i]!], name, of: row }))
+  if (cuts.every(({ length }) => length === cuts[0]!.length)) return [{ ...row, ids: cuts[0]!, continuations }]
+  return cuts.map((beginning, i) => ({ ...row, ids: beginning, continuations: [continuations[i]!] }))
 }
 
 /** Returns the index of the highest value, the first of equal ones. */
