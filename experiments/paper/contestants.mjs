@@ -31,6 +31,20 @@ export const TABLE_5 = {
   },
 }
 
+/** Ranks and learning rates of fine-tuning at scale `small`. */
+export const SMALL = {
+  full: [5e-4, 1e-3, 2e-3, 4e-3],
+  low: { rank: 2, alpha: 4, lora: [2e-3, 5e-3, 1e-2, 2e-2], mora: [2e-3, 5e-3, 1e-2, 2e-2] },
+  high: { rank: 16, alpha: 8, lora: [2e-3, 5e-3, 1e-2, 2e-2], mora: [1e-3, 2e-3, 5e-3, 1e-2] },
+}
+
+/** The same at scale `real`. */
+export const REAL = {
+  full: [1e-5, 2e-5, 5e-5],
+  low: { rank: 8, alpha: 16, lora: [2e-4, 5e-4, 1e-3], mora: [2e-4, 5e-4, 1e-3] },
+  high: { rank: 128, alpha: 64, lora: [2e-4, 5e-4, 1e-3], mora: [5e-5, 1e-4, 2e-4] },
+}
+
 /** Section 5.2: LoRA+ searches λ, B's learning rate over A's; ReLoRA the steps between merges, with 50 steps of warm-up after each. */
 export const SECTION_5_2 = { loraPlusRatios: [2, 4], mergeEvery: [1000, 2000], restartWarmupSteps: 50 }
 

@@ -1,7 +1,7 @@
 /** Word problems (the paper: MetaMathQA, measured by GSM8K and MATH): exact answers to held-back ones. */
 import { fixed, percent } from './common/format.mjs'
 import { QUESTION_TEMPLATE as template } from './common/templates.mjs'
-import { fineTuning, SECTION_5_2, TABLE_5 } from './contestants.mjs'
+import { fineTuning, REAL, SECTION_5_2, SMALL, TABLE_5 } from './contestants.mjs'
 import { gsm8kTest, gsm8kTrain, mathTest, metaMath, newWordProblems, wordProblems } from './sets.mjs'
 
 const loss = (set, options) => ({
@@ -35,14 +35,7 @@ export default {
       ],
       measureAt: [24, 48],
       seeds: [1, 2, 3],
-      contestants: fineTuning(
-        {
-          full: [5e-4, 1e-3, 2e-3, 4e-3],
-          low: { rank: 2, alpha: 4, lora: [2e-3, 5e-3, 1e-2, 2e-2], mora: [2e-3, 5e-3, 1e-2, 2e-2] },
-          high: { rank: 16, alpha: 8, lora: [2e-3, 5e-3, 1e-2, 2e-2], mora: [1e-3, 2e-3, 5e-3, 1e-2] },
-        },
-        { loraPlusRatios: [2, 4], mergeEvery: [24], restartWarmupSteps: 4 },
-      ),
+      contestants: fineTuning(SMALL, { loraPlusRatios: [2, 4], mergeEvery: [24], restartWarmupSteps: 4 }),
     },
     real: {
       train: gsm8kTrain,
@@ -53,14 +46,7 @@ export default {
       ],
       measureAt: [],
       seeds: [1],
-      contestants: fineTuning(
-        {
-          full: [1e-5, 2e-5, 5e-5],
-          low: { rank: 8, alpha: 16, lora: [2e-4, 5e-4, 1e-3], mora: [2e-4, 5e-4, 1e-3] },
-          high: { rank: 128, alpha: 64, lora: [2e-4, 5e-4, 1e-3], mora: [5e-5, 1e-4, 2e-4] },
-        },
-        { loraPlusRatios: [4], mergeEvery: [8], restartWarmupSteps: 2 },
-      ),
+      contestants: fineTuning(REAL, { loraPlusRatios: [4], mergeEvery: [8], restartWarmupSteps: 2 }),
     },
     paper: {
       train: metaMath,
