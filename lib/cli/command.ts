@@ -22,7 +22,7 @@ export interface CommandContext {
   note(message: string): void
 }
 
-export interface Command<S extends OptionsSchema = OptionsSchema> {
+interface Command<S extends OptionsSchema = OptionsSchema> {
   name: string
   /** One line for `mora --help`. */
   summary: string

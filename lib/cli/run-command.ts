@@ -10,7 +10,7 @@ import { tooManyOpenFiles } from './open-files.js'
 import { parseArguments } from './parser.js'
 import { type Terminal, writeResult } from './terminal/terminal.js'
 
-export type ExitCode = 0 | 1 | 2 | 130
+type ExitCode = 0 | 1 | 2 | 130
 
 /** Runs `mora` with these arguments (without node and script) and returns its exit code. Never throws. */
 export async function runCommandLine(

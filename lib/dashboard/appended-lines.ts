@@ -8,7 +8,7 @@ const MOST_BYTES = 2 ** 28
 /** Number of bytes before the read position that must be unchanged; a file that was rewritten differs there. */
 const REMEMBERED = 256
 
-export interface LineReader {
+interface LineReader {
   onLine(line: string): void
   /** Called when the lines read before are void: the file began anew, or is gone. */
   onReset(): void

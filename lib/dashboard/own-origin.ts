@@ -4,7 +4,7 @@
  */
 import { isOwnHost } from '../common/listen.js'
 
-export interface RequestFacts {
+interface RequestFacts {
   method: string
   path: string
   /** Returns a header by its name in lower case. */

@@ -63,7 +63,7 @@ async function gather(all: Runs): Promise<{ data: ReportData; leftOut: number }>
 }
 
 /** Returns the page, with the contents of every file in place of its name. */
-export function reportPage(data: ReportData): string {
+function reportPage(data: ReportData): string {
   const assets = readAssets()
   const text = (name: string) => (assets.get(name) as Asset).text
   const hashes: string[] = []

@@ -5,7 +5,7 @@ import { isJsonObject } from '../io/json.js'
 import { parseYaml } from '../io/yaml.js'
 import type { RunFact } from './payload.js'
 
-export interface ReadFacts {
+interface ReadFacts {
   facts: RunFact[]
   method: string | null
   totalSteps: number | null

@@ -91,7 +91,7 @@ export function packBatch(rows: readonly PackedRow[], options: PackOptions = {})
   }
 }
 
-export interface MicroBatchLimits {
+interface MicroBatchLimits {
   /** Maximum number of tokens of a forward pass; a longer row has a pass of its own. */
   tokenBudget?: number
   /** Maximum number of rows of a forward pass. */

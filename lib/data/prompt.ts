@@ -4,7 +4,7 @@ import type { ChatTemplate, Message, TemplateContext } from './templates/templat
 import type { Tokenizer } from './tokenizer/tokenizer.js'
 
 /** A prompt: a text or a conversation. */
-export interface WrittenPrompt extends TemplateContext {
+interface WrittenPrompt extends TemplateContext {
   prompt?: string | undefined
   /** A conversation in place of the text; its last turn is usually the user's. */
   messages?: readonly Message[] | undefined

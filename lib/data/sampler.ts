@@ -19,9 +19,9 @@ export interface SamplerOptions {
   size?: number
 }
 
-export type SampledPart = Pick<DatasetPart, 'rows' | 'weight'>
+type SampledPart = Pick<DatasetPart, 'rows' | 'weight'>
 
-export interface SampledRow {
+interface SampledRow {
   /** Row of the data set. */
   index: number
   /** Place within the optimizer step, over all ranks. */

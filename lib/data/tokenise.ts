@@ -55,7 +55,7 @@ export interface TokeniseProgress {
   share?: number
 }
 
-export interface TokeniseOptions {
+interface TokeniseOptions {
   vocabularySize?: number
   /** Only this many rows are read. */
   limit?: number

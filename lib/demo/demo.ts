@@ -22,7 +22,7 @@ export const DEMO_MODEL = join(packageFolder, 'assets', 'demo-model')
  */
 const RANK = 1
 
-export interface DemoOptions {
+interface DemoOptions {
   /** Folder of all output. */
   folder: string
   facts: number

@@ -462,7 +462,7 @@ const closed = () => new UsageError('closed', 'The engine is closed.')
 const isScored = (sequence: Sequence): sequence is ScoredSequence => sequence instanceof ScoredSequence
 
 /** Returns the error for a prompt that leaves no room for a completion. */
-export const tooLong = (name: string, tokens: number, room: string): UsageError =>
+const tooLong = (name: string, tokens: number, room: string): UsageError =>
   new UsageError(
     'prompt-too-long',
     `${name} has ${tokens} tokens, which leaves no room for an answer within ${room}; shorten it.`,

@@ -4,7 +4,7 @@ import type { Sampling } from '../tensor/operations/sampling.js'
 import type { EditOptions } from './sampling/logits-edits.js'
 
 /** A constraint that a sequence must satisfy. */
-export interface TokenConstraint {
+interface TokenConstraint {
   /** Returns a bit for each token that may come next, in words of 32 bits from the lowest on. */
   mask(): Promise<Int32Array>
   /** Advances by the sampled token. */

@@ -13,7 +13,7 @@ export interface Schedulable {
   readonly chunk: number
 }
 
-export interface Limits {
+interface Limits {
   /** Maximum number of running sequences. */
   readonly sequences: number
   /** Maximum number of running long sequences. */
@@ -27,7 +27,7 @@ export interface Limits {
 }
 
 /** The sequences of a step. */
-export interface Step<Sequence> {
+interface Step<Sequence> {
   /** Sequences whose next chunk is computed, the oldest first. */
   readonly scheduled: Sequence[]
   /** Scheduled sequences that were waiting. */

@@ -13,7 +13,7 @@ import { textsAtOnce } from './score.js'
 import type { Measured, Measures, RowEntry, TaskContext } from './task.js'
 
 /** The log-probabilities of a row's choices. */
-export interface ScoredChoices {
+interface ScoredChoices {
   row: ChoiceRow
   /** Sum over the tokens of each choice. */
   sums: readonly number[]

@@ -109,7 +109,7 @@ function aucOf(judged: readonly Judged[], labels: number): number | null {
 }
 
 /** The share of pairs of a positive and a negative in which the positive has the larger value; equal ones count half. */
-export function areaUnderRoc(all: readonly { value: number; isPositive: boolean }[]): number | null {
+function areaUnderRoc(all: readonly { value: number; isPositive: boolean }[]): number | null {
   const positives = all.filter(({ isPositive }) => isPositive).length
   const negatives = all.length - positives
   if (positives === 0 || negatives === 0) return null

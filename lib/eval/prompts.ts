@@ -6,7 +6,7 @@ import { taskRecords } from './rows.js'
 import type { OpenData } from './task.js'
 
 /** A question with its answer. */
-export interface Solved {
+interface Solved {
   question: string
   answer: string
   /** Its shots are of the same subject. */

@@ -94,7 +94,7 @@ export async function tokenRowsOf(
   return encoded.rows
 }
 
-export interface WindowOptions {
+interface WindowOptions {
   /** Tokens of a window. */
   window: number
   /** Tokens from one window to the next; at most `window`. */

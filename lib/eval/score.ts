@@ -9,7 +9,7 @@ import type { Tensor } from '../tensor/tensor.js'
 /** Tokens of a forward pass: more would take memory and not be faster on a CPU. A longer row has a pass of its own. */
 const TOKEN_BUDGET = 2048
 
-export interface Scored<Row extends TokenRow> {
+interface Scored<Row extends TokenRow> {
   row: Row
   /** Natural log-probabilities of the tokens that the mask marks, except the row's first. */
   logprobs: Float32Array

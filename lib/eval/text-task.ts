@@ -20,7 +20,7 @@ import { readAll } from './rows.js'
 import type { DataContext, Measured, Measures, RowEntry, TaskContext } from './task.js'
 
 /** What a text is scored by. */
-export interface Given {
+interface Given {
   text: string
   /** The reference answer; empty if the task has none. */
   answer: string

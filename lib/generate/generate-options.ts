@@ -56,7 +56,7 @@ export const generateArguments = {
 }
 
 /** The options that only the library has. */
-export type GenerateExtras = Omit<GenerateOptions, Exclude<keyof GenerateInput, 'prompt'> | 'signal'>
+type GenerateExtras = Omit<GenerateOptions, Exclude<keyof GenerateInput, 'prompt'> | 'signal'>
 
 /** Fills in defaults. A prompt of ids is one of the extras. */
 export function splitCall(call: Omit<GenerateOptions, 'signal'>): {

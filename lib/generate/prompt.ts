@@ -7,7 +7,7 @@ import { type ChatTemplate, type Message, resolveTemplate, type TemplateContext 
 import type { Tokenizer } from '../data/tokenizer/tokenizer.js'
 import type { LoadedModel } from '../models/index.js'
 
-export interface Prompt extends TemplateContext {
+interface Prompt extends TemplateContext {
   /** A text, or the ids of one, which are taken as they are. */
   prompt?: string | readonly number[] | undefined
   /** A conversation instead; its last turn is usually the user's. */

@@ -19,7 +19,7 @@ import type { Snapshot } from './snapshot.js'
 export type Wanted = 'model' | 'adapter' | 'tokenizer'
 
 /** The part of a snapshot that an id refers to: a folder (null: all of it), or a GGUF file. */
-export type RepositoryPlace = string | null
+type RepositoryPlace = string | null
 
 /**
  * Downloads the files of a model, an adapter or a tokenizer.

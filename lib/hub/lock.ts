@@ -14,7 +14,7 @@ const LOOK_EVERY = 200
 /** Milliseconds without growth after which another machine's download counts as dead. */
 const DEAD_AFTER = 120_000
 
-export interface LockOptions {
+interface LockOptions {
   /** The file that grows while its holder is alive: the only sign of life of a holder on another machine. */
   growing: string
   /** Called once if another process holds the lock. */

@@ -26,7 +26,7 @@ export const NOBODY = new Set([
 /** Returns the User-Agent header. */
 export const userAgent = (): string => `node-mora/${packageVersion()}; node/${process.version}`
 
-export interface RequestOptions {
+interface RequestOptions {
   /** `HEAD` asks the hub about a file; `GET` follows redirects to the content. */
   method?: 'GET' | 'HEAD'
   /** First requested byte. */

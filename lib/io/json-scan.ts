@@ -5,7 +5,7 @@
  */
 import { quoted } from '../common/errors.js'
 
-export class JsonProblem extends Error {
+class JsonProblem extends Error {
   constructor(
     /** Index into the text. */
     readonly position: number,

@@ -4,7 +4,7 @@ import { decodeUtf8, malformed, readWhole } from './open.js'
 
 export type JsonObject = Readonly<Record<string, unknown>>
 
-export interface JsonOptions {
+interface JsonOptions {
   /** Refuses objects with duplicate keys (JSON.parse keeps the last). Costs a second pass. */
   uniqueKeys?: boolean
 }

@@ -5,7 +5,7 @@ import { hostname } from 'node:os'
 import { jsonIn } from './json.js'
 
 /** One thread of a process, also distinguishable from a later one with the same number. */
-export interface ProcessIdentity {
+interface ProcessIdentity {
   pid: number
   host: string
   /** Start time of the process, in the system's format; null if the system does not report it. */

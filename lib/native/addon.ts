@@ -30,7 +30,7 @@ export function absenceText({ problem, remedy }: Absence): string {
 }
 
 /** A singular value decomposition, row-major, in double precision; see `Native.svd`. */
-export interface SingularValues {
+interface SingularValues {
   s: Float64Array
   u: Float64Array | null
   v: Float64Array | null

@@ -9,7 +9,7 @@ import { PREBUILT_ADDON, PREBUILT_CUDA, prebuiltFile, requireLoads } from './pre
 import { requireProcessor } from './processor.js'
 
 /** The command that builds the addon, for messages. */
-export const BUILD_COMMAND = 'npm run build native'
+const BUILD_COMMAND = 'npm run build native'
 
 const require = createRequire(import.meta.url)
 
@@ -25,7 +25,7 @@ interface Binary {
   shutdown?(exitCode: number): void
 }
 
-export interface NativeErrorOptions extends ErrorOptions {
+interface NativeErrorOptions extends ErrorOptions {
   /** What the user can do, if known; the message includes it. */
   remedy?: string
   /** The message without the remedy, if it has one. */

@@ -302,7 +302,7 @@ export interface DropoutKey {
   probability: number
 }
 /** A part of the columns of logits, from `first` on, which are capped first if softcap > 0. */
-export interface LogitsPart {
+interface LogitsPart {
   readonly first: number
   readonly softcap: number
 }
@@ -329,7 +329,7 @@ export interface AttentionScoring {
   softcap: number
   window: number
 }
-export interface AdamWStep {
+interface AdamWStep {
   learningRate: number
   beta1: number
   beta2: number

@@ -13,7 +13,7 @@ import type { LayerAdapter } from './layer-adapter.js'
 import type { LinearInput } from './linear-input.js'
 
 /** An adapter attached to one layer. */
-export interface AttachedAdapter {
+interface AttachedAdapter {
   readonly layer: LayerAdapter
   active: boolean
   /** Factor of its contribution. */

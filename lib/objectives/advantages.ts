@@ -1,7 +1,7 @@
 /** Advantages: how much better an answer is than others. */
 
 /** How rewards become advantages. */
-export interface AdvantageOptions {
+interface AdvantageOptions {
   /** Answers of one prompt, which follow one another. */
   readonly groupSize: number
   /** What centred rewards are divided by: the deviation of their group, or of all answers; or nothing. */

@@ -30,7 +30,7 @@ export interface Environment<Row = AnyRow> {
 }
 
 /** How episodes are played. */
-export interface EpisodeOptions {
+interface EpisodeOptions {
   /** Maximum number of tokens of all turns, tool results and the environment's turns included. */
   readonly maxNewTokens: number
   /** Maximum number of the model's turns. */
@@ -67,7 +67,7 @@ export interface Episode {
 }
 
 /** A question, and the place of its answer in the step, from which its draws follow. */
-export interface AskedQuestion {
+interface AskedQuestion {
   readonly question: Question
   readonly place: number
 }

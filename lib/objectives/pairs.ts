@@ -22,7 +22,7 @@ import { firstsIn, lengthOfStep, type Matches, matchesIn, numbersOfStep, placesI
 import { meanSum, type WeightedSum } from './weighted-sum.js'
 
 /** A value of each chosen and each rejected answer, [pairs]. */
-export interface PairOf<Value> {
+interface PairOf<Value> {
   readonly chosen: Value
   readonly rejected: Value
 }
@@ -36,7 +36,7 @@ export interface Scores extends PairOf<Tensor> {
 }
 
 /** What tells an objective of pairs from others. */
-export interface PairLoss {
+interface PairLoss {
   readonly name: string
   readonly options: Readonly<Record<string, unknown>>
   /** Whether scores are ln π − ln π_ref of an answer; otherwise ln π. */

@@ -26,7 +26,7 @@ export interface Question extends TokenRow {
 }
 
 /** What the rows of prompts leave room for. */
-export interface QuestionOptions {
+interface QuestionOptions {
   readonly maxNewTokens: number
   /** Functions that the model may call. */
   readonly tools?: Tools

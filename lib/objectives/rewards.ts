@@ -36,7 +36,7 @@ export type Reward<Row = AnyRow> = (answer: JudgedAnswer<Row>) => number | Promi
 export type Rewards<Row = AnyRow> = readonly Reward<Row>[] | Readonly<Record<string, Reward<Row>>>
 
 /** How rewards are computed. */
-export interface RewardOptions {
+interface RewardOptions {
   /** Maximum number of rewards computed at once. */
   readonly rewardConcurrency: number
   /** Time limit of a reward [s]. */

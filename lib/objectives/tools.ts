@@ -53,7 +53,7 @@ export function toldText(text: string): string {
 }
 
 /** What the model is told of a call. */
-export interface ToolResult {
+interface ToolResult {
   readonly content: string
   /** What was wrong with the function, which the model may not be to blame for. */
   readonly error?: string

@@ -5,7 +5,7 @@ import { requiredByCommands } from '../schema/option-facts.js'
 import { adapterOption, adapterOptions, commonOptions, compareOption, modelOption } from './common.js'
 import { overwriteOutput, quantisedOutput, WRITTEN_DTYPES } from './model-format.js'
 
-export const EXPORT_FORMATS = ['peft', 'gguf-lora', 'gguf', 'safetensors'] as const
+const EXPORT_FORMATS = ['peft', 'gguf-lora', 'gguf', 'safetensors'] as const
 
 export const ExportSchema = z.strictObject({
   model: modelOption,

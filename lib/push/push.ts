@@ -48,7 +48,7 @@ export interface PushResult {
 }
 
 /** Options that only tests change. */
-export interface PushExtras extends Partial<Pick<Pacing, 'pause'>> {
+interface PushExtras extends Partial<Pick<Pacing, 'pause'>> {
   settings?: HubSettings
 }
 

@@ -106,13 +106,13 @@ async function connectByGloo(job: LaunchedWithAddress, limit: number, patience: 
 }
 
 /** The machine and processors of a rank. */
-export interface Place {
+interface Place {
   readonly machine: string
   /** The processors that it may use, in the kernel's notation: `0-3,8`. */
   readonly processors: string
 }
 
-export interface Neighbours {
+interface Neighbours {
   /** Its number among the ranks of this machine, from 0. */
   localRank: number
   /** Number of ranks on this machine. */

@@ -12,7 +12,7 @@ import { connect, createServer, type Server, type TLSSocket } from 'node:tls'
 import { RunError, reworded } from '../common/errors.js'
 import type { LaunchedWithAddress } from './launcher.js'
 
-export interface Rendezvous extends Pick<LaunchedWithAddress, 'rank' | 'size' | 'address' | 'port'> {
+interface Rendezvous extends Pick<LaunchedWithAddress, 'rank' | 'size' | 'address' | 'port'> {
   /** The job's secret, see `secretOfJob`. */
   secret: Buffer
   /** Milliseconds within which all ranks must arrive. */

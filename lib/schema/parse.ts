@@ -7,7 +7,7 @@ import { equivalentOf } from './foreign-names.js'
 import { camelCase, nearest, type OptionSource, optionName, optionPlace } from './names.js'
 import { type LibraryInput, type OptionFacts, type OptionsSchema, optionDefault, optionFacts } from './option-facts.js'
 
-export interface ParseContext {
+interface ParseContext {
   source: OptionSource
 }
 

@@ -7,7 +7,7 @@ import { jsonIn } from '../io/json.js'
 import type { Calling } from './chat-fields.js'
 
 /** A part of a message. */
-export interface ChatDelta {
+interface ChatDelta {
   content?: string
   reasoning_content?: string
   tool_calls?: object[]

@@ -3,7 +3,7 @@ import { ApiError } from './api-error.js'
 import type { ServerMetrics } from './metrics.js'
 import type { ServedAdapters, UsedAdapters } from './served-adapters.js'
 
-export interface VisitLimits {
+interface VisitLimits {
   /** The most texts that are written or wait at once. */
   texts: number
   /** Seconds that a request may take. */

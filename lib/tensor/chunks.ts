@@ -7,7 +7,7 @@ import { isRecording, markAsOne, TapeNode } from './tape.js'
 import { Tensor } from './tensor.js'
 
 /** Computes a scalar from rows [from, to). */
-export type ChunkBody = (rows: Tensor, from: number, to: number) => Tensor
+type ChunkBody = (rows: Tensor, from: number, to: number) => Tensor
 
 /**
  * Returns Σ body(rows [from, to) of x, from, to) over chunks of at most `size` rows, [1] float32. With gradients on, each

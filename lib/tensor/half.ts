@@ -24,7 +24,7 @@ export function float16BitsToFloat32(value: number): number {
   return sign * (exponent === 0 ? fraction * 2 ** -24 : (1024 + fraction) * 2 ** (exponent - 25))
 }
 
-export function float32ToFloat16Bits(value: number): number {
+function float32ToFloat16Bits(value: number): number {
   float[0] = value
   const sign = (bits[0]! >>> 16) & 0x8000
   const magnitude = Math.abs(float[0]!)

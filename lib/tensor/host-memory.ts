@@ -23,7 +23,7 @@ interface Place {
   readonly proof: string
 }
 
-export interface FilledPart<Facts> {
+interface FilledPart<Facts> {
   /** uint8 [n] on the CPU; the caller owns it. Writes are private to this process. */
   readonly memory: Tensor
   /** The rank's description of its part. */

@@ -3,7 +3,7 @@ import type { Session } from './session.js'
 type PassSession = Pick<Session, 'passes' | 'sync' | 'signal'>
 
 /** The last pass of all ranks with a sharded model. */
-export interface LastPass<Batch> {
+interface LastPass<Batch> {
   /** Whether this is the last batch of this rank. */
   isOf(batch: Batch): boolean
   begin(): void
@@ -11,7 +11,7 @@ export interface LastPass<Batch> {
   onPast(unit: number): void
 }
 
-export interface PassPurpose<Batch> {
+interface PassPurpose<Batch> {
   readonly gradients: boolean
   readonly last?: LastPass<Batch>
 }

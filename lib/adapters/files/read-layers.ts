@@ -28,7 +28,7 @@ export interface LoadedAdapter<L extends LayerFacts> {
   labels?: readonly string[]
 }
 
-export interface ReadAdapterOptions extends HubOptions {
+interface ReadAdapterOptions extends HubOptions {
   device: NativeDevice
   /** The adapter's name in the model. */
   adapter: string

@@ -53,7 +53,7 @@ export interface FactorsOfLayer extends LowRankFactors {
   readonly layer: LayerFacts
 }
 
-export interface LowRankVariant<C extends LowRankConfig, Fields extends OptionFields>
+interface LowRankVariant<C extends LowRankConfig, Fields extends OptionFields>
   extends Pick<AdapterMethod<C, Fields>, 'rankMeaning' | 'restart' | 'embeddings' | 'continues'> {
   readonly name: C['method']
   readonly options: Fields

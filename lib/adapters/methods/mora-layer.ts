@@ -22,7 +22,7 @@ import type { Operator } from './mora-operators.js'
 import { Permutation, type PermutationKey } from './permutation.js'
 
 /** How an operator compresses k inputs to R values and spreads R values over d outputs: groups, or a plan of sections. */
-export type MoraGeometry =
+type MoraGeometry =
   | { kind: 'groups'; input: Grouping; output: Grouping }
   | { kind: 'sections'; plan: SectionPlan }
 

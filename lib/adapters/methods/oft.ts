@@ -67,7 +67,7 @@ export function oft(options: Partial<Omit<OftConfig, 'method'>> = {}): OftConfig
 }
 
 /** Returns the side of a layer's blocks: the divisor of its inputs nearest to the wanted side, the smaller one of two. */
-export function blockSide({ rank, oftBlocks }: OftConfig, { inFeatures }: LayerFacts): number {
+function blockSide({ rank, oftBlocks }: OftConfig, { inFeatures }: LayerFacts): number {
   const nearest = (wanted: number): number => {
     for (let distance = 0; distance < inFeatures; distance++) {
       for (const side of [wanted - distance, wanted + distance]) {

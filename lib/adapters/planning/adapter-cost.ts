@@ -21,7 +21,7 @@ export interface AdapterCost {
   readonly making: number
 }
 
-export interface CostOptions {
+interface CostOptions {
   /** The dtype of activations. */
   readonly dtype: FloatDType
   /** Number of values of modules that are trained whole. */

@@ -8,7 +8,7 @@ import { requireTrainable } from '../registry.js'
 import { type AdapterCost, adapterCost, rankNotes } from './adapter-cost.js'
 
 /** The plan of a new adapter. */
-export interface AdapterPlan<L extends LayerFacts> {
+interface AdapterPlan<L extends LayerFacts> {
   readonly targets: readonly L[]
   readonly modules: SelectedModules
   readonly cost: AdapterCost

@@ -5,7 +5,7 @@ import type { AdapterConfigBase, AdapterMethod, LayerFacts, TensorDeclaration } 
 export type Declaration = TensorDeclaration<AdapterConfigBase>
 
 /** A tensor of one layer. */
-export interface Declared {
+interface Declared {
   readonly name: string
   readonly shape: readonly number[]
   readonly declaration: Declaration

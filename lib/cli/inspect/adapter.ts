@@ -13,7 +13,7 @@ import { readConfigFile, TrainSchema } from '../../options/index.js'
 import { runFolderOf } from '../../train/checkpoints/resume.js'
 import { formatCount, formatFacts, formatTable } from '../terminal/format.js'
 
-export interface AdapterLayerFacts {
+interface AdapterLayerFacts {
   name: string
   /** Null if neither the adapter's tensors nor a model show the size. */
   inFeatures: number | null
@@ -24,7 +24,7 @@ export interface AdapterLayerFacts {
   [fact: string]: string | number | null
 }
 
-export interface AdapterFacts {
+interface AdapterFacts {
   method: string
   rank: number
   /** Null for options that the method lacks, such as alpha. */

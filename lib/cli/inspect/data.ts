@@ -16,7 +16,7 @@ import { loadQuestions } from '../../objectives/questions.js'
 import { encodingOptions, type InspectOptions, maxLengthOf, pastPositions } from '../../options/index.js'
 import { formatCount, formatFacts } from '../terminal/format.js'
 
-export interface DocumentFacts {
+interface DocumentFacts {
   /** The document's role in the objective, such as `chosen`; absent for a row of one text or conversation. */
   name?: string
   ids: number[]
@@ -27,7 +27,7 @@ export interface DocumentFacts {
 }
 
 /** A row: one document, or the documents that an objective compares or gives a label. */
-export type DataRowFacts =
+type DataRowFacts =
   | DocumentFacts
   | {
       documents: DocumentFacts[]
@@ -37,7 +37,7 @@ export type DataRowFacts =
       margin?: number
     }
 
-export interface DataFacts {
+interface DataFacts {
   rows: DataRowFacts[]
   /** Number of rows that were read but are not among these. */
   others: number

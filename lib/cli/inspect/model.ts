@@ -9,7 +9,7 @@ import { bytesPerValue, elementsOf } from '../../native/addon.js'
 import { binarySize } from '../../tensor/memory-budget.js'
 import { formatCount, formatFacts } from '../terminal/format.js'
 
-export interface ModelReport extends Omit<ModelSizes, 'maxPositions'> {
+interface ModelReport extends Omit<ModelSizes, 'maxPositions'> {
   /** The path, or the hub id with its commit. */
   path: string
   format: 'folder' | 'gguf'
@@ -37,7 +37,7 @@ export interface ModelReport extends Omit<ModelSizes, 'maxPositions'> {
 }
 
 /** The quantised weights of a file, including their scales and other parts. */
-export interface QuantisationFacts {
+interface QuantisationFacts {
   /** The format of most of their bytes: `q4_1`, `nf4`, … */
   format: string
   weights: number

@@ -12,7 +12,7 @@ import { elementsOf } from '../../native/addon.js'
 import { type InspectOptions, newAdapterOptions } from '../../options/index.js'
 import { formatCount, formatFacts, formatTable } from '../terminal/format.js'
 
-export interface NewAdapterFacts {
+interface NewAdapterFacts {
   method: string
   /** Null for full training. */
   rank: number | null

@@ -12,7 +12,7 @@ const PLAIN_INTERVAL = 10_000
 /** Milliseconds between two updates of the live line. */
 const LIVE_INTERVAL = 100
 
-export interface ProgressOptions {
+interface ProgressOptions {
   quiet?: boolean
   /** Returns the time in milliseconds; tests replace it. */
   now?: () => number
@@ -103,7 +103,7 @@ export function tokenisingLine(
 }
 
 /** The figures in a line of training. */
-export interface StepFigures {
+interface StepFigures {
   step: number
   totalSteps: number
   loss: number

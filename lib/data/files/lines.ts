@@ -2,7 +2,7 @@
 import { InputError } from '../../common/errors.js'
 import { MAX_WHOLE_BYTES } from '../../io/open.js'
 
-export interface Line {
+interface Line {
   text: string
   /** Line number, from 1. */
   number: number

@@ -43,7 +43,7 @@ export type ChatRequest = Common & {
   beginning: BeginningToken
 }
 
-export type TokenizerRequest = Common & { tokenizer: number } & TokenizerTask
+type TokenizerRequest = Common & { tokenizer: number } & TokenizerTask
 
 export type EncodingRequest = Common & { tokenizer: number } & Encoding
 

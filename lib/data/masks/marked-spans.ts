@@ -3,7 +3,7 @@ import type { Piece } from '../templates/program.js'
 import type { AnswerSpan } from './turn-texts.js'
 
 /** Spans between marks, in order, and the message that wrote each; undefined outside of loops over messages. */
-export type MarkedSpan = AnswerSpan & { message: number | undefined }
+type MarkedSpan = AnswerSpan & { message: number | undefined }
 
 export function markedSpans(pieces: readonly Piece[]): MarkedSpan[] {
   const spans: MarkedSpan[] = []

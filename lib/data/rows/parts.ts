@@ -7,7 +7,7 @@ const CALL = 'tool_call'
 const RESULT = 'tool_result'
 
 /** A message whose calls are parts `{ type: 'tool_call', name, arguments }`, and the texts of results, separately. */
-export interface PlainParts {
+interface PlainParts {
   message: Readonly<Record<string, unknown>>
   results: string[]
 }

@@ -15,7 +15,7 @@ export interface TextRow {
 }
 
 /** A question and its answer. */
-export interface CompletionRow {
+interface CompletionRow {
   kind: 'completion'
   prompt: string
   completion: string
@@ -36,7 +36,7 @@ export interface MessagesRow {
 }
 
 /** Token ids with labels; a label of -100 is not trained. */
-export interface TokenisedRow {
+interface TokenisedRow {
   kind: 'tokenised'
   ids: number[]
   labels: number[] | undefined

@@ -29,7 +29,7 @@ import {
 import type { LanePlace } from './place.js'
 import { MOST_BUFFERED, shuffled } from './shuffle-buffer.js'
 
-export interface LaneOptions {
+interface LaneOptions {
   settings: RowSettings
   vocabularySize?: number
   seed: number | bigint

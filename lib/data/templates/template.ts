@@ -59,7 +59,7 @@ export class ChatTemplate {
 }
 
 /** The part of a tokenizer that `resolveTemplate` needs. */
-export interface TemplateOwner {
+interface TemplateOwner {
   /** The model's own. */
   readonly template: ChatTemplate | null
   readonly specialTokens: Readonly<Record<string, string>>

@@ -21,7 +21,7 @@ export interface Encoding {
   places: boolean
 }
 
-export interface Decoding {
+interface Decoding {
   asks: 'decoded'
   ids: readonly number[]
 }

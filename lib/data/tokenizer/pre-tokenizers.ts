@@ -5,7 +5,7 @@
  */
 import { InputError } from '../../common/errors.js'
 
-export interface PreTokenizerRecipe {
+interface PreTokenizerRecipe {
   /** Its part of tokenizer.json. */
   normalizer: object | null
   /** Its part of tokenizer.json. */

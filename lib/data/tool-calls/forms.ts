@@ -74,7 +74,7 @@ export interface ReasoningTags {
 }
 
 /** Syntax of the answers of one kind of templates. */
-export interface AnswerSyntax {
+interface AnswerSyntax {
   readonly calls: readonly CallForm[]
   /** Marks around parts of the content, which are not part of the text. */
   readonly marks?: readonly string[]

@@ -22,7 +22,7 @@ export interface EditOptions {
 }
 
 /** Tokens of the model that edits need. */
-export interface EditTokens {
+interface EditTokens {
   /** Tokens that end the answer. */
   readonly stopIds: Iterable<number>
   /** One more than the highest token. */

@@ -45,7 +45,7 @@ export const nerTask: TextTask = {
   summarise: (entries) => ({ score: meanOf(entries), f1: meanOf(entries) }),
 }
 
-export interface Entity {
+interface Entity {
   word: string
   type: string
 }

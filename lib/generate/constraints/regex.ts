@@ -36,7 +36,7 @@ const CONTROLS: Readonly<Record<string, number>> = { n: 10, r: 13, t: 9, f: 12, 
 const MOST_OF_A_NAME = 128
 
 /** How a matched text is written. */
-export interface RegexOptions {
+interface RegexOptions {
   /** Returns the language of one of several characters. */
   readonly one: (codes: readonly Range[]) => Language
   /** What may stand before and after a match that has no anchor there. */

@@ -111,7 +111,7 @@ export async function openAdapter(
 }
 
 /** An adapter that is about to be written to its folder. */
-export interface AdapterToSave {
+interface AdapterToSave {
   readonly config: AdapterConfigBase
   /** The tensors of each layer, by its module path. */
   readonly tensors: ReadonlyMap<string, readonly TensorToStore[]>

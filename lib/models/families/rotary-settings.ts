@@ -62,7 +62,7 @@ export function readRotaries(
 }
 
 /** Reads rotary settings from one object; missing keys are read from the configuration. */
-export function rotaryFrom(
+function rotaryFrom(
   read: ConfigReader,
   parameters: JsonObject,
   { headSize, maxPositions, theta: usualTheta = 10000, partial, types = allTypes, queryGrowth = false }: RotaryDefaults,

@@ -16,7 +16,7 @@ import type { GroupOfMatrices } from '../network/units.js'
 import type { Weights } from './weights.js'
 
 /** The ranks that load a base at the same time. */
-export interface LoadingRanks {
+interface LoadingRanks {
   /** Ranks that share the memory of their machine. */
   readonly ranks?: HostRanks | undefined
   /** Ranks that shard the base, unless all are on one machine. */

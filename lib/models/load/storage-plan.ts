@@ -12,7 +12,7 @@ import type { ModelSource } from '../read/model-source.js'
 import type { QuantisedForm } from '../read/stored-weight.js'
 
 /** The requests of a user or a command. */
-export interface StorageOptions {
+interface StorageOptions {
   readonly dtype?: 'auto' | FloatDType | undefined
   /** Keep quantised weights, or convert them to floats. */
   readonly quantised?: boolean | undefined
@@ -25,7 +25,7 @@ export interface StorageOptions {
 export type Passes = number | 'one token'
 
 /** How the weights of a checkpoint are stored in memory. */
-export interface StoragePlan {
+interface StoragePlan {
   /** The dtype of activations and floats. */
   readonly dtype: FloatDType
   /** Whether matrices stay in their stored formats. */

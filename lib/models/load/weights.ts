@@ -11,7 +11,7 @@ import { type GroupOfMatrices, type NetworkUnit, networkUnits } from '../network
 import type { ModelSource } from '../read/model-source.js'
 
 /** Matrices that stay as their file stores them. */
-export interface KeptWeights {
+interface KeptWeights {
   /** Returns the format that a matrix stays in; null if it becomes floats. */
   format(name: string): StorageFormat | null
   /** Loads matrices of one format and width, stacked as a new weight; null if they cannot be stacked. */

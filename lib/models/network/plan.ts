@@ -13,7 +13,7 @@ export interface LinearPlan extends LayerFacts {
 }
 
 /** A vector that is no weight or bias of a layer; `name` is its whole name in checkpoints. */
-export interface VectorPlan {
+interface VectorPlan {
   readonly name: string
   readonly size: number
 }

@@ -19,7 +19,7 @@ import {
 } from './stored-weight.js'
 
 /** The differences between a file's tensor and the weight. */
-export interface FileLayout extends TensorLayout {
+interface FileLayout extends TensorLayout {
   /** Whether the file stores the transpose. */
   readonly transposed?: boolean
   /** The offset that the file adds to every value. */

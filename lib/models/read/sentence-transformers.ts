@@ -8,7 +8,7 @@ const POOLING = '1_Pooling'
 const MODULE = 'sentence_transformers.models'
 
 /** What a folder says about its embeddings. */
-export interface EmbeddingFacts extends Required<PoolingOfModel> {
+interface EmbeddingFacts extends Required<PoolingOfModel> {
   /** Names of prompts that texts begin with there. */
   readonly prompts: readonly string[]
 }

@@ -26,7 +26,7 @@ export interface CodedScales {
  * Scale and zero of (row, column) are entry `row / rowsPerScale` (rounded down) and the column's group of
  * [⌈rows / rowsPerScale⌉, groups]. Codes are in row-major order, each row starting at a byte.
  */
-export interface ScalesOfCodes {
+interface ScalesOfCodes {
   readonly bits: 4 | 8
   /** Whether the even one of two 4-bit codes is in the high half of its byte. */
   readonly highFirst?: boolean

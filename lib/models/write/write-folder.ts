@@ -26,7 +26,7 @@ import {
   type Writing,
 } from './writable-model.js'
 
-export interface WriteOptions {
+interface WriteOptions {
   /** The dtype of every weight that is not quantised; default: each one's in the source, or bfloat16 if that is quantised. */
   dtype?: FloatDType
   /** The format that the blocks' linear layers are quantised to; absent: floats. */

@@ -36,7 +36,7 @@ import {
   type Writing,
 } from './writable-model.js'
 
-export interface WriteGgufOptions {
+interface WriteGgufOptions {
   /**
    * The dtype of matrices, or a mixture of block formats; vectors are float32, as llama.cpp requires. Default: the source's, or
    * bfloat16 if that is quantised.

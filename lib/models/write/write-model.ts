@@ -45,7 +45,7 @@ export interface Replacing {
   overwrite?: boolean
 }
 
-export interface WriteModelOptions extends WrittenForm {
+interface WriteModelOptions extends WrittenForm {
   /** Called after each tensor. */
   onTensor?: (written: number, total: number) => void
   /** Called with a message that names weights whose importance is missing. */

@@ -4,7 +4,7 @@ import { record } from '../tape.js'
 import { Tensor } from '../tensor.js'
 
 /** RMSNorm over each head (weight [E], or none: all are 1) or over all heads of a part together (weight [heads · E]). */
-export interface HeadNorm {
+interface HeadNorm {
   readonly weight: Tensor | null
   readonly epsilon: number
   readonly weightOffset: number

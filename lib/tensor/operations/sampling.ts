@@ -146,7 +146,7 @@ function maskFrom(logits: Float32Array, least: number): Int32Array {
 }
 
 /** A token and the logarithm of its probability. */
-export interface TokenLogprob {
+interface TokenLogprob {
   id: number
   logprob: number
 }

@@ -50,7 +50,7 @@ export function checkpointPath(checkpoints: string, step: number): string {
   return join(checkpoints, `step-${String(step).padStart(6, '0')}`)
 }
 
-export interface WrittenCheckpoint {
+interface WrittenCheckpoint {
   path: string
   /** The error that kept the adapter's own files out of it, if any; a run can continue from it all the same. */
   failure: unknown
@@ -139,7 +139,7 @@ export interface FoundCheckpoint {
 }
 
 /** Returns a run's checkpoints, complete or torn, the newest first. */
-export async function listCheckpoints(checkpoints: string): Promise<FoundCheckpoint[]> {
+async function listCheckpoints(checkpoints: string): Promise<FoundCheckpoint[]> {
   const names = await readdir(checkpoints).catch(() => [])
   return names
     .flatMap((name) => {

@@ -27,7 +27,7 @@ const RUN_NAMES = [
 ]
 
 /** How a run ended, as `run.yaml` records it. */
-export interface RunResult {
+interface RunResult {
   readonly steps: number
   /** Of the last step, and of the last evaluation. */
   readonly loss: number | null

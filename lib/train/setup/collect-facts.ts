@@ -14,7 +14,7 @@ import type { TrainedPart } from './plan-model.js'
 import type { TrainingData } from './training-data.js'
 
 /** Options with their defaults, as recorded. */
-export type ResolvedOptions = Pick<TrainSettings, 'model'> & Readonly<Record<string, unknown>>
+type ResolvedOptions = Pick<TrainSettings, 'model'> & Readonly<Record<string, unknown>>
 
 /** With a function as the learning rate, no schedule is recorded. */
 const WITHOUT_SCHEDULE = Object.fromEntries(scheduleNames.map((name) => [name, undefined]))

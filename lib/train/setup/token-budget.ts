@@ -27,7 +27,7 @@ export function mostTokens(
 }
 
 /** Memory that steps need on the device in addition to what is in use, whatever the number of tokens. */
-export interface StepDemand {
+interface StepDemand {
   /** Number of trained values: each has a gradient and two moments, and may have an average. */
   readonly trained: number
   readonly bytes: number

@@ -22,7 +22,7 @@ const BLANK = new RegExp(`^[${SPACE}]+$`)
 const LINE_ENDS = '\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029'
 const LINE_END = new RegExp(`\r\n|[${LINE_ENDS}]`)
 
-export type Side = 'both' | 'start' | 'end'
+type Side = 'both' | 'start' | 'end'
 
 /** Python's `strip`, `lstrip` and `rstrip`. */
 export function strip(text: string, characters = SPACE, side: Side = 'both'): string {

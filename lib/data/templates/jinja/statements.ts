@@ -6,7 +6,7 @@ import { Tokens } from './tokens.js'
 import { Attributes, type Callable, isTrue, itemsOf, type Value } from './values.js'
 
 /** Runs a statement. The result tells an enclosing loop to stop, or to go on with its next item. */
-export type Statement = (scope: Scope) => 'break' | 'continue' | undefined
+type Statement = (scope: Scope) => 'break' | 'continue' | undefined
 /** Assigns a value to a variable, or its items to several. */
 type Target = (value: Value, scope: Scope) => void
 

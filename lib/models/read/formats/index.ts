@@ -27,7 +27,7 @@ export const costsOfCodes: Readonly<Record<CodeFormat, ComputingCost>> = Object.
 )
 
 /** A checkpoint's tensors, sorted into quantised weights and others. */
-export interface QuantisedTensors {
+interface QuantisedTensors {
   readonly weights: readonly StoredCodes[]
   readonly others: ReadonlyMap<string, TensorLocation>
 }
@@ -65,7 +65,7 @@ export function quantisedWeights(
 const namingKeys = ['quant_method', 'load_in_8bit', 'load_in_4bit']
 
 /** A checkpoint's quantisation settings, and the file that they are from. */
-export interface QuantiserSettings {
+interface QuantiserSettings {
   readonly settings: unknown
   readonly path: string
 }
