@@ -11,6 +11,8 @@ if (!emulated) console.warn('CUDA tests are skipped: the backend for the emulato
 
 // No test asks the hub itself.
 const env = { HF_HUB_OFFLINE: '1' }
+const cudaEnv = { ...env, MORA_CUDA: 'emulated', MORA_TEST_DEVICE: 'cuda', MORA_SIMT_DEVICES: '2' }
+const everyDevice = emulated ? testsOfEveryDevice : []
 
 // Where lines are counted, a real model and finite differences of whole models take most of the time, and run no line that
 // others do not.
@@ -42,15 +44,18 @@ const replacing = usesDist ? namesOf(({ source }) => /\bvi\.(mock|doMock|resetMo
  * (`liveBytes`) have no other beside them.
  */
 const inRooms =
-  /^test\/(adapters|analysis|cli|data(?!\/isolated)|engine|eval|generate|golden|hub|io|models|nn|objectives|operations|optim|options|schema|tensor|train(?!\/ranks))\//
+  /^test\/(adapters|analysis|api|cli|cuda|dashboard|data(?!\/isolated)|engine|eval|experiments|generate|golden|hub|io|models|native|nn|objectives|operations|optim|options|push|schema|serve|tensor|train(?!\/ranks))\//
 const ofProcess =
-  /\bvi\.(mock|doMock|resetModules|stub|spyOn|useFake)|\bprocess\.(env|argv|on|once|chdir|exitCode|memoryUsage)\b|child_process|setFlagsFromString|\.(memory|resetPeak|setMemoryLimit)\(/
+  /\bvi\.(mock|doMock|resetModules|stub|useFake)|\bspyOn\(process\b|\bprocess\.env(\.\w+|\[.+\]) = |\bdelete process\.env|\bprocess\.(argv|on|once|chdir|exitCode|memoryUsage)\b|child_process|setFlagsFromString|\.(memory|resetPeak|setMemoryLimit)\(/
 const sharing = usesDist ? namesOf(({ name, source }) => inRooms.test(name) && !ofProcess.test(source)) : []
 const freeing = new Set(namesOf(({ source }) => /\bliveBytes\b/.test(source)))
 const together = {
-  'cpu, together': sharing.filter((name) => !freeing.has(name)),
-  'cpu, freeing': sharing.filter((name) => freeing.has(name)),
+  together: sharing.filter((name) => !freeing.has(name)),
+  freeing: sharing.filter((name) => freeing.has(name)),
 }
+/** The names of all files but these. */
+const allBut = (these: readonly string[]) =>
+  programs.map(({ name }) => name).filter((name) => !these.includes(name))
 const lib = join(root, 'lib') + sep
 const dist = {
   name: 'dist in place of lib',
@@ -90,18 +95,15 @@ export default defineConfig({
       ...Object.entries(together).map(([name, include]) => ({
         extends: true as const,
         plugins,
-        test: { name, include, isolate: false, env },
+        test: { name: `cpu, ${name}`, include, exclude: ['test/cuda/**'], isolate: false, env },
       })),
       ...(usesDist ? [{ extends: true, test: { name: 'cpu, from lib', include: replacing, env } } as const] : []),
-      {
-        extends: true,
+      { extends: true, plugins, test: { name: 'cuda', include: everyDevice, exclude: sharing, env: cudaEnv } },
+      ...Object.entries(together).map(([name, include]) => ({
+        extends: true as const,
         plugins,
-        test: {
-          name: 'cuda',
-          include: emulated ? testsOfEveryDevice : [],
-          env: { ...env, MORA_CUDA: 'emulated', MORA_TEST_DEVICE: 'cuda', MORA_SIMT_DEVICES: '2' },
-        },
-      },
+        test: { name: `cuda, ${name}`, include: everyDevice, exclude: allBut(include), isolate: false, env: cudaEnv },
+      })),
       { extends: true, test: { name: 'alone', include: alone, env, sequence: { groupOrder: 1 } } },
     ],
   },

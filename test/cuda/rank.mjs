@@ -71,15 +71,18 @@ async function trained(how, lose = () => {}) {
   return { ...seen, hash: hash.digest('hex'), left: live() }
 }
 
-/** Once GPUs are connected, the last rank does something other than the rest, which wait for its gradients. */
+/**
+ * Once GPUs are connected, the last rank does something other than the rest, which wait for its gradients: those of the first sum
+ * where they are late.
+ */
 const failing =
   (fault, count = 1000) =>
-  async () => {
-    const first = tensorOf(1000)
-    await ranks.sumGradients([first])
-    if (rank === size - 1) await fault()
-    return refusal(() => ranks.sumGradients([tensorOf(rank === size - 1 ? count : 1000)]))
-  }
+  () =>
+    refusal(async () => {
+      await ranks.sumGradients([tensorOf(1000)])
+      if (rank === size - 1) await fault()
+      await ranks.sumGradients([tensorOf(rank === size - 1 ? count : 1000)])
+    })
 
 const faults = {
   gone: failing(() => process.exit(3)),
