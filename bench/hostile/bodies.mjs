@@ -29,7 +29,7 @@ const BODIES = {
   'prompts of ids': [COMPLETIONS, filled('{"prompt": [', '[1]', ']}')],
   'prompts of texts': [COMPLETIONS, filled('{"prompt": [', '"a"', ']}')],
   'a text': [COMPLETIONS, filledText('{"prompt": "', 'abcd ', '"}')],
-  'a text of many bytes': [COMPLETIONS, filledText('{"prompt": "', '漢', '"}').slice(0, 2_700_000) + '"}'],
+  'a text of many bytes': [COMPLETIONS, `${filledText('{"prompt": "', '漢', '"}').slice(0, 2_700_000)}"}`],
   'a text of escapes': [COMPLETIONS, filledText('{"prompt": "', '\\u6f22', '"}')],
   'a text to tokenise': ['/tokenize', filledText('{"prompt": "', 'abcd ', '"}')],
   'a message': [CHAT, filledText('{"messages": [{"role": "user", "content": "', 'abcd ', '"}]}')],

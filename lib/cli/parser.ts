@@ -8,9 +8,7 @@ import type { AnyCommand } from './command.js'
 import { helpLayout, wrappedExample } from './terminal/help-layout.js'
 
 /** The result of parsing: a command with the given options, or a text to print (help, the version). */
-type Parsed =
-  | { kind: 'command'; command: AnyCommand; given: Record<string, unknown> }
-  | { kind: 'text'; text: string }
+type Parsed = { kind: 'command'; command: AnyCommand; given: Record<string, unknown> } | { kind: 'text'; text: string }
 
 /** Maximum length of a list of choices that help shows in place of a value's name. */
 const LONGEST_PLACEHOLDER = 32

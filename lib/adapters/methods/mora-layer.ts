@@ -22,9 +22,7 @@ import type { Operator } from './mora-operators.js'
 import { Permutation, type PermutationKey } from './permutation.js'
 
 /** How an operator compresses k inputs to R values and spreads R values over d outputs: groups, or a plan of sections. */
-type MoraGeometry =
-  | { kind: 'groups'; input: Grouping; output: Grouping }
-  | { kind: 'sections'; plan: SectionPlan }
+type MoraGeometry = { kind: 'groups'; input: Grouping; output: Grouping } | { kind: 'sections'; plan: SectionPlan }
 
 export function moraGeometry(
   operator: Operator,
