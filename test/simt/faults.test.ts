@@ -1,20 +1,22 @@
 /**
  * Each detector of the emulator fires on a planted fault and stays silent where there is none. The faults are committed
- * by programs of their own (test/simt/faults), since most of them end the process. `npm test` draws one of the two sanitizers.
+ * by programs of their own (test/simt/faults), since most of them end the process.
  */
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { drawn } from '../drawn.js'
-import { lacksLong, needing } from '../needs.js'
+import { needing } from '../needs.js'
 import { lacksFibers, run } from './programs.js'
 
-type Sanitizer = 'none' | 'address' | 'thread'
+const sanitizers = ['none', 'address', 'thread'] as const
+type Sanitizer = (typeof sanitizers)[number]
 
-const sanitizers: readonly Sanitizer[] = ['none', ...drawn('sanitizers', ['address', 'thread'] as const, 1)]
-const lacksDraw = (sanitizer: Sanitizer) => (sanitizers.includes(sanitizer) ? null : lacksLong)
-
-const folder = fileURLToPath(new URL('../../build/sanitized/faults', import.meta.url))
+const build = fileURLToPath(new URL('../../build', import.meta.url))
+const folder = join(build, 'sanitized', 'faults')
+/** The emulator in the build of its CUDA backend (`npm run build emulated`), which builds for longer than all faults. */
+const archive = join(build, 'cmake', 'Release', 'test', 'simt', 'libsimt_emulator.a')
 
 /** Commits a fault in the build with that sanitizer. */
 function commit(fault: string, sanitizer: Sanitizer = 'none', environment: Record<string, string> = {}) {
@@ -30,7 +32,8 @@ async function expectStopped(fault: string, reason: RegExp, sanitizer: Sanitizer
 needing(lacksFibers).describe('the CUDA emulator', () => {
   beforeAll(async () => {
     const source = fileURLToPath(new URL('faults', import.meta.url))
-    const configured = await run('cmake', ['-S', source, '-B', folder, '-DCMAKE_BUILD_TYPE=Release'])
+    const settings = ['-DCMAKE_BUILD_TYPE=Release', `-DSIMT_ARCHIVE=${existsSync(archive) ? archive : ''}`]
+    const configured = await run('cmake', ['-S', source, '-B', folder, ...settings])
     expect(configured.succeeds, configured.text).toBe(true)
     const built = await run('cmake', [
       '--build',
@@ -74,18 +77,15 @@ needing(lacksFibers).describe('the CUDA emulator', () => {
     await expectStopped('shuffleOfHalfAWarp', /different masks\n(.*\n)*.*__shfl_xor_sync at .*kernels\.h:\d+/)
   })
 
-  needing(lacksDraw('thread')).it('finds a removed barrier as a race', async () => {
+  it('finds a removed barrier as a race', async () => {
     await expectStopped('barrierRemoved', /data race[\s\S]*kernels\.h:\d+/, 'thread')
   })
 
-  needing(lacksDraw('thread')).it(
-    'finds a removed barrier in a loop as a race of one round with the next',
-    async () => {
-      await expectStopped('barrierRemovedInLoop', /data race[\s\S]*rotateRow.*kernels\.h:\d+/, 'thread')
-    },
-  )
+  it('finds a removed barrier in a loop as a race of one round with the next', async () => {
+    await expectStopped('barrierRemovedInLoop', /data race[\s\S]*rotateRow.*kernels\.h:\d+/, 'thread')
+  })
 
-  needing(lacksDraw('thread')).it('finds a shuffle where lanes need a barrier', async () => {
+  it('finds a shuffle where lanes need a barrier', async () => {
     await expectStopped('shuffleForBarrier', /data race[\s\S]*swapNeighbours.*kernels\.h:\d+/, 'thread')
   })
 
@@ -93,11 +93,11 @@ needing(lacksFibers).describe('the CUDA emulator', () => {
     expect((await commit('copyNotAwaited')).text).toBe('128 of 128 copies are missing\n')
   })
 
-  needing(lacksDraw('address')).it('finds the line that uses a copy before it is waited for', async () => {
+  it('finds the line that uses a copy before it is waited for', async () => {
     await expectStopped('copyNotAwaited', /use-after-poison[\s\S]*copyRows.*kernels\.h:\d+/, 'address')
   })
 
-  needing(lacksDraw('thread')).it.each(['copyWithoutBarrier', 'copyIntoUse'])('finds %s as a race', async (fault) => {
+  it.each(['copyWithoutBarrier', 'copyIntoUse'])('finds %s as a race', async (fault) => {
     await expectStopped(fault, /data race[\s\S]*copyRows.*kernels\.h:\d+/, 'thread')
   })
 
@@ -105,7 +105,7 @@ needing(lacksFibers).describe('the CUDA emulator', () => {
     await expectStopped('copyMisaligned', /kernels\.h:\d+: misaligned address .* of a copy of 16 bytes \(.*copyRows/)
   })
 
-  needing(lacksDraw('address')).it('finds a copy from out of bounds where it starts', async () => {
+  it('finds a copy from out of bounds where it starts', async () => {
     await expectStopped(
       'copyOutOfBounds',
       /AddressSanitizer[\s\S]*copyAsync16[\s\S]*copyRows.*kernels\.h:\d+/,
@@ -113,19 +113,19 @@ needing(lacksFibers).describe('the CUDA emulator', () => {
     )
   })
 
-  needing(lacksDraw('thread')).it('finds two blocks that write one element', async () => {
+  it('finds two blocks that write one element', async () => {
     await expectStopped('twoWriters', /data race[\s\S]*writeOnes/, 'thread')
   })
 
-  needing(lacksDraw('thread')).it('finds a missing fence between blocks', async () => {
+  it('finds a missing fence between blocks', async () => {
     await expectStopped('noFence', /data race[\s\S]*addBlocks/, 'thread')
   })
 
-  needing(lacksDraw('address')).it('finds one element read after the end', async () => {
+  it('finds one element read after the end', async () => {
     await expectStopped('justOutOfBounds', /AddressSanitizer[\s\S]*copyFrom.*kernels\.h:\d+/, 'address')
   })
 
-  needing(lacksDraw('address')).it('finds one element written after the end of shared memory', async () => {
+  it('finds one element written after the end of shared memory', async () => {
     await expectStopped('sharedOutOfBounds', /AddressSanitizer[\s\S]*writeShared.*kernels\.h:\d+/, 'address')
   })
 
