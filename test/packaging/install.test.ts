@@ -148,8 +148,16 @@ ${training(`import * as library from 'node-mora'`)}`
     })
 
     it('is an optional dependency of the package that is published', () => {
-      const { optionalDependencies } = JSON.parse(readFileSync(join(packages, 'node-mora', 'package.json'), 'utf8'))
-      expect(optionalDependencies).toMatchObject({ [PREBUILT_ADDON]: packageVersion() })
+      const published = JSON.parse(readFileSync(join(packages, 'node-mora', 'package.json'), 'utf8'))
+      expect(published.optionalDependencies).toMatchObject({ [PREBUILT_ADDON]: packageVersion() })
+    })
+
+    it('names no repository and no page that the packing script was not given', () => {
+      for (const name of [PREBUILT_ADDON, 'node-mora']) {
+        const described = JSON.parse(readFileSync(join(packages, name, 'package.json'), 'utf8'))
+        expect(described).not.toHaveProperty('repository')
+        expect(described).not.toHaveProperty('homepage')
+      }
     })
 
     it('satisfies the install script', () => {

@@ -1,4 +1,4 @@
-/** Packages name the repository and the page given to the packing script, and none otherwise. */
+/** Packages name the repository and the page given to the packing script; without these, none: test/packaging/install.test.ts. */
 import { spawnSync } from 'node:child_process'
 import { copyFileSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -14,25 +14,16 @@ needing(lacksBuild).test('the repository and the page of packages are given', ()
   // A small program stands in for the addon, since its libraries do not matter here.
   const addon = join(folder(), 'mora.node')
   copyFileSync('/bin/sh', addon)
-  const packed = (...more: string[]) => {
-    const script = join(root, 'scripts', 'pack-platform.mjs')
-    const into = ['--into', join(folder(), 'packages'), '--folders', '--as-built']
-    const env = { ...process.env, MORA_BINARY: addon }
-    const { status, stdout, stderr } = spawnSync(process.execPath, [script, ...into, ...more], {
-      encoding: 'utf8',
-      env,
-    })
-    expect(status, stderr).toBe(0)
-    return stdout
-      .trim()
-      .split('\n')
-      .map((path) => JSON.parse(readFileSync(join(path, 'package.json'), 'utf8')))
-  }
-  const known = packed('--repository', repository, '--homepage', homepage)
-  expect(known.map(({ name }) => name)).toContain('node-mora')
-  for (const each of known) expect(each).toMatchObject({ repository: { type: 'git', url: repository }, homepage })
-  for (const each of packed()) {
-    expect(each).not.toHaveProperty('repository')
-    expect(each).not.toHaveProperty('homepage')
-  }
+  const script = join(root, 'scripts', 'pack-platform.mjs')
+  const into = ['--into', join(folder(), 'packages'), '--folders', '--as-built']
+  const { status, stdout, stderr } = spawnSync(
+    process.execPath,
+    [script, ...into, '--repository', repository, '--homepage', homepage],
+    { encoding: 'utf8', env: { ...process.env, MORA_BINARY: addon } },
+  )
+  expect(status, stderr).toBe(0)
+  const paths = stdout.trim().split('\n')
+  const packages = paths.map((path) => JSON.parse(readFileSync(join(path, 'package.json'), 'utf8')))
+  expect(packages.map(({ name }) => name)).toContain('node-mora')
+  for (const each of packages) expect(each).toMatchObject({ repository: { type: 'git', url: repository }, homepage })
 })

@@ -38,7 +38,7 @@ needing(lack('nvcc', nvcc)).describe('native/cuda by itself', () => {
   }, 5 * minutes)
 
   test('compiles a kernel without the packages of other backends', { timeout: 10 * minutes }, async () => {
-    const { succeeds, text } = await build('multiply.o', 'runtime/stream.o')
+    const { succeeds, text } = await build('offsets.o', 'runtime/stream.o')
     expect(succeeds, text).toBe(true)
     expect(headersRead().filter((path) => ofOthers.test(path))).toEqual([])
   })
