@@ -103,7 +103,7 @@ async function readSteps() {
     console.error(`Expected ${count} rows or more in ${dataFile()} but it has ${data.length}.`)
     process.exit(2)
   }
-  const chosen = Array.from({ length: count }, (_, i) => data.row(i))
+  const chosen = Array.from({ length: count }, (_, i) => data.row(i).documents[0])
   if (options['by-length']) chosen.sort((a, b) => a.ids.length - b.ids.length)
   const budget = tokenBudget(model)
   const steps = Array.from({ length: stepCount }, (_, step) => {

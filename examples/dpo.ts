@@ -12,11 +12,11 @@ const { tokenizer, device } = model
 await model.addAdapter('friendly', nm.mora({ rank: 2 }))
 const reference = model.withAdapters([]) // the same weights, without the adapter
 
-const answers: nm.TokenRow[] = [] // two of each pair: the chosen one, then the rejected one
+const answers: nm.Document[] = [] // two of each pair: the chosen one, then the rejected one
 for await (const { prompt, chosen, rejected } of nm.readRows(data)) {
   for (const completion of [chosen, rejected]) {
     const row = await nm.tokeniseRow({ prompt, completion }, { tokenizer, maxLength: 128, longRows: 'error' })
-    answers.push(...row.pieces)
+    answers.push(...row.documents)
   }
 }
 const heldOut = nm.packBatch(answers.splice(-16).map((answer, row) => ({ ...answer, row })))

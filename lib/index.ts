@@ -34,7 +34,8 @@ export {
   type TokeniseRowOptions,
   tokeniseRow,
 } from './data/dataset.js'
-export type { TokenRow } from './data/encode.js'
+export type { ChatCounts } from './data/encode.js'
+export type { Document, Example } from './data/example.js'
 export type { DataPurpose } from './data/files/data-files.js'
 export { DataLoader, type LoaderOptions, type LoaderRow, type LoaderState } from './data/loader.js'
 export type { LongRowCounts } from './data/long-rows.js'
@@ -55,7 +56,7 @@ export type {
   Rows,
 } from './data/sources/source.js'
 export type { StepRow } from './data/step-rows.js'
-export type { ChatCounts, DataSummary, LengthCounts } from './data/summary.js'
+export type { DataSummary, LengthCounts } from './data/summary.js'
 export type { ContentPart, ThinkingPart } from './data/templates/messages.js'
 export type { ChatTemplate, Message, RenderOptions, TemplateContext } from './data/templates/template.js'
 export type { TokeniseProgress } from './data/tokenise.js'

@@ -18,17 +18,15 @@ export interface Batch {
   readonly rowKeys: BigInt64Array
   /** The number of targets that are not -1. */
   readonly targetTokens: number
-  /** Documents: rows of the data set, or the pieces of such rows. */
+  /** Number of documents, B. */
   readonly rows: number
-  /** [B] the mask of each document's first token, which is never predicted; for judged completions 1 marks a good one. */
-  readonly marks?: Uint8Array
   /** [B] the weight of each document; absent if all are 1. */
   readonly weights?: Float32Array
   /**
-   * [B] the value that an objective compares each document with: the number of its label, or the margin of a pair, at the
-   * pair's first document. Absent if all are 0.
+   * [B] the label of the example that begins with each document: the number of a label, 1 for a completion that is judged good,
+   * or the margin of a pair; 0 for further documents of an example. Absent if all are 0.
    */
-  readonly values?: Float32Array
+  readonly labels?: Float32Array
   /** [B] tokens of each document without padding; absent if there is none. */
   readonly lengths?: Int32Array
 }

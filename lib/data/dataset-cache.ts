@@ -6,19 +6,15 @@ import { join } from 'node:path'
 import { writeFully, writeStreamAtomic } from '../io/atomic.js'
 import type { OpenSource } from './sources/open.js'
 import type { DataSummary } from './summary.js'
-import { allocate, arrayBytes, hashArrays } from './token-store.js'
+import { type ArraySizes, allocate, arrayBytes, hashArrays, rowsIn } from './token-store.js'
 import type { SourceFacts, TokenisedData } from './tokenise.js'
 
 /** Increase this whenever the same rows are tokenised or masked differently. */
-const VERSION = 15
+const VERSION = 16
 
-interface Header {
+interface Header extends ArraySizes {
   version: number
   key: string
-  rows: number
-  tokens: number
-  isWeighted: boolean
-  hasValues: boolean
   labels: string[] | undefined
   hash: string
   summary: DataSummary
@@ -54,10 +50,11 @@ export async function writeCache(folder: string, key: string, data: TokenisedDat
   const header: Header = {
     version: VERSION,
     key,
-    rows: arrays.offsets.length - 1,
+    rows: rowsIn(arrays),
+    documents: arrays.offsets.length - 1,
     tokens: arrays.ids.length,
     isWeighted: arrays.weights !== undefined,
-    hasValues: arrays.values !== undefined,
+    isLabelled: arrays.labels !== undefined,
     labels,
     hash,
     summary,
@@ -94,10 +91,11 @@ async function readFrom(handle: FileHandle, key: string): Promise<TokenisedData 
   const text = Buffer.alloc(headerLength)
   await fill(handle, text, 4)
   const header = JSON.parse(text.toString()) as Header
-  const perRow = (header.isWeighted ? 8 : 0) + (header.hasValues ? 4 : 0)
-  const payload = 8 * (header.rows + 1) + 5 * header.tokens + perRow * header.rows
+  const { rows, documents, tokens, isWeighted, isLabelled } = header
+  const perRow = (isWeighted ? 8 : 0) + (isLabelled ? 4 : 0)
+  const payload = 8 * (documents + 1) + 5 * tokens + perRow * rows + (documents === rows ? 0 : 8 * (rows + 1))
   if (header.version !== VERSION || header.key !== key || 4 + headerLength + payload !== size) return null
-  const arrays = allocate(header.rows, header.tokens, header)
+  const arrays = allocate(header)
   let position = 4 + headerLength
   for (const bytes of arrayBytes(arrays)) {
     await fill(handle, bytes, position)

@@ -16,10 +16,10 @@ import {
 import { InputError, quoted, UsageError } from '../common/errors.js'
 import { hubKinds } from '../hub/index.js'
 import { cacheKey, defaultCacheFolder, readCache, writeCache } from './dataset-cache.js'
-import { checkIds, encodeRow, type TokenRow } from './encode.js'
+import { checkIds, encodeRow } from './encode.js'
+import { type Document, type Example, labelledDocuments } from './example.js'
 import type { FindOptions } from './files/data-files.js'
 import type { LongRowCounts } from './long-rows.js'
-import { piecesOf } from './pieces.js'
 import { ROW_KINDS, type RowKind } from './rows/forms.js'
 import { type ReadingOptions, RowReading, readingKinds } from './rows/reading.js'
 import { type RowChoices, rowChoiceKinds } from './rows/row-choices.js'
@@ -31,7 +31,7 @@ import { type DataSummary, requireRows, summaryNotes } from './summary.js'
 import { json } from './templates/jinja/text.js'
 import { toValue } from './templates/jinja/values.js'
 import { resolveTemplate } from './templates/template.js'
-import { rowOf, type TokenArrays } from './token-store.js'
+import { rowOf, rowsIn, type TokenArrays, tokensOfRow } from './token-store.js'
 import {
   type RowSettings,
   type SourceFacts,
@@ -58,7 +58,7 @@ export interface DatasetOptions<Row = AnyRow, Mapped = unknown>
    */
   longRows?: LongRows
   /**
-   * Kind of the rows. `pairs`: a prompt with a chosen and a rejected completion, as two pieces; `judged`: a completion that is
+   * Kind of the rows. `pairs`: a prompt with a chosen and a rejected completion, as two documents; `judged`: a completion that is
    * good or bad; `labelled`: a text and its label; `related`: an anchor, a positive text and negative texts. Default
    * `examples`.
    */
@@ -91,7 +91,7 @@ export interface DatasetPart extends SourceFacts {
   source: RecordedSource
 }
 
-/** Token rows in compact arrays. */
+/** Rows of token ids in compact arrays. */
 export class Dataset {
   readonly #arrays: TokenArrays
 
@@ -105,7 +105,7 @@ export class Dataset {
     hash: string,
     /** The sources that the rows come from, in order; empty if they are not known. */
     readonly parts: readonly DatasetPart[] = [],
-    /** Names of the labels by number, which is a row's value; undefined if rows have no labels. */
+    /** Names of labels by number; undefined if the rows are not `labelled`. */
     readonly labels: readonly string[] | undefined = undefined,
   ) {
     this.#arrays = arrays
@@ -120,24 +120,19 @@ export class Dataset {
 
   /** Number of rows. */
   get length(): number {
-    return this.#arrays.offsets.length - 1
+    return rowsIn(this.#arrays)
   }
 
-  /** Returns views of a row, with the pieces of a pair end to end; valid as long as the data set, and read-only. */
-  row(index: number): TokenRow {
+  /** Returns a row: views of its documents, valid as long as the data set and read-only, with its label and weight. */
+  row(index: number): Example {
     this.#requireRow(index)
     return rowOf(this.#arrays, index)
   }
 
-  /** Returns the documents of a row: one, or the chosen and the rejected completion of a pair. */
-  pieces(index: number): readonly TokenRow[] {
-    return piecesOf(this.row(index))
-  }
-
-  /** Returns the number of tokens of a row. */
+  /** Returns the number of tokens of a row, in all its documents. */
   rowLength(index: number): number {
     this.#requireRow(index)
-    return this.#arrays.offsets[index + 1]! - this.#arrays.offsets[index]!
+    return tokensOfRow(this.#arrays, index)
   }
 
   #requireRow(index: number): void {
@@ -322,10 +317,10 @@ export interface TokeniseRowOptions
 /** The tokens of one row. */
 export interface RowTokens {
   /**
-   * The row's documents, each with `ids` and `mask`: two for a pair, several for a text or a split conversation longer than
-   * `maxLength`, none if `longRows` drops the row, else one.
+   * The row's documents, each with `ids`, `mask`, and the row's label and weight if it has them: two for a pair, several for a
+   * text or a split conversation longer than `maxLength`, none if `longRows` drops the row, else one.
    */
-  pieces: readonly TokenRow[]
+  documents: readonly (Document & Omit<Example, 'documents'>)[]
   /** Number of tokens before anything was cut. */
   length: number
   /** Counts of what was cut from a row that was too long; absent if the row was short enough. */
@@ -339,8 +334,8 @@ export interface RowTokens {
  * import { loadTokenizer, packBatch, tokeniseRow } from 'node-mora'
  *
  * const tokenizer = await loadTokenizer('SmolLM2-135M-Instruct.Q4_1.gguf')
- * const { pieces } = await tokeniseRow({ prompt: '2 + 2 =', completion: ' 4' }, { tokenizer, maxLength: 512 })
- * const batch = packBatch(pieces.map((piece) => ({ ...piece, row: 0 })))
+ * const { documents } = await tokeniseRow({ prompt: '2 + 2 =', completion: ' 4' }, { tokenizer, maxLength: 512 })
+ * const batch = packBatch(documents.map((document) => ({ ...document, row: 0 })))
  * console.log(batch.ids.length, batch.targetTokens)
  * ```
  *
@@ -352,8 +347,9 @@ export async function tokeniseRow(row: object, options: TokeniseRowOptions): Pro
   const where = 'the row'
   const { rows, length, cut } = await encodeRow(settings.reading.wanted({ value: row, where }), where, settings)
   const { vocabularySize = Number.POSITIVE_INFINITY } = options
-  for (const { ids } of rows) checkIds(ids, vocabularySize, where)
-  return { pieces: rows.flatMap(piecesOf), length, ...(cut && { cut }) }
+  const documents = rows.flatMap(labelledDocuments)
+  for (const { ids } of documents) checkIds(ids, vocabularySize, where)
+  return { documents, length, ...(cut && { cut }) }
 }
 
 /** Returns the options with their defaults and the loaded template. */

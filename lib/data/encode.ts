@@ -5,21 +5,19 @@
  * template, prompt and completion are a chat; without one they are joined and EOS is appended.
  */
 import { InputError, UsageError } from '../common/errors.js'
-import { type LimitedRow, limitRow, type TokenRow, windowsOf } from './long-rows.js'
+import { countTargets, type Document, type Example, exampleOf } from './example.js'
+import { type LimitedRow, limitRow, windowsOf } from './long-rows.js'
 import { encodeChat, type MaskedChat, maskChat } from './masks/chat-mask.js'
 import type { TurnTokens } from './masks/token-spans.js'
-import { isPredicted, joinedPieces } from './pieces.js'
+import type { TurnCounts } from './masks/turn-counts.js'
 import { hasArrowNulls } from './rows/arrow-nulls.js'
 import { malformedRow } from './rows/check.js'
 import type { RelatedRow } from './rows/related.js'
 import type { LongRows } from './rows/row-length.js'
 import { type AnswersRow, IGNORED_LABEL, type LabelledRow, type Row } from './rows/rows.js'
-import type { ChatCounts } from './summary.js'
 import { checkRoles } from './templates/roles.js'
 import type { ChatTemplate, Message, TemplateContext } from './templates/template.js'
 import type { Tokenizer } from './tokenizer/tokenizer.js'
-
-export type { TokenRow } from './long-rows.js'
 
 export interface EncodeOptions {
   /** If null, only `input_ids` rows can be read. */
@@ -38,8 +36,18 @@ export interface EncodeOptions {
   signal?: AbortSignal
 }
 
-/** The token rows of a row. */
-export interface EncodedRow extends LimitedRow {
+/** Counts of how a template rendered conversations. */
+export interface ChatCounts extends TurnCounts {
+  /** Conversations whose tools the template leaves out. */
+  droppedTools: number
+  /** Conversations with nulls in schemas or calls that Arrow adds. */
+  arrowNulls: number
+}
+
+/** The examples of a row. */
+export interface EncodedRow extends Omit<LimitedRow, 'documents'> {
+  /** Several if the row was split, a text was cut, or it has several positive texts; none if the row was left out. */
+  rows: Example[]
   /** Counts of a template's changes to the conversation. */
   chat?: Partial<ChatCounts>
 }
@@ -57,10 +65,7 @@ export async function encodeRow(
   const encoded = await encodeUnweighed(row, where, options)
   const { weight } = row
   if (weight === undefined) return encoded
-  // With weight 0 nothing of the row is trained.
-  const maskOf = ({ mask }: TokenRow) => mask.map((value, i) => (isPredicted(mask, i) ? 0 : value))
-  const weighted = (one: TokenRow) => ({ ...one, weight, ...(weight === 0 && { mask: maskOf(one) }) })
-  return { ...encoded, rows: encoded.rows.map(weighted) }
+  return { ...encoded, rows: encoded.rows.map((one) => ({ ...(weight === 0 ? untrained(one) : one), weight })) }
 }
 
 async function encodeUnweighed(
@@ -71,7 +76,7 @@ async function encodeUnweighed(
   if (row.kind === 'related') return relatedTexts(row, where, options)
   if (row.kind === 'labelled') {
     const { rows, ...facts } = await encodeWhole(row.of, where, options)
-    return { rows: rows.map(({ ids, mask }) => ({ ids, mask: mask.fill(0), value: row.label })), ...facts }
+    return { rows: rows.map((one) => ({ ...untrained(one), label: row.label })), ...facts }
   }
   if (row.kind === 'answers') {
     return joinedAnswers(await Promise.all(row.answers.map((one) => encodeRow(one, where, options))), row)
@@ -82,12 +87,12 @@ async function encodeUnweighed(
 async function encodeExample(row: Row, where: string, options: EncodeOptions): Promise<EncodedRow> {
   if (row.kind === 'tokenised') {
     const mask = Uint8Array.from(row.ids, (_, i) => (row.labels?.[i] === IGNORED_LABEL ? 0 : 1))
-    return limitRow(tokenRow(row.ids, mask), undefined, where, { ...options, trainOn: 'completion' })
+    return limited(documentOf(row.ids, mask), undefined, where, null, { ...options, trainOn: 'completion' })
   }
   const tokenizer = tokenizerOf(options, where)
   if (row.kind === 'text') {
     const ids = withEos(await tokenizer.encodeText(row.text, options.signal), tokenizer)
-    return { rows: windowsOf(trainedWhole(ids), options.maxLength), length: ids.length }
+    return { rows: windowsOf(trainedWhole(ids), options.maxLength).map(exampleOf), length: ids.length }
   }
   const isPlain = row.kind === 'completion' && row.isText
   if (options.template && !isPlain) return chatRow(row, where, tokenizer, options.template, options)
@@ -100,7 +105,7 @@ async function encodeExample(row: Row, where: string, options: EncodeOptions): P
   ])
   const completion = withEos(answer, tokenizer)
   const mask = new Uint8Array(prompt.length + completion.length).fill(1, prompt.length)
-  return limited(tokenRow([...prompt, ...completion], mask), undefined, where, tokenizer, options)
+  return limited(documentOf([...prompt, ...completion], mask), undefined, where, tokenizer, options)
 }
 
 function tokenizerOf({ tokenizer }: EncodeOptions, where: string): Tokenizer {
@@ -134,7 +139,7 @@ async function encodeWhole(row: Row, where: string, options: EncodeOptions): Pro
   return limited(trainedWhole(ids), undefined, where, tokenizer, options)
 }
 
-/** Encodes an anchor with its positive and negative texts, as one row for each positive text. */
+/** Encodes an anchor with its positive and negative texts, as one example for each positive text. */
 async function relatedTexts(
   { anchor, positives, negatives, score }: RelatedRow,
   where: string,
@@ -151,10 +156,9 @@ async function relatedTexts(
   const { cut } = all.find((one) => one.cut) ?? {}
   const how = { length: Math.max(...all.map(({ length }) => length)), ...(cut && { cut }) }
   if (all.some(({ rows }) => rows.length === 0)) return { rows: [], ...how }
-  for (const { rows } of all) rows[0]!.mask.fill(0)
-  const [first, ...others] = all.map(({ rows }) => rows[0]!)
+  const [first, ...others] = all.flatMap(({ rows }) => untrained(rows[0]!).documents)
   const own = others.slice(0, negatives.length)
-  return { rows: others.slice(negatives.length).map((positive) => joinedPieces([first!, positive, ...own])), ...how }
+  return { rows: others.slice(negatives.length).map((positive) => ({ documents: [first!, positive, ...own] })), ...how }
 }
 
 const noTemplate = (where: string) =>
@@ -164,23 +168,26 @@ const noTemplate = (where: string) =>
   )
 
 /**
- * Joins the completions of a prompt into one row. The row's first mask value is 1 for a good judged completion, and its value
- * is the margin. The row has no targets if a completion has no token or all completions are equal; no row is returned if a
- * completion is dropped.
+ * Joins the completions of a prompt into one example. It has no targets if a completion has no token or all completions are
+ * equal; no example is returned if a completion is dropped.
  */
-function joinedAnswers(answers: readonly EncodedRow[], { isGood, margin }: AnswersRow): EncodedRow {
+function joinedAnswers(answers: readonly EncodedRow[], { label }: AnswersRow): EncodedRow {
   const { chat, cut } = answers.find(({ cut }) => cut) ?? answers[0]!
   const length = Math.max(...answers.map((answer) => answer.length))
   const how = { length, ...(cut && { cut }), ...(chat && { chat }) }
-  const pieces = answers.flatMap(({ rows }) => rows)
-  if (pieces.length < answers.length) return { rows: [], ...how }
-  const joined = joinedPieces(pieces)
+  const documents = answers.flatMap(({ rows }) => rows.flatMap((one) => one.documents))
+  if (documents.length < answers.length) return { rows: [], ...how }
   const areEqual =
-    pieces.length > 1 && pieces.every(({ ids }) => Buffer.compare(bytesOf(ids), bytesOf(pieces[0]!.ids)) === 0)
-  if (areEqual || pieces.some(({ mask }) => countTargets(mask) === 0)) joined.mask.fill(0)
-  joined.mask[0] = Number(isGood ?? false)
-  if (margin) joined.value = margin
-  return { rows: [joined], ...how }
+    documents.length > 1 && documents.every(({ ids }) => Buffer.compare(bytesOf(ids), bytesOf(documents[0]!.ids)) === 0)
+  const joined: Example = { documents, ...(label !== undefined && { label }) }
+  const isUntrained = areEqual || documents.some((one) => countTargets([one]) === 0)
+  return { rows: [isUntrained ? untrained(joined) : joined], ...how }
+}
+
+/** Returns the example with nothing trained. */
+function untrained(example: Example): Example {
+  for (const { mask } of example.documents) mask.fill(0)
+  return example
 }
 
 const bytesOf = (ids: Int32Array): Uint8Array => new Uint8Array(ids.buffer, ids.byteOffset, ids.byteLength)
@@ -239,7 +246,7 @@ function maskedRow(
   tokenizer: Tokenizer,
   options: EncodeOptions,
 ): EncodedRow {
-  return { ...limited(tokenRow(ids, mask), turns, where, tokenizer, options), chat }
+  return { ...limited(documentOf(ids, mask), turns, where, tokenizer, options), chat }
 }
 
 /** Returns the template variables of a row; its own take precedence. */
@@ -249,32 +256,26 @@ function contextOf(row: Row, { tools, templateOptions }: TemplateContext = {}): 
 }
 
 function limited(
-  row: TokenRow,
+  document: Document,
   turns: readonly TurnTokens[] | undefined,
   where: string,
-  { bosId }: Tokenizer,
+  tokenizer: Tokenizer | null,
   options: EncodeOptions,
 ): EncodedRow {
-  return limitRow(row, turns, where, { ...options, bosId })
+  const { documents, ...facts } = limitRow(document, turns, where, { ...options, bosId: tokenizer?.bosId })
+  return { rows: documents.map(exampleOf), ...facts }
 }
 
-function tokenRow(ids: Int32Array | readonly number[], mask: Uint8Array): TokenRow {
+function documentOf(ids: Int32Array | readonly number[], mask: Uint8Array): Document {
   return { ids: ids instanceof Int32Array ? ids : Int32Array.from(ids), mask }
 }
 
-function trainedWhole(ids: readonly number[]): TokenRow {
-  return tokenRow(ids, new Uint8Array(ids.length).fill(1))
+function trainedWhole(ids: readonly number[]): Document {
+  return documentOf(ids, new Uint8Array(ids.length).fill(1))
 }
 
 function withEos(ids: number[], tokenizer: Tokenizer): number[] {
   return tokenizer.eosId === undefined || ids.at(-1) === tokenizer.eosId ? ids : [...ids, tokenizer.eosId]
-}
-
-/** Counts the tokens of a row that are predicted and trained. */
-export function countTargets(mask: Uint8Array): number {
-  let count = 0
-  for (let i = 1; i < mask.length; i++) if (isPredicted(mask, i)) count++
-  return count
 }
 
 /** @throws InputError for an id that the model's embedding does not have */

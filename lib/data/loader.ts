@@ -17,10 +17,12 @@ import { randomStream } from '../common/random.js'
 import { isJsonObject } from '../io/json.js'
 import type { Batch } from './batch.js'
 import { Dataset, encodeOptions } from './dataset.js'
-import { countTargets, encodeRow, type TokenRow } from './encode.js'
-import { type PackedRow, packBatch } from './packing.js'
+import { encodeRow } from './encode.js'
+import { countTargets, type Example, exampleOf } from './example.js'
+import { packRows } from './packing.js'
 import { type ReadingOptions, readingKinds } from './rows/reading.js'
 import { Sampler } from './sampler.js'
+import type { StepRow } from './step-rows.js'
 import { DEFAULT_SHUFFLE_BUFFER, FIRST_STEPS, shuffled } from './stream/shuffle-buffer.js'
 import type { RowSettings } from './tokenise.js'
 import { aTokenizer, type Tokenizer } from './tokenizer/tokenizer.js'
@@ -179,19 +181,19 @@ export class DataLoader implements AsyncIterable<Batch> {
     const parts = rows instanceof Dataset ? rows.parts : undefined
     const batchSize = this.#batchSize
     const sampler = new Sampler({ rows: rows.length, parts, batchSize, seed, shuffle, epochs, rank, size })
-    const tokens = rows instanceof Dataset ? undefined : await this.#tokenRows()
+    const example = rows instanceof Dataset ? undefined : await this.#examples()
     for (let step = this.#step; step < sampler.steps; step++) {
       const picked = sampler.rowsOfStep(step).map(async ({ index, row }) => ({
-        ...(rows instanceof Dataset ? rows.row(index) : await tokens!(rows[index]!, index)),
+        ...(rows instanceof Dataset ? rows.row(index) : await example!(rows[index]!, index)),
         row,
       }))
-      yield this.#pack(await Promise.all(picked))
+      yield packRows(await Promise.all(picked), this.#options.packing)
     }
   }
 
   async *#streamed(rows: Iterable<LoaderRow> | AsyncIterable<LoaderRow>): AsyncGenerator<Batch> {
     const { rank = 0, size = 1, seed = 0, shuffle, shuffleBuffer = DEFAULT_SHUFFLE_BUFFER } = this.#options
-    const tokens = await this.#tokenRows()
+    const example = await this.#examples()
     const first = this.#step * this.#batchSize
     const buffer = {
       size: shuffleBuffer,
@@ -199,27 +201,22 @@ export class DataLoader implements AsyncIterable<Batch> {
       random: randomStream(seed, 'stream', 0, 0),
     }
     let place = 0
-    let picked: PackedRow[] = []
+    let picked: StepRow[] = []
     for await (const { one, index } of shuffle ? shuffled(numbered(rows), buffer) : numbered(rows)) {
       const row = place % this.#batchSize
-      if (place >= first && row % size === rank) picked.push({ ...(await tokens(one, index)), row })
+      if (place >= first && row % size === rank) picked.push({ ...(await example(one, index)), row })
       place++
       if (place <= first || row + 1 < this.#batchSize) continue
-      yield this.#pack(picked)
+      yield packRows(picked, this.#options.packing)
       picked = []
     }
-    if (place > first && place % this.#batchSize > 0) yield this.#pack(picked)
-  }
-
-  #pack(rows: readonly PackedRow[]): Batch {
-    const longest = Math.max(0, ...rows.map(({ ids }) => ids.length))
-    return packBatch(rows, this.#options.packing === false ? { padTo: longest } : {})
+    if (place > first && place % this.#batchSize > 0) yield packRows(picked, this.#options.packing)
   }
 
   /** Returns a function that encodes a row. A text is one row here: it is refused if it exceeds `maxLength`. */
-  async #tokenRows(): Promise<(row: LoaderRow, index: number) => Promise<TokenRow>> {
+  async #examples(): Promise<(row: LoaderRow, index: number) => Promise<Example>> {
     const settings = await encodeOptions({ ...this.#options, tokenizer: this.#options.tokenizer ?? null })
-    return (row, index) => tokenRow(row, `row ${index + 1}`, settings)
+    return (row, index) => exampleIn(row, `row ${index + 1}`, settings)
   }
 }
 
@@ -232,7 +229,7 @@ function isCounted(rows: unknown): rows is Dataset | readonly LoaderRow[] {
   return rows instanceof Dataset || Array.isArray(rows)
 }
 
-async function tokenRow(row: LoaderRow, where: string, settings: RowSettings): Promise<TokenRow> {
+async function exampleIn(row: LoaderRow, where: string, settings: RowSettings): Promise<Example> {
   if (isJsonObject(row) && 'ids' in row) {
     const { ids, mask } = row as { ids: ArrayLike<number>; mask?: ArrayLike<number> }
     for (const [name, values] of [
@@ -251,7 +248,10 @@ async function tokenRow(row: LoaderRow, where: string, settings: RowSettings): P
         `${where}: mask: expected ${ids.length} entries but received ${mask.length}.`,
       )
     }
-    return { ids: Int32Array.from(ids), mask: mask ? Uint8Array.from(mask) : new Uint8Array(ids.length).fill(1) }
+    return exampleOf({
+      ids: Int32Array.from(ids),
+      mask: mask ? Uint8Array.from(mask) : new Uint8Array(ids.length).fill(1),
+    })
   }
   const { rows, length } = await encodeRow(settings.reading.training({ value: row, where }), where, settings)
   if (rows.length === 0) {
@@ -266,6 +266,7 @@ async function tokenRow(row: LoaderRow, where: string, settings: RowSettings): P
       `${where}: its text has more than ${settings.maxLength} tokens; use loadDataset, which cuts it into several rows.`,
     )
   }
-  if (countTargets(rows[0]!.mask) === 0) throw new InputError('nothing-to-train', `${where}: nothing in it is trained.`)
+  if (countTargets(rows[0]!.documents) === 0)
+    throw new InputError('nothing-to-train', `${where}: nothing in it is trained.`)
   return rows[0]!
 }

@@ -3,21 +3,10 @@
  * inside its header. An answer stays only with the question before it, and a row begins inside no turn.
  */
 import { InputError } from '../common/errors.js'
+import type { Document } from './example.js'
 import type { TurnTokens } from './masks/token-spans.js'
 import type { LongRows } from './rows/row-length.js'
 import { isInstruction } from './templates/messages.js'
-
-/** One document: token ids and which of them are trained. */
-export interface TokenRow {
-  /** Token ids of the row. */
-  ids: Int32Array
-  /** 1 for each trained token. The first token of a row is never predicted, whatever its mask says. */
-  mask: Uint8Array
-  /** The factor of the row's loss, and of its part of the divisor; default 1. */
-  weight?: number
-  /** The value that an objective compares the row with: the number of its label, or the margin of a pair; default 0. */
-  value?: number
-}
 
 /** Counts of rows that had more tokens than `maxLength` or `maxTokens`. */
 export interface LongRowCounts {
@@ -39,10 +28,10 @@ export interface LongRowCounts {
 
 export const noLongRows = (): LongRowCounts => ({ turns: 0, inside: 0, split: 0, into: 0, dropped: 0, questions: 0 })
 
-/** A row within the limit, or the kept parts of a longer row. */
+/** A document within the limit, or the kept parts of a longer one. */
 export interface LimitedRow {
   /** Several if the row was split, or a text was cut into windows; none if it was left out. */
-  rows: TokenRow[]
+  documents: Document[]
   /** Number of tokens before anything was cut. */
   length: number
   /** Counts of what was cut from a row that was too long. */
@@ -69,15 +58,15 @@ export interface LimitOptions {
  * @throws InputError `row-too-long` if `longRows` is `error`
  */
 export function limitRow(
-  { ids, mask }: TokenRow,
+  { ids, mask }: Document,
   turns: readonly TurnTokens[] | undefined,
   where: string,
   options: LimitOptions,
 ): LimitedRow {
   const { maxLength, longRows = 'keep-start', trainOn } = options
   const limited = (): Limited => {
-    if (ids.length <= maxLength) return { rows: [{ ids, mask }] }
-    if (longRows === 'drop') return { rows: [], cut: { dropped: 1 } }
+    if (ids.length <= maxLength) return { documents: [{ ids, mask }] }
+    if (longRows === 'drop') return { documents: [], cut: { dropped: 1 } }
     if (longRows === 'error') {
       throw new InputError(
         'row-too-long',
@@ -89,46 +78,46 @@ export function limitRow(
     return new LongRow({ ids, mask }, turns?.length ? turns : turnsOfMask(mask), options).cut(longRows)
   }
   const result = limited()
-  if (trainOn === 'all') for (const row of result.rows) row.mask.fill(1)
+  if (trainOn === 'all') for (const { mask } of result.documents) mask.fill(1)
   return { ...result, length: ids.length }
 }
 
-/** Cuts a text into rows of at most `maxLength`; a last row of a single token, which predicts nothing, borrows one. */
-export function windowsOf({ ids, mask }: TokenRow, maxLength: number): TokenRow[] {
-  const rows: TokenRow[] = []
+/** Cuts a text into documents of at most `maxLength`; a last one of a single token, which predicts nothing, borrows one. */
+export function windowsOf({ ids, mask }: Document, maxLength: number): Document[] {
+  const documents: Document[] = []
   for (let start = 0; start < ids.length; ) {
     const left = ids.length - start
     const length = left === maxLength + 1 && maxLength > 2 ? maxLength - 1 : Math.min(left, maxLength)
-    rows.push(part({ ids, mask }, start, start + length))
+    documents.push(part({ ids, mask }, start, start + length))
     start += length
   }
-  return rows
+  return documents
 }
 
-const part = ({ ids, mask }: TokenRow, start: number, end: number): TokenRow => ({
+const part = ({ ids, mask }: Document, start: number, end: number): Document => ({
   ids: ids.slice(start, end),
   mask: mask.slice(start, end),
 })
 
 /** Shortens a row that is trained as a whole and has no turns. */
-function cutAnywhere(row: TokenRow, longRows: 'keep-start' | 'keep-end' | 'split', options: LimitOptions): Limited {
+function cutAnywhere(row: Document, longRows: 'keep-start' | 'keep-end' | 'split', options: LimitOptions): Limited {
   const { maxLength, bosId } = options
   if (longRows === 'split') {
-    const rows = windowsOf(row, maxLength)
-    return { rows, cut: { split: 1, into: rows.length } }
+    const documents = windowsOf(row, maxLength)
+    return { documents, cut: { split: 1, into: documents.length } }
   }
-  if (longRows === 'keep-start') return { rows: [part(row, 0, maxLength)], cut: { inside: 1 } }
+  if (longRows === 'keep-start') return { documents: [part(row, 0, maxLength)], cut: { inside: 1 } }
   const head = maxLength > 2 && beginsWithBos(row, bosId) ? 1 : 0
-  return { rows: [joined(row, head, row.ids.length - maxLength + head, row.ids.length)], cut: { inside: 1 } }
+  return { documents: [joined(row, head, row.ids.length - maxLength + head, row.ids.length)], cut: { inside: 1 } }
 }
 
 /** Tells whether a row begins with a BOS token that does not also begin turns. */
-function beginsWithBos({ ids }: TokenRow, bosId: number | undefined): boolean {
+function beginsWithBos({ ids }: Document, bosId: number | undefined): boolean {
   return bosId !== undefined && ids[0] === bosId && !ids.includes(bosId, 1)
 }
 
 /** Returns the first `head` tokens and those from `start` to `end`. */
-function joined({ ids, mask }: TokenRow, head: number, start: number, end: number): TokenRow {
+function joined({ ids, mask }: Document, head: number, start: number, end: number): Document {
   const kept = <Values extends Int32Array | Uint8Array>(values: Values, result: Values): Values => {
     result.set(values.subarray(0, head))
     result.set(values.subarray(start, end), head)
@@ -166,7 +155,7 @@ interface Exchange {
 
 /** A row of turns with more tokens than the limit. */
 class LongRow {
-  readonly #row: TokenRow
+  readonly #row: Document
   readonly #turns: readonly TurnTokens[]
   /** The turns without the system message. */
   readonly #spoken: readonly TurnTokens[]
@@ -176,7 +165,7 @@ class LongRow {
   readonly #head: number
   readonly #exchanges: readonly Exchange[]
 
-  constructor(row: TokenRow, turns: readonly TurnTokens[], { maxLength, trainOn, bosId }: LimitOptions) {
+  constructor(row: Document, turns: readonly TurnTokens[], { maxLength, trainOn, bosId }: LimitOptions) {
     this.#row = row
     this.#turns = turns
     this.#maxLength = maxLength
@@ -199,11 +188,11 @@ class LongRow {
     const { ids } = this.#row
     // A row without any answer is not too long because of its question.
     if (!this.#teaches({ head: 0, start: 0, end: ids.length })) {
-      return { rows: [part(this.#row, 0, this.#maxLength)], cut: { inside: 1 } }
+      return { documents: [part(this.#row, 0, this.#maxLength)], cut: { inside: 1 } }
     }
     const parts = this.#parts(longRows).filter((one) => this.#teaches(one))
-    if (parts.length === 0) return { rows: [], cut: { questions: 1 } }
-    return { rows: parts.map((one) => this.#rowOf(one)), cut: this.#countsOf(parts) }
+    if (parts.length === 0) return { documents: [], cut: { questions: 1 } }
+    return { documents: parts.map((one) => this.#documentOf(one)), cut: this.#countsOf(parts) }
   }
 
   #parts(longRows: 'keep-start' | 'keep-end' | 'split'): Part[] {
@@ -266,7 +255,7 @@ class LongRow {
     return (start <= head || start <= content) && content < end
   }
 
-  #rowOf({ head, start, end }: Part): TokenRow {
+  #documentOf({ head, start, end }: Part): Document {
     const row = joined(this.#row, head, start, end)
     if (start > head && this.#isOpenAt(start)) row.mask[head] = 0
     return row

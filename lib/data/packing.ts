@@ -2,7 +2,7 @@
 import { check, custom, isListOfWholes, optionsSchema, wholeBetween } from '../common/arguments.js'
 import { UsageError } from '../common/errors.js'
 import type { Batch } from './batch.js'
-import type { TokenRow } from './encode.js'
+import { countTokens, labelledDocuments } from './example.js'
 import type { StepRow } from './step-rows.js'
 
 /** One document of a batch. */
@@ -11,8 +11,8 @@ export interface PackedRow {
   ids: ArrayLike<number>
   /** 1 for each trained token. */
   mask: ArrayLike<number>
-  /** The value that an objective compares the document with, such as the number of its label; default 0. */
-  value?: number
+  /** The value that an objective compares the document by, such as the number of its label; default 0. */
+  label?: number
   /** Index within the optimizer step. Dropout masks depend on it, not on the packing. */
   row: number
   /** The factor of the document's loss, and of its part of the divisor; default 1. */
@@ -32,8 +32,8 @@ export interface PackOptions {
 const MOST_PADDING = 2 ** 24
 
 function isRow(value: unknown): boolean {
-  const { ids, mask, row, value: compared = 0 } = (value ?? {}) as Partial<PackedRow>
-  if (typeof compared !== 'number') return false
+  const { ids, mask, row, label = 0 } = (value ?? {}) as Partial<PackedRow>
+  if (typeof label !== 'number') return false
   return isListOfWholes(ids) && isNumbers(mask) && mask.length === ids.length && Number.isSafeInteger(row)
 }
 
@@ -74,7 +74,6 @@ export function packBatch(rows: readonly PackedRow[], options: PackOptions = {})
     start += length
     offsets[document + 1] = start
   }
-  const marks = Uint8Array.from(rows, ({ mask }) => mask[0] ?? 0)
   const isWeighted = rows.some(({ weight = 1 }) => weight !== 1)
   return {
     ids,
@@ -84,9 +83,8 @@ export function packBatch(rows: readonly PackedRow[], options: PackOptions = {})
     rowKeys,
     targetTokens,
     rows: rows.length,
-    marks,
     ...(isWeighted && { weights: Float32Array.from(rows, ({ weight = 1 }) => weight) }),
-    ...(rows.some(({ value }) => value) && { values: Float32Array.from(rows, ({ value = 0 }) => value) }),
+    ...(rows.some(({ label }) => label) && { labels: Float32Array.from(rows, ({ label = 0 }) => label) }),
     ...(padTo > 0 && { lengths: Int32Array.from(rows, (row) => row.ids.length) }),
   }
 }
@@ -99,30 +97,37 @@ interface MicroBatchLimits {
 }
 
 /**
- * Yields the forward passes of a step's rows. Rows are never divided: the pieces of a row are consecutive in one pass, and
- * share their dropout keys. Without `packing` each piece is padded to the longest of its pass.
+ * Packs the documents of rows into one batch: those of a row follow each other and share its dropout keys. Without `packing`
+ * each is padded to the longest.
  */
+export function packRows(rows: readonly StepRow[], packing = true): Batch {
+  const documents = rows.flatMap(({ row, ...example }) => labelledDocuments(example).map((one) => ({ ...one, row })))
+  return packBatch(documents, { padTo: packing ? 0 : longestOf(rows) })
+}
+
+/** Yields the forward passes of a step's rows, packed as `packRows` does. Rows are never divided. */
 export function* microBatches(
   rows: readonly StepRow[],
   { packing, ...limits }: MicroBatchLimits & { packing: boolean },
 ): Iterable<Batch> {
-  const taken = rows.map(({ pieces }) => pieces)
-  const longest = packing ? 0 : longestOf(taken)
-  const costs = taken.map((pieces) => pieces.reduce((sum, { ids }) => sum + Math.max(ids.length, longest), 0))
+  const longest = packing ? 0 : longestOf(rows)
+  const costs = rows.map(({ documents }) => (packing ? countTokens(documents) : documents.length * longest))
   for (const pass of planMicroBatches(costs, limits)) {
-    const packed = pass.flatMap((i) => taken[i]!.map((piece) => ({ ...piece, row: rows[i]!.row })))
-    yield packBatch(packed, { padTo: packing ? 0 : longestOf(pass.map((i) => taken[i]!)) })
+    yield packRows(
+      pass.map((i) => rows[i]!),
+      packing,
+    )
   }
 }
 
-const longestOf = (rows: readonly (readonly TokenRow[])[]): number =>
-  Math.max(0, ...rows.flat().map(({ ids }) => ids.length))
+const longestOf = (rows: readonly StepRow[]): number =>
+  Math.max(0, ...rows.flatMap(({ documents }) => documents.map(({ ids }) => ids.length)))
 
 /**
  * Divides the rows of a step into few and full forward passes: the longest row first, each into the fullest pass that it still
  * fits (best fit decreasing). The result depends on the arguments alone.
  *
- * @param lengths tokens of each row, in all its pieces
+ * @param lengths tokens of each row, in all its documents
  * @returns indices into `lengths`; ascending in each pass, passes by their first index
  */
 export function planMicroBatches(lengths: ArrayLike<number>, limits: MicroBatchLimits = {}): number[][] {

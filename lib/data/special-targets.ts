@@ -1,5 +1,4 @@
-import type { TokenRow } from './long-rows.js'
-import { isPredicted } from './pieces.js'
+import { type Example, isPredicted } from './example.js'
 import type { DataSummary } from './summary.js'
 import type { Tokenizer } from './tokenizer/tokenizer.js'
 
@@ -9,12 +8,14 @@ export class SpecialTargets {
 
   constructor(readonly tokenizer: Tokenizer | null) {}
 
-  add({ ids, mask }: TokenRow): void {
+  add({ documents }: Example): void {
     if (!this.tokenizer) return
     const { specialIds } = this.tokenizer
-    for (let i = 1; i < ids.length; i++) {
-      const id = ids[i]!
-      if (isPredicted(mask, i) && specialIds.has(id)) this.#counts.set(id, (this.#counts.get(id) ?? 0) + 1)
+    for (const { ids, mask } of documents) {
+      for (let i = 1; i < ids.length; i++) {
+        const id = ids[i]!
+        if (isPredicted(mask, i) && specialIds.has(id)) this.#counts.set(id, (this.#counts.get(id) ?? 0) + 1)
+      }
     }
   }
 

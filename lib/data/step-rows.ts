@@ -1,12 +1,10 @@
 /** The interface between training and its rows, which are either all in memory or streamed. */
-import type { TokenRow } from './encode.js'
+import type { Example } from './example.js'
 import { Sampler, type SamplerOptions } from './sampler.js'
 import type { StreamPlace } from './stream/place.js'
 
 /** A row of an optimizer step. */
-export interface StepRow {
-  /** The documents of the row: one for a text, two for a pair of answers. */
-  readonly pieces: readonly TokenRow[]
+export interface StepRow extends Example {
   /** Place within the step, over all ranks. */
   readonly row: number
 }
@@ -34,10 +32,10 @@ export interface StepRows {
 export interface RowSet {
   /** Number of rows. */
   readonly length: number
-  /** Returns the number of tokens of a row, in all its pieces. */
+  /** Returns the number of tokens of a row, in all its documents. */
   rowLength(index: number): number
-  /** Returns the documents of a row. */
-  pieces(index: number): readonly TokenRow[]
+  /** Returns a row. */
+  row(index: number): Example
 }
 
 export interface SampledOptions extends Omit<SamplerOptions, 'rows'> {
@@ -74,7 +72,7 @@ export class SampledRows implements StepRows {
     const { steps, times } = this.#reuse
     const run = step - (step % (steps * times))
     const first = run / times + (step % steps)
-    return this.#sampler.rowsOfStep(first).map(({ index, row }) => ({ pieces: this.#rows.pieces(index), row }))
+    return this.#sampler.rowsOfStep(first).map(({ index, row }) => ({ ...this.#rows.row(index), row }))
   }
 
   epochAfter(step: number): number {

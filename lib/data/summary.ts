@@ -1,16 +1,9 @@
 /** Counts of tokenised data, and notes about it for the user. */
 import { counted, were } from '../common/counted.js'
 import { InputError } from '../common/errors.js'
-import { type LimitedRow, type LongRowCounts, noLongRows } from './long-rows.js'
-import { noCounts, type TurnCounts } from './masks/turn-counts.js'
-
-/** Counts of how a template rendered conversations. */
-export interface ChatCounts extends TurnCounts {
-  /** Conversations whose tools the template leaves out. */
-  droppedTools: number
-  /** Conversations with nulls in schemas or calls that Arrow adds. */
-  arrowNulls: number
-}
+import type { ChatCounts, EncodedRow } from './encode.js'
+import { type LongRowCounts, noLongRows } from './long-rows.js'
+import { noCounts } from './masks/turn-counts.js'
 
 /** Counts of rows by their length. */
 export interface LengthCounts {
@@ -75,7 +68,7 @@ export function addChat(summary: DataSummary, counts: Partial<ChatCounts>, where
 }
 
 /** Counts a row and the effect of the token limit on it. */
-export function addLength(counts: LengthCounts, { length, rows, cut }: LimitedRow): void {
+export function addLength(counts: LengthCounts, { length, rows, cut }: EncodedRow): void {
   counts.longest = Math.max(counts.longest, length)
   if (!cut) return
   if (rows.length > 0) counts.truncated++

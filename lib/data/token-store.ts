@@ -1,17 +1,19 @@
-/** Stores many token rows in a few typed arrays. */
+/** Stores many examples in a few typed arrays. */
 import { createHash } from 'node:crypto'
 import { LoopTurn } from '../common/loop-turn.js'
-import type { TokenRow } from './encode.js'
+import type { Document, Example } from './example.js'
 
 export interface TokenArrays {
-  /** [rows + 1] start of each row, then the number of tokens. */
+  /** [documents + 1] start of each document, then the number of tokens. */
   offsets: Float64Array<ArrayBuffer>
   ids: Int32Array<ArrayBuffer>
   mask: Uint8Array<ArrayBuffer>
   /** [rows] the weight of each row; absent if all are 1. */
   weights?: Float64Array<ArrayBuffer>
-  /** [rows] the value of each row; absent if all are 0. */
-  values?: Float32Array<ArrayBuffer>
+  /** [rows] the label of each row; absent if all are 0. */
+  labels?: Float32Array<ArrayBuffer>
+  /** [rows + 1] the first document of each row, then their number; absent if each row has one document. */
+  firsts?: Float64Array<ArrayBuffer>
 }
 
 /** Tokens of a block, at least. */
@@ -27,35 +29,46 @@ interface Block {
 /** Collects rows in blocks, so that none is copied before the end. */
 export class TokenStore {
   readonly #blocks: Block[] = []
+  /** The end of each document, in tokens. */
   readonly #ends: number[] = []
+  /** The end of each row, in documents. */
+  readonly #rowEnds: number[] = []
   readonly #weights = new Map<number, number>()
-  readonly #values = new Map<number, number>()
+  readonly #labels = new Map<number, number>()
 
+  /** Number of rows. */
   get length(): number {
-    return this.#ends.length
+    return this.#rowEnds.length
   }
 
-  push({ ids, mask, weight = 1, value = 0 }: TokenRow): void {
+  push({ documents, weight = 1, label = 0 }: Example): void {
     if (weight !== 1) this.#weights.set(this.length, weight)
-    if (value !== 0) this.#values.set(this.length, value)
-    const block = this.#blockFor(ids.length)
-    block.ids.set(ids, block.tokens)
-    block.mask.set(mask, block.tokens)
-    block.tokens += ids.length
-    this.#ends.push((this.#ends.at(-1) ?? 0) + ids.length)
+    if (label !== 0) this.#labels.set(this.length, label)
+    for (const { ids, mask } of documents) {
+      const block = this.#blockFor(ids.length)
+      block.ids.set(ids, block.tokens)
+      block.mask.set(mask, block.tokens)
+      block.tokens += ids.length
+      this.#ends.push((this.#ends.at(-1) ?? 0) + ids.length)
+    }
+    this.#rowEnds.push(this.#ends.length)
   }
 
   /** Returns the rows in arrays of exactly the size needed. */
   async finish(): Promise<TokenArrays> {
-    const arrays = allocate(this.#ends.length, this.#ends.at(-1) ?? 0, {
+    const arrays = allocate({
+      rows: this.length,
+      documents: this.#ends.length,
+      tokens: this.#ends.at(-1) ?? 0,
       isWeighted: this.#weights.size > 0,
-      hasValues: this.#values.size > 0,
+      isLabelled: this.#labels.size > 0,
     })
     arrays.offsets.set(this.#ends, 1)
     arrays.weights?.forEach((_, row, weights) => {
       weights[row] = this.#weights.get(row) ?? 1
     })
-    for (const [row, value] of this.#values) arrays.values![row] = value
+    for (const [row, label] of this.#labels) arrays.labels![row] = label
+    arrays.firsts?.set(this.#rowEnds, 1)
     const turn = new LoopTurn()
     let at = 0
     for (const { ids, mask, tokens } of this.#blocks) {
@@ -77,41 +90,59 @@ export class TokenStore {
   }
 }
 
-export function allocate(
-  rows: number,
-  tokens: number,
-  { isWeighted, hasValues }: { isWeighted: boolean; hasValues: boolean },
-): TokenArrays {
+/** Sizes of the arrays, and which of them there are. */
+export interface ArraySizes {
+  rows: number
+  documents: number
+  tokens: number
+  isWeighted: boolean
+  isLabelled: boolean
+}
+
+export function allocate({ rows, documents, tokens, isWeighted, isLabelled }: ArraySizes): TokenArrays {
   return {
-    offsets: new Float64Array(rows + 1),
+    offsets: new Float64Array(documents + 1),
     ids: new Int32Array(tokens),
     mask: new Uint8Array(tokens),
     ...(isWeighted && { weights: new Float64Array(rows) }),
-    ...(hasValues && { values: new Float32Array(rows) }),
+    ...(isLabelled && { labels: new Float32Array(rows) }),
+    ...(documents !== rows && { firsts: new Float64Array(rows + 1) }),
   }
 }
 
-/** Returns a row, as views. */
-export function rowOf({ offsets, ids, mask, weights, values }: TokenArrays, row: number): TokenRow {
-  const [start, end] = [offsets[row]!, offsets[row + 1]!]
-  return {
-    ids: ids.subarray(start, end),
-    mask: mask.subarray(start, end),
-    ...(weights && { weight: weights[row]! }),
-    ...(values?.[row] && { value: values[row] }),
+/** Returns the number of rows. */
+export const rowsIn = ({ offsets, firsts = offsets }: TokenArrays): number => firsts.length - 1
+
+/** Returns a row, with views of its tokens. */
+export function rowOf({ offsets, ids, mask, weights, labels, firsts }: TokenArrays, row: number): Example {
+  const [first, end] = firsts ? [firsts[row]!, firsts[row + 1]!] : [row, row + 1]
+  const documentAt = (document: number): Document => {
+    const [start, next] = [offsets[document]!, offsets[document + 1]!]
+    return { ids: ids.subarray(start, next), mask: mask.subarray(start, next) }
   }
+  return {
+    documents: Array.from({ length: end - first }, (_, i) => documentAt(first + i)),
+    ...(weights && { weight: weights[row]! }),
+    ...(labels?.[row] && { label: labels[row] }),
+  }
+}
+
+/** Returns the number of tokens of a row. */
+export function tokensOfRow({ offsets, firsts }: TokenArrays, row: number): number {
+  const [first, end] = firsts ? [firsts[row]!, firsts[row + 1]!] : [row, row + 1]
+  return offsets[end]! - offsets[first]!
 }
 
 /** Returns the arrays as bytes, in the order in which they are stored and hashed. */
-export function arrayBytes({ offsets, ids, mask, weights, values }: TokenArrays): Uint8Array<ArrayBuffer>[] {
-  return [offsets, ids, mask, ...(weights ? [weights] : []), ...(values ? [values] : [])].map(
-    (values) => new Uint8Array(values.buffer, values.byteOffset, values.byteLength),
-  )
+export function arrayBytes({ offsets, ids, mask, weights, labels, firsts }: TokenArrays): Uint8Array<ArrayBuffer>[] {
+  return [offsets, ids, mask, weights, labels, firsts]
+    .filter((array) => array !== undefined)
+    .map(({ buffer, byteOffset, byteLength }) => new Uint8Array(buffer, byteOffset, byteLength))
 }
 
 const HASHED_BYTES = 2 ** 20
 
-/** Returns the sha256, hexadecimal, of rows, masks and weights; equal data has equal hashes, whatever its source. */
+/** Returns the sha256, hexadecimal, of rows, masks, weights and labels; equal data has equal hashes, whatever its source. */
 export async function hashArrays(arrays: TokenArrays): Promise<string> {
   const hash = createHash('sha256')
   const turn = new LoopTurn()

@@ -3,7 +3,8 @@ import { about, InputError } from '../common/errors.js'
 import { isTooLarge } from '../common/foreign-errors.js'
 import { LoopTurn } from '../common/loop-turn.js'
 import { mapAhead } from '../common/task-limit.js'
-import { checkIds, countTargets, type EncodedRow, type EncodeOptions, encodeRow, type TokenRow } from './encode.js'
+import { checkIds, type EncodedRow, type EncodeOptions, encodeRow } from './encode.js'
+import { countTargets, countTokens, type Example } from './example.js'
 import { type RowReading, SourceAccount } from './rows/reading.js'
 import { charactersOf, type DataRecord } from './rows/record.js'
 import { chosenRecord, type RowChoices } from './rows/row-choices.js'
@@ -93,14 +94,16 @@ export async function tokenise(
     addLength(lengths, encoded)
     if (encoded.chat) addChat(summary, encoded.chat, where)
     for (const row of encoded.rows) {
-      if (options.vocabularySize !== undefined) checkIds(row.ids, options.vocabularySize, where)
-      const targets = countTargets(row.mask)
+      for (const { ids } of row.documents) {
+        if (options.vocabularySize !== undefined) checkIds(ids, options.vocabularySize, where)
+        for (const id of ids) highestId = Math.max(highestId, id)
+      }
+      const targets = countTargets(row.documents)
       if (targets === 0) summary.withoutTarget++
       store.push(row)
-      summary.tokens += row.ids.length
+      summary.tokens += countTokens(row.documents)
       summary.targetTokens += targets
       specialTargets.add(row)
-      for (const id of row.ids) highestId = Math.max(highestId, id)
     }
   }
   const ending = new AbortController()
@@ -147,14 +150,14 @@ export async function tokenise(
   summary.trainedSpecialTokens = specialTargets.counts()
   const arrays = await store.finish()
   const { labels } = settings.reading
-  if (labels && arrays.values) labels.sort(arrays.values)
+  if (labels && arrays.labels) labels.sort(arrays.labels)
   const hash = await hashArrays(arrays)
   return { arrays, labels: labels?.names, summary, hash, sources: facts, highestId, isPart: left === 0 }
 }
 
 /** Returns the data without the rows in which nothing is trained, or only without those of weight 0. */
 export async function withTargets(data: TokenisedData, { ofWeights = false } = {}): Promise<TokenisedData> {
-  const isKept = ({ mask, weight }: TokenRow) => (ofWeights ? weight !== 0 : countTargets(mask) > 0)
+  const isKept = ({ documents, weight }: Example) => (ofWeights ? weight !== 0 : countTargets(documents) > 0)
   if (ofWeights ? !data.arrays.weights?.includes(0) : data.summary.withoutTarget === 0) return data
   const store = new TokenStore()
   const sources: SourceFacts[] = []

@@ -1,10 +1,10 @@
 /** The tasks of models with a head: how well a classifier tells labels, and a reward model the better of two answers. */
 
-import { piecesOf } from '../data/pieces.js'
+import { labelledDocuments } from '../data/example.js'
 import { malformedRow } from '../data/rows/check.js'
 import { RowReading } from '../data/rows/reading.js'
 import { average } from './measures.js'
-import { taskRecords, tokenRowsOf } from './rows.js'
+import { examplesOf, taskRecords } from './rows.js'
 import { rowsAtOnce } from './score.js'
 import { requireLabels, scoredLast } from './scores.js'
 import type { ClassifyResult, RewardResult, TaskContext } from './task.js'
@@ -24,10 +24,10 @@ export async function classification(context: TaskContext): Promise<ClassifyResu
   const reading = new RowReading({ ...options, rows: 'labelled', labels })
   const how = { batchSize: rowsAtOnce(options), ...(signal && { signal }) }
   const judged: Judged[] = []
-  for await (const { row, scores } of scoredLast(model, tokenRows(context, reading), how)) {
+  for await (const { row, scores } of scoredLast(model, documents(context, reading), how)) {
     const probabilities = softmaxOf(scores)
     const predicted = scores.indexOf(Math.max(...scores))
-    const one = { label: row.value ?? 0, predicted, probabilities }
+    const one = { label: row.label ?? 0, predicted, probabilities }
     judged.push(one)
     const line = {
       label: labels[one.label],
@@ -52,14 +52,11 @@ export async function classification(context: TaskContext): Promise<ClassifyResu
 export async function preferences(context: TaskContext): Promise<RewardResult> {
   const { model, options, done, signal } = context
   requireLabels(model)
-  const pairs = tokenRows(context, new RowReading({ ...options, rows: 'pairs' }))
-  const answers = async function* () {
-    for await (const pair of pairs) yield* piecesOf(pair)
-  }
+  const answers = documents(context, new RowReading({ ...options, rows: 'pairs' }))
   const how = { batchSize: 2 * rowsAtOnce(options), ...(signal && { signal }) }
   const margins: number[] = []
   let chosen: number | null = null
-  for await (const { scores } of scoredLast(model, answers(), how)) {
+  for await (const { scores } of scoredLast(model, answers, how)) {
     if (chosen === null) {
       chosen = scores[0]!
       continue
@@ -74,13 +71,13 @@ export async function preferences(context: TaskContext): Promise<RewardResult> {
 
 const shareAbove = (margins: readonly number[]): number => average(margins.map((margin) => Number(margin > 0)))
 
-/** Yields the rows of tokens of a task's data. */
-async function* tokenRows(context: TaskContext, reading: RowReading) {
+/** Yields the documents of a task's data. */
+async function* documents(context: TaskContext, reading: RowReading) {
   const { data, options, signal } = context
   for await (const record of taskRecords(data, { limit: options.limit, signal })) {
-    const rows = await tokenRowsOf(reading.wanted(record), record.where, context)
+    const rows = await examplesOf(reading.wanted(record), record.where, context)
     if (rows.length === 0) throw malformedRow(record.where, 'nothing of an answer is left within maxLength')
-    yield* rows
+    yield* rows.flatMap(labelledDocuments)
   }
 }
 

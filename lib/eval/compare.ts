@@ -1,6 +1,6 @@
 /** Tasks that compare a model with the model before: `forgetting` by their losses, `change` by all their predictions. */
 import { UsageError } from '../common/errors.js'
-import { countTargets } from '../data/encode.js'
+import { countTargets } from '../data/example.js'
 import { packBatch } from '../data/packing.js'
 import type { ModelOutput, ModelView } from '../models/index.js'
 import { damagedModel } from '../tensor/operations/sampling.js'
@@ -42,7 +42,7 @@ class LossesOfBoth {
 
   /** Adds the losses of a row, summed over its targets, and returns its line of `--output`. */
   add({ mask, newTokens }: ScoredRow, before: number, after: number) {
-    const targets = countTargets(mask)
+    const targets = countTargets([{ mask }])
     this.before += before
     this.after += after
     this.tokens += newTokens
@@ -111,7 +111,7 @@ export async function change(context: TaskContext): Promise<ChangeResult> {
     const comparisons = compared(before, after, targets, model)
     for (const row of pass) {
       const own = { before: 0, after: 0, divergence: 0 }
-      for (let left = countTargets(row.mask); left > 0; left--) {
+      for (let left = countTargets([row]); left > 0; left--) {
         const { before, after, divergence, sameTop } = (await comparisons.next()).value as Comparison
         own.before -= before
         own.after -= after

@@ -3,7 +3,8 @@
 import { z } from 'zod'
 import { anyText, aSignal, check, expecting, optionsSchema, wholeFrom } from '../common/arguments.js'
 import type { Batch } from '../data/batch.js'
-import { encodeRow, type TokenRow } from '../data/encode.js'
+import { encodeRow } from '../data/encode.js'
+import type { Document } from '../data/example.js'
 import { malformedRow } from '../data/rows/check.js'
 import { RowReading } from '../data/rows/reading.js'
 import type { RelatedRow } from '../data/rows/related.js'
@@ -62,10 +63,11 @@ export async function embeddingsOf(
   check({ model, texts, options }, embeddingsOfArguments)
   const { pooling = poolingOf(model), maxLength = DEFAULT_MAX_LENGTH, batchSize = 8, signal } = options
   const how = { tokenizer: model.tokenizer, template: null, maxLength, trainOn: 'completion', signal } as const
-  const encoded = async function* (): AsyncGenerator<TokenRow> {
+  const encoded = async function* (): AsyncGenerator<Document> {
     for (const [i, text] of texts.entries()) {
       const row = { kind: 'labelled', of: { kind: 'text', text }, label: 0 } as const
-      yield* (await encodeRow(row, `text ${i + 1}`, how)).rows
+      const encoded = await encodeRow(row, `text ${i + 1}`, how)
+      yield* encoded.rows.flatMap(({ documents }) => documents)
     }
   }
   const all: Float32Array[] = []

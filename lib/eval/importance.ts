@@ -1,6 +1,6 @@
 import { aFunction, check, having, optionsSchema } from '../common/arguments.js'
 import { RunError } from '../common/errors.js'
-import type { LimitedRow } from '../data/long-rows.js'
+import type { EncodedRow } from '../data/encode.js'
 import { packBatch } from '../data/packing.js'
 import { pathsOf } from '../data/sources/source.js'
 import { addLength, longRowsNote, noLengths } from '../data/summary.js'
@@ -84,7 +84,7 @@ export async function importanceMatrix(model: Model, input: ImportanceOptions): 
     ...settings,
     base: null,
     done: async () => {},
-    encoded: (row: LimitedRow) => addLength(lengths, row),
+    encoded: (row: EncodedRow) => addLength(lengths, row),
   }
   const passes = model.withAdapters()
   const squares = new SquaresOfInputs(model)

@@ -1,4 +1,4 @@
-import { taskRecords, tokenRowsOf } from './rows.js'
+import { examplesOf, taskRecords } from './rows.js'
 import { rowsAtOnce, scoreRows } from './score.js'
 import type { LogProbsResult, TaskContext } from './task.js'
 
@@ -9,7 +9,8 @@ export async function logProbs(context: TaskContext): Promise<LogProbsResult> {
   const whole = { ...context, options: { ...options, trainOn: 'all' as const } }
   const rows = async function* () {
     for await (const record of taskRecords(data, { limit: options.limit, signal })) {
-      for (const { ids } of await tokenRowsOf(reading.training(record), record.where, whole)) {
+      const examples = await examplesOf(reading.training(record), record.where, whole)
+      for (const { ids } of examples.flatMap(({ documents }) => documents)) {
         yield { ids, mask: new Uint8Array(ids.length).fill(1) }
       }
     }

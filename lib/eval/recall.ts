@@ -83,7 +83,7 @@ async function encodeCompletion(
     context,
     signal,
   })
-  const { ids, mask } = encoded.rows[0]!
+  const { ids, mask } = encoded.rows[0]!.documents[0]!
   if (ids.length > config.maxPositions) {
     throw malformedRow(where, `the row has ${ids.length} tokens and the model ${config.maxPositions} positions`)
   }

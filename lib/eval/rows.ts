@@ -1,6 +1,7 @@
-/** The input of tasks: rows of the data, token rows, and windows of texts. */
+/** The input of tasks: rows of the data, their examples, and windows of texts. */
 import { InputError, UsageError } from '../common/errors.js'
-import { checkIds, encodeRow, type TokenRow } from '../data/encode.js'
+import { checkIds, encodeRow } from '../data/encode.js'
+import { countTargets, type Document, type Example } from '../data/example.js'
 import { RowReading } from '../data/rows/reading.js'
 import type { DataRecord } from '../data/rows/record.js'
 import type { RelatedRow } from '../data/rows/related.js'
@@ -72,14 +73,14 @@ export async function readAll<Row>(
 }
 
 /**
- * Returns the token rows of a row, encoded as in training: several if a text is longer than `maxLength`. Of another row that is
- * longer, the start is kept; it has no token row if nothing of an answer is left.
+ * Returns the examples of a row, encoded as in training: several if a text is longer than `maxLength`. Of another row that is
+ * longer, the start is kept; it has no example if nothing of an answer is left.
  */
-export async function tokenRowsOf(
+export async function examplesOf(
   row: Row | AnswersRow | LabelledRow | RelatedRow,
   where: string,
   { model, options, template, templateContext: context, maxLength, encoded: told, signal }: RowsContext,
-): Promise<TokenRow[]> {
+): Promise<Example[]> {
   const { tokenizer, config } = model
   const encoded = await encodeRow(row, where, {
     tokenizer,
@@ -89,7 +90,9 @@ export async function tokenRowsOf(
     context,
     signal,
   })
-  for (const { ids } of encoded.rows) checkIds(ids, config.vocabularySize, where)
+  for (const { documents } of encoded.rows) {
+    for (const { ids } of documents) checkIds(ids, config.vocabularySize, where)
+  }
   told(encoded)
   return encoded.rows
 }
@@ -102,7 +105,7 @@ interface WindowOptions {
 }
 
 /** A row, or a window of a text, whose targets are scored. */
-export interface ScoredRow extends TokenRow {
+export interface ScoredRow extends Document {
   /** Number of tokens that no earlier window has. */
   newTokens: number
 }
@@ -127,7 +130,7 @@ export function* textWindows(ids: Int32Array, { window, stride }: WindowOptions)
   }
 }
 
-/** Yields windows of texts, and token rows with a target of all other rows; at most `limit`. */
+/** Yields windows of texts, and the documents of all other rows with a target; at most `limit`. */
 export async function* scoredRows(context: RowsContext): AsyncGenerator<ScoredRow> {
   const { options, data, reading, signal } = context
   let count = 0
@@ -137,7 +140,7 @@ export async function* scoredRows(context: RowsContext): AsyncGenerator<ScoredRo
     const rows =
       row.kind === 'text'
         ? await windowsOf(row.text, where, context)
-        : rowsWithTargets(await tokenRowsOf(row, where, context))
+        : documentsWithTargets(await examplesOf(row, where, context))
     for (const scored of rows) {
       yield scored
       if (++count === options.limit) return
@@ -171,8 +174,9 @@ function windowOptions(
   return { window, stride }
 }
 
-function rowsWithTargets(rows: readonly TokenRow[]): ScoredRow[] {
-  return rows.filter(({ mask }) => mask.includes(1, 1)).map((row) => ({ ...row, newTokens: row.ids.length }))
+function documentsWithTargets(examples: readonly Example[]): ScoredRow[] {
+  const documents = examples.flatMap((one) => one.documents).filter((one) => countTargets([one]) > 0)
+  return documents.map((one) => ({ ...one, newTokens: one.ids.length }))
 }
 
 /**

@@ -1,6 +1,6 @@
 /** Computes log-probabilities of many short rows, several per forward pass. */
 import type { Batch } from '../data/batch.js'
-import { countTargets, type TokenRow } from '../data/encode.js'
+import { countTargets, type Document } from '../data/example.js'
 import { packBatch } from '../data/packing.js'
 import type { LoadedModel } from '../models/index.js'
 import type { EvalOptions } from '../options/index.js'
@@ -9,7 +9,7 @@ import type { Tensor } from '../tensor/tensor.js'
 /** Tokens of a forward pass: more would take memory and not be faster on a CPU. A longer row has a pass of its own. */
 const TOKEN_BUDGET = 2048
 
-interface Scored<Row extends TokenRow> {
+interface Scored<Row extends Document> {
   row: Row
   /** Natural log-probabilities of the tokens that the mask marks, except the row's first. */
   logprobs: Float32Array
@@ -31,7 +31,7 @@ export interface ScoreOptions {
 }
 
 /** Scores rows in their order; holds the rows of one forward pass only. */
-export async function* scoreRows<Row extends TokenRow>(
+export async function* scoreRows<Row extends Document>(
   model: LoadedModel,
   rows: Iterable<Row> | AsyncIterable<Row>,
   { batchSize, signal }: ScoreOptions,
@@ -40,7 +40,7 @@ export async function* scoreRows<Row extends TokenRow>(
 }
 
 /** Yields rows in their order, as many at a time as a forward pass takes. */
-export async function* passesOf<Row extends TokenRow>(
+export async function* passesOf<Row extends Document>(
   rows: Iterable<Row> | AsyncIterable<Row>,
   batchSize: number,
 ): AsyncGenerator<Row[]> {
@@ -59,7 +59,7 @@ export async function* passesOf<Row extends TokenRow>(
 }
 
 /** Yields what `compute` returns of each row, [rows, …], one row after the other; holds the rows of one forward pass only. */
-export async function* rowValues<Row extends TokenRow>(
+export async function* rowValues<Row extends Document>(
   rows: Iterable<Row> | AsyncIterable<Row>,
   compute: (batch: Batch) => Promise<Tensor>,
   { batchSize, signal }: ScoreOptions,
@@ -74,7 +74,7 @@ export async function* rowValues<Row extends TokenRow>(
 }
 
 /** Scores the rows of one forward pass. */
-export async function scorePass<Row extends TokenRow>(
+export async function scorePass<Row extends Document>(
   model: LoadedModel,
   rows: readonly Row[],
   signal?: AbortSignal,
@@ -84,7 +84,7 @@ export async function scorePass<Row extends TokenRow>(
   const logprobs = await model.tokenLogProbs(batch)
   let start = 0
   return rows.map((row) => {
-    const end = start + countTargets(row.mask)
+    const end = start + countTargets([row])
     const scored = { row, logprobs: logprobs.subarray(start, end) }
     start = end
     return scored

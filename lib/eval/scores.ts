@@ -2,7 +2,8 @@
 import { z } from 'zod'
 import { anObject, anyText, aSignal, aText, check, expecting, optionsSchema, wholeFrom } from '../common/arguments.js'
 import { UsageError } from '../common/errors.js'
-import { encodeRow, type TokenRow } from '../data/encode.js'
+import { encodeRow } from '../data/encode.js'
+import type { Document } from '../data/example.js'
 import { RowReading } from '../data/rows/reading.js'
 import { DEFAULT_MAX_LENGTH } from '../data/rows/row-length.js'
 import { resolveTemplate } from '../data/templates/template.js'
@@ -21,7 +22,7 @@ export function requireLabels({ labels }: LoadedModel): readonly string[] {
 }
 
 /** Yields the scores of each label, one row after the other. */
-export async function* scoredLast<Row extends TokenRow>(
+export async function* scoredLast<Row extends Document>(
   model: LoadedModel,
   rows: AsyncIterable<Row> | Iterable<Row>,
   options: ScoreOptions,
@@ -89,7 +90,8 @@ export async function scoresOf(
     for (const [i, row] of rows.entries()) {
       const where = `row ${i + 1}`
       const value = { ...(typeof row === 'string' ? { text: row } : row), label: 0 }
-      yield* (await encodeRow(reading.wanted({ value, where }), where, how)).rows
+      const encoded = await encodeRow(reading.wanted({ value, where }), where, how)
+      yield* encoded.rows.flatMap(({ documents }) => documents)
     }
   }
   const all: number[][] = []

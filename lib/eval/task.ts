@@ -1,5 +1,5 @@
 /** What all evaluation tasks have in common: their inputs and results. */
-import type { LimitedRow } from '../data/long-rows.js'
+import type { EncodedRow } from '../data/encode.js'
 import type { RowReading } from '../data/rows/reading.js'
 import type { OpenSource } from '../data/sources/open.js'
 import type { ChatTemplate, Message, TemplateContext } from '../data/templates/template.js'
@@ -305,7 +305,7 @@ export interface RowsContext extends OpenData {
   /** Largest number of tokens of a row. */
   readonly maxLength: number
   /** Called when a row has become tokens. */
-  encoded(row: LimitedRow): void
+  encoded(row: EncodedRow): void
 }
 
 export interface TaskContext extends RowsContext, DataContext {

@@ -47,7 +47,7 @@ export function classify(options: ClassifyOptions = {}): Objective {
     },
     async loss(model, batch, { gradients }) {
       using scores = await lastScores(model, batch, gradients)
-      const targets = Int32Array.from({ length: batch.rows }, (_, row) => batch.values?.[row] ?? 0)
+      const targets = Int32Array.from({ length: batch.rows }, (_, row) => batch.labels?.[row] ?? 0)
       const ofRows = documentWeights(batch, targets.keys())
       const weights = ofLabels
         ? Float32Array.from(targets, (label, i) => ofLabels![label]! * (ofRows?.[i] ?? 1))
@@ -85,8 +85,8 @@ function weightsOfLabels(
   }
   const sums = labels.map(() => 0)
   for (let row = 0; row < rows.length; row++) {
-    const { value = 0, weight = 1 } = rows.row(row)
-    sums[value]! += weight
+    const { label = 0, weight = 1 } = rows.row(row)
+    sums[label]! += weight
   }
   const total = sums.reduce((sum, own) => sum + own, 0)
   const present = sums.filter((sum) => sum > 0).length

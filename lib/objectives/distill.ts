@@ -10,7 +10,7 @@ import { gather } from '../tensor/operations/indexing.js'
 import { logSoftmax, sum } from '../tensor/operations/reductions.js'
 import { noGrad } from '../tensor/tape.js'
 import type { Tensor } from '../tensor/tensor.js'
-import { playAll, tokensOf } from './episodes.js'
+import { playAll, trainedEpisode } from './episodes.js'
 import { plus } from './formulas.js'
 import { likeliest, likeliestIn, withRest } from './likeliest.js'
 import {
@@ -128,12 +128,12 @@ async function answersTo(
   context: SampleContext,
   { maxNewTokens, temperature }: { maxNewTokens: number; temperature: number },
 ): Promise<SampledStep> {
-  const asked = rows.map(({ pieces, row }) => ({ question: pieces[0] as Question, place: row }))
+  const asked = rows.map(({ documents, row }) => ({ question: documents[0] as Question, place: row }))
   const sampling = { temperature, topK: 0, topP: 1 }
   const alone = { maxTurns: 1, logprobs: false, tools: {}, environment: undefined, toolTimeout: 1 }
   const episodes = await playAll(asked, context, { maxNewTokens, sampling, ...alone })
   return {
-    rows: episodes.map((episode, i) => ({ pieces: [tokensOf(episode)], row: asked[i]!.place })),
+    rows: episodes.map((episode, i) => ({ ...trainedEpisode(episode), row: asked[i]!.place })),
     // No answer is better than another.
     rollouts: new Map(asked.map(({ place }) => [place, { advantage: 0 }])),
     metrics: {},

@@ -6,7 +6,7 @@ import { reasonOfCaller } from '../common/foreign-errors.js'
 import { plainCopy } from '../common/plain-copy.js'
 import { randomStream } from '../common/random.js'
 import { inParallel } from '../common/task-limit.js'
-import type { TokenRow } from '../data/encode.js'
+import type { Example } from '../data/example.js'
 import { encodePrompt } from '../data/prompt.js'
 import type { AnyRow } from '../data/sources/source.js'
 import type { Message } from '../data/templates/template.js'
@@ -87,14 +87,14 @@ export async function playAll(
   return await inParallel(asked, asked.length, play)
 }
 
-/** Returns the tokens to train of an episode. @param isLeftOut whether they are none, as only the number of answers counts */
-export function tokensOf({ question, ids, mask }: Episode, { isLeftOut = false } = {}): TokenRow {
+/** Returns an episode as it is trained. @param isLeftOut whether no token is, as only the number of answers counts */
+export function trainedEpisode({ question, ids, mask }: Episode, { isLeftOut = false } = {}): Example {
   const { weight } = question
-  return {
+  const document = {
     ids: Int32Array.from([...question.ids, ...ids]),
     mask: Uint8Array.from([...question.mask, ...mask.map((trained) => (isLeftOut ? 0 : trained))]),
-    ...(weight !== undefined && { weight }),
   }
+  return { documents: [document], ...(weight !== undefined && { weight }) }
 }
 
 async function playEpisode(

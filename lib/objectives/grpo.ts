@@ -3,7 +3,7 @@ import { UsageError } from '../common/errors.js'
 import type { AnyRow, DataInput, RowOf } from '../data/sources/source.js'
 import type { StepRow } from '../data/step-rows.js'
 import { advantagesOf, deviationOf, inGroups, weightedTotals } from './advantages.js'
-import { type Environment, type Episode, playAll, tokensOf } from './episodes.js'
+import { type Environment, type Episode, playAll, trainedEpisode } from './episodes.js'
 import { type BuiltInObjective, type Objective, TWO_TOKENS } from './objective.js'
 import { checkedOptions, type ObjectiveInput, optionsOf } from './objective-options.js'
 import { POLICY_METRICS, type PolicyLoss, policyLoss } from './policy-loss.js'
@@ -89,8 +89,8 @@ export function grpo(options: GrpoOptions): Objective {
       policyLoss(model, batch, rolloutsOf(batch, rollouts), loss, { gradients }),
     async sample(rows, context) {
       const { answers = groupSize, signal } = context
-      const asked = rows.flatMap(({ pieces, row }) =>
-        Array.from({ length: answers }, (_, i) => ({ question: pieces[0] as Question, place: row * answers + i })),
+      const asked = rows.flatMap(({ documents, row }) =>
+        Array.from({ length: answers }, (_, i) => ({ question: documents[0] as Question, place: row * answers + i })),
       )
       const start = performance.now()
       const played = await playAll(asked, context, episodes)
@@ -101,7 +101,7 @@ export function grpo(options: GrpoOptions): Objective {
       const own = await advantagesOf(values, { ...settings.advantages, groupSize: answers }, context.sum)
       const isLeftOut = ({ hasEnded }: Episode) => maskTruncated && !hasEnded
       const trained: StepRow[] = played.map((episode, i) => ({
-        pieces: [tokensOf(episode, { isLeftOut: isLeftOut(episode) })],
+        ...trainedEpisode(episode, { isLeftOut: isLeftOut(episode) }),
         row: asked[i]!.place,
       }))
       const old = needsOld ? await context.logProbs(trained, loss.temperature) : null

@@ -1,6 +1,6 @@
 import { type Batch, boundsOf, documentWeights, rowOfDocument, totalWeight } from '../data/batch.js'
 import { type Dataset, loadDataset } from '../data/dataset.js'
-import type { TokenRow } from '../data/encode.js'
+import type { Document, Example } from '../data/example.js'
 import { packBatch } from '../data/packing.js'
 import { mul, sigmoid, sub } from '../tensor/operations/arithmetic.js'
 import { sum } from '../tensor/operations/reductions.js'
@@ -68,7 +68,7 @@ function ktoInRuns(options: KtoOptions, run: number): Objective {
       const [total = 0, count = 1] = hasOthers ? (how.stepSums ?? (await divergence(model, batch, how))) : []
       const z = Math.max(0, total / count)
       const judged = documents(batch, 0)
-      const good = Array.from(judged.marks ?? [], Boolean)
+      const good = Array.from({ length: judged.rows }, (_, row) => judged.labels?.[row] === 1)
       const ofRows = documentWeights(judged, good.keys())
       const { ratios, sums } = await logRatios(model, referenceAdapter, judged, how)
       const loss = scope(() => {
@@ -113,7 +113,11 @@ async function logRatios(
   const known = kept?.(batch)
   using before = known ? null : await referenceLogProbs(model, adapter, batch)
   using after = await tokenLogProbs(model, batch, { gradients })
-  const answers = new AnswersOfBatch(batch, [...(batch.marks ?? []).keys()], batch)
+  const answers = new AnswersOfBatch(
+    batch,
+    Array.from({ length: batch.rows }, (_, row) => row),
+    batch,
+  )
   return scope(() => ({ ratios: answers.sums(logRatiosOf(after, known ?? before!)), sums: answers.sums(after) }))
 }
 
@@ -125,15 +129,14 @@ async function valuesOf(tensor: Tensor): Promise<number[]> {
 
 /** Returns the first (0) or second (1) document of each row of the batch, as a batch. */
 function documents(batch: Batch, which: 0 | 1): Batch {
-  const { ids, targets, marks, rows } = batch
+  const { ids, targets, labels, rows } = batch
   const own = Array.from({ length: rows / 2 }, (_, i) => 2 * i + which)
   return packBatch(
     own.map((document) => {
       const [start, end] = boundsOf(batch, document)
       const predicted = Array.from(targets.subarray(start, end - 1), (target) => Number(target >= 0))
-      const mask = [marks?.[document] ?? 0, ...predicted]
-      const weight = batch.weights?.[document] ?? 1
-      return { ids: ids.subarray(start, end), mask, weight, row: rowOfDocument(batch, document) }
+      const own = { label: labels?.[document] ?? 0, weight: batch.weights?.[document] ?? 1 }
+      return { ids: ids.subarray(start, end), mask: [0, ...predicted], ...own, row: rowOfDocument(batch, document) }
     }),
   )
 }
@@ -143,23 +146,24 @@ function withOthers(data: Dataset, run: number, maxLength?: number): ObjectiveRo
   const partsOf = (index: number) => {
     const first = index - (index % run)
     const other = index > first ? index - 1 : Math.min(first + run, data.length) - 1
-    const [own, before] = [data.row(index), data.row(other)]
+    const example = data.row(index)
+    const [own, before] = [example, data.row(other)].map(({ documents }) => documents[0]!) as [Document, Document]
     const [prompt, answer] = [own, before].map(({ mask }) => mask.indexOf(1, 1)) as [number, number]
-    return { own, before, prompt, answer }
+    return { example, own, before, prompt, answer }
   }
-  const pieces = (index: number): TokenRow[] => {
-    const { own, before, prompt, answer } = partsOf(index)
+  const row = (index: number): Example => {
+    const { example, own, before, prompt, answer } = partsOf(index)
     const ids = [...own.ids.subarray(0, prompt), ...before.ids.subarray(answer)]
     const mask = [...new Uint8Array(prompt), ...before.mask.subarray(answer)]
     const other = { ids: Int32Array.from(ids.slice(0, maxLength)), mask: Uint8Array.from(mask.slice(0, maxLength)) }
-    return [own, { ...other, ...(own.weight !== undefined && { weight: own.weight }) }]
+    return { ...example, documents: [own, other] }
   }
-  // Every row is measured before the first step, so no piece is made for it.
+  // Every row is measured before the first step, so no document is made for it.
   const rowLength = (index: number) => {
     const { own, before, prompt, answer } = partsOf(index)
     const length = prompt + before.ids.length - answer
     return own.ids.length + Math.min(length, maxLength ?? length)
   }
   const { length, parts, hash, summary } = data
-  return { length, parts, hash, summary, rowLength, pieces }
+  return { length, parts, hash, summary, rowLength, row }
 }

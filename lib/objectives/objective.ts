@@ -2,7 +2,7 @@
 import { aFlag, check, having, optionsSchema, positive } from '../common/arguments.js'
 import { aBatch, type Batch, boundsOf, targetWeights, weightOfTargets } from '../data/batch.js'
 import type { DatasetOptions, DatasetPart } from '../data/dataset.js'
-import type { TokenRow } from '../data/encode.js'
+import type { Document } from '../data/example.js'
 import type { RowKind } from '../data/rows/forms.js'
 import type { DataInput, DataSource } from '../data/sources/source.js'
 import type { RowSet, StepRow } from '../data/step-rows.js'
@@ -136,13 +136,13 @@ export interface StepSums {
 export interface Objective {
   /** Its name in `run.yaml`. */
   readonly name: string
-  /** Returns the loss of whole rows; the pieces of a row are consecutive in the batch. */
+  /** Returns the loss of whole rows; the documents of a row are consecutive in the batch. */
   loss(model: ForwardModel, batch: Batch, options: LossOptions): Promise<BatchLoss>
   /** Data of a run without the option `data`. */
   readonly data?: DataInput
   /**
-   * The kind of rows; default `examples`. A row of `pairs` is a chosen and a rejected completion, in two pieces; a row of `labelled` is a
-   * text, whose value is the index of its label; a row of `related` is an anchor, its positive and its negatives.
+   * The kind of rows; default `examples`. A row of `pairs` is a chosen and a rejected completion, in two documents; a row of `labelled` is
+   * a text with the number of its label; a row of `related` is an anchor, its positive and its negatives.
    */
   readonly rows?: RowKind
   /** Totals over all forward passes and ranks of a step that `loss` needs. Default: none. */
@@ -160,10 +160,10 @@ export interface Objective {
    */
   readonly metrics?: readonly string[]
   /**
-   * The pieces of a small row. Its loss is computed before the first step, to find operations that the device lacks. Default: two
+   * The documents of a small row. Its loss is computed before the first step, to find operations that the device lacks. Default: two
    * tokens.
    */
-  readonly smallRow?: readonly TokenRow[]
+  readonly smallRow?: readonly Document[]
   /**
    * Reads and tokenises the rows of a run, all before the first step. Default: those of `loadDataset`, or of a stream, which is
    * read as steps need it.
@@ -198,7 +198,7 @@ export type RunObjective = Required<
   Pick<Objective, 'load' | 'labels' | 'pooling' | 'stepSums' | 'sample' | 'keep'>
 
 /** A document of a small row. */
-export const TWO_TOKENS: TokenRow = { ids: Int32Array.of(0, 0), mask: Uint8Array.of(1, 1) }
+export const TWO_TOKENS: Document = { ids: Int32Array.of(0, 0), mask: Uint8Array.of(1, 1) }
 
 /** Completes an objective for a run with these options. */
 export function runObjective(objective: Objective, options: Readonly<Record<string, unknown>> = {}): RunObjective {

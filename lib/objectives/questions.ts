@@ -2,7 +2,8 @@
 import { createHash } from 'node:crypto'
 import { InputError } from '../common/errors.js'
 import { type DatasetOptions, encodeOptions } from '../data/dataset.js'
-import { checkIds, type TokenRow } from '../data/encode.js'
+import { checkIds } from '../data/encode.js'
+import type { Document } from '../data/example.js'
 import { encodePrompt, turnsOfPrompt } from '../data/prompt.js'
 import { RowReading } from '../data/rows/reading.js'
 import { chosenRecord } from '../data/rows/row-choices.js'
@@ -14,7 +15,9 @@ import type { ObjectiveRows } from './objective.js'
 import { besideOthers, requireTold, type Tools } from './tools.js'
 
 /** A prompt that the model answers. */
-export interface Question extends TokenRow {
+export interface Question extends Document {
+  /** The factor of the loss of its answers; default 1. */
+  readonly weight?: number
   /** The prompt as the row has it; of a conversation, its last message's text. */
   readonly prompt: string
   /** The prompt as a conversation; null if no template is in use. */
@@ -101,7 +104,7 @@ export async function loadQuestions(
   return {
     length: questions.length,
     rowLength: (index) => questions[index]!.ids.length + maxNewTokens,
-    pieces: (index) => [questions[index]!],
+    row: (index) => ({ documents: [questions[index]!] }),
     summary: { tokens, trainedSpecialTokens: [] },
     parts,
     hash: hash.digest('hex'),

@@ -41,7 +41,7 @@ export function reward(options: RewardModelOptions = {}): Objective {
     smallRow: [TWO_TOKENS, TWO_TOKENS],
     async loss(model, batch, { gradients }) {
       const pairs = batch.rows / 2
-      const margins = Float32Array.from({ length: pairs }, (_, i) => batch.values?.[2 * i] ?? 0)
+      const margins = Float32Array.from({ length: pairs }, (_, i) => batch.labels?.[2 * i] ?? 0)
       const weights = documentWeights(batch, firstsIn(batch))
       using scores = await lastScores(model, batch, gradients)
       const loss = scope(() => {

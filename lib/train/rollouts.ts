@@ -44,8 +44,8 @@ export async function rolloutsOfStep(session: Session): Promise<StepRollouts | n
   return {
     rows: own.map((i) => {
       const { row, ids, mask, weight } = record.rows[i]!
-      const piece = { ids: Int32Array.from(ids), mask: Uint8Array.from(mask) }
-      return { row, pieces: [weight === undefined ? piece : { ...piece, weight }] }
+      const documents = [{ ids: Int32Array.from(ids), mask: Uint8Array.from(mask) }]
+      return { row, documents, ...(weight !== undefined && { weight }) }
     }),
     rollouts: new Map(own.map((i) => [record.rows[i]!.row, record.rollouts[i]! as Rollout])),
     metrics: isFirstUse && session.sync.isFirst ? record.metrics : {},
@@ -105,11 +105,11 @@ export function sampledFor(
 /** Joins what each rank sampled, in the order of rows. */
 async function onAllRanks({ sync }: Session, own: SampledStep): Promise<SampledRecord> {
   const records = (await gatherJson<object>(sync, {
-    rows: own.rows.map(({ row, pieces: [piece] }) => ({
+    rows: own.rows.map(({ row, documents: [document], weight }) => ({
       row,
-      ids: [...piece!.ids],
-      mask: [...piece!.mask],
-      weight: piece!.weight,
+      ids: [...document!.ids],
+      mask: [...document!.mask],
+      weight,
     })),
     rollouts: own.rows.map(({ row }) => own.rollouts.get(row)!),
     metrics: own.metrics,

@@ -254,7 +254,6 @@ beforeAll(async () => {
     on(optimizer, 'AdamW', 'load', [optimizer.state()]),
     on(dataset, 'Dataset', 'row', [0], [['zero']]),
     on(dataset, 'Dataset', 'rowLength', [0], [['zero']]),
-    on(dataset, 'Dataset', 'pieces', [0], [['zero']]),
     on(layer, 'MoraSingleLayer', 'forward', [x, null, M], [[], ['null'], []]),
     on(layer, 'MoraSingleLayer', 'backward', [x, null, M, x], [[], ['null'], [], []]),
     on(layer, 'MoraSingleLayer', 'delta', [M]),

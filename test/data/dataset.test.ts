@@ -32,9 +32,9 @@ describe('loadDataset', () => {
     const warnings: string[] = []
     const data = await load({ onWarning: (message) => warnings.push(message) })
     expect(data.length).toBe(3)
-    expect([...data.row(1).ids]).toEqual([7, 8, 9])
-    expect([...data.row(1).mask]).toEqual([0, 0, 1])
-    const rows = [0, 1, 2].map((i) => data.row(i))
+    const rows = [0, 1, 2].map((i) => data.row(i).documents[0]!)
+    expect([...rows[1]!.ids]).toEqual([7, 8, 9])
+    expect([...rows[1]!.mask]).toEqual([0, 0, 1])
     expect(data.summary).toMatchObject({
       rows: 3,
       tokens: rows.reduce((sum, { ids }) => sum + ids.length, 0),
@@ -149,7 +149,7 @@ describe('loadDataset', () => {
     const options = { tokenizer, template: join(folder, 'tools.jinja'), cacheDir: join(folder, 'tool-cache') }
     const text = async (tools: string | unknown[]) => {
       const data = await loadDataset(file, { ...options, tools })
-      return (await tokenizer.decode(data.row(0).ids)).split('How')[0]
+      return (await tokenizer.decode(data.row(0).documents[0]!.ids)).split('How')[0]
     }
     expect(await text(join(folder, 'tools.json'))).toBe('[{"name": "f", "least": 2.0}]')
     expect(await text([])).toBe('[]')
@@ -267,7 +267,7 @@ describe('loadDataset', () => {
     const rows = Array.from({ length: 20000 }, (_, i) => ({ input_ids: [i, i + 1, (i * 7) % 1000] }))
     const data = await loadDataset(rows, { tokenizer: null })
     expect(data.length).toBe(20000)
-    for (const i of [0, 255, 256, 9999, 19999]) expect([...data.row(i).ids]).toEqual(rows[i]!.input_ids)
+    for (const i of [0, 255, 256, 9999, 19999]) expect([...data.row(i).documents[0]!.ids]).toEqual(rows[i]!.input_ids)
   })
 })
 
@@ -296,6 +296,30 @@ describe('the cache', () => {
       expect(rebuilt.summary).toEqual(first.summary)
       expect(reads).toBeGreaterThan(0)
       expect(await readFile(path)).toEqual(bytes)
+    }
+  })
+
+  it('keeps documents, margins and weights of pairs', async () => {
+    const path = join(folder, 'pairs.jsonl')
+    const pairs = [0, 1, 2].map((i) => ({
+      prompt: 'a b',
+      chosen: `c${i}`,
+      rejected: 'd e f',
+      margin: i,
+      weight: 1 + i,
+    }))
+    await writeFile(path, pairs.map((row) => JSON.stringify(row)).join('\n'))
+    let reads = 0
+    const read = (cacheDir: string | null) =>
+      loadDataset(path, { tokenizer, rows: 'pairs', cacheDir, onProgress: () => reads++ })
+    const [fresh] = [await read(null), await read(join(folder, 'pair-cache'))]
+    reads = 0
+    const cached = await read(join(folder, 'pair-cache'))
+    expect([reads, cached.hash]).toEqual([0, fresh!.hash])
+    for (const [i, { margin, weight }] of pairs.entries()) {
+      expect(cached.row(i)).toEqual(fresh!.row(i))
+      expect(cached.row(i)).toMatchObject({ weight, ...(margin > 0 && { label: margin }) })
+      expect(cached.row(i).documents).toHaveLength(2)
     }
   })
 

@@ -1,5 +1,6 @@
 import { beforeAll, describe, expect, it } from 'vitest'
-import { checkIds, countTargets, type EncodeOptions, encodeRow } from '../../lib/data/encode.js'
+import { checkIds, type EncodeOptions, encodeRow } from '../../lib/data/encode.js'
+import { countTargets } from '../../lib/data/example.js'
 import { RowReading } from '../../lib/data/rows/reading.js'
 import { ChatTemplate, type TemplateContext } from '../../lib/data/templates/template.js'
 import type { Tokenizer } from '../../lib/data/tokenizer/tokenizer.js'
@@ -12,9 +13,10 @@ beforeAll(async () => {
   chatml = await loadTemplate('chatml', tokenizer)
 })
 
-function encode(value: unknown, options: Partial<EncodeOptions> = {}) {
+async function encode(value: unknown, options: Partial<EncodeOptions> = {}) {
   const settings: EncodeOptions = { tokenizer, template: null, maxLength: 1024, trainOn: 'completion', ...options }
-  return encodeRow(new RowReading().training({ value, where: 'row 1' }), 'row 1', settings)
+  const encoded = await encodeRow(new RowReading().training({ value, where: 'row 1' }), 'row 1', settings)
+  return { ...encoded, rows: encoded.rows.flatMap(({ documents }) => documents) }
 }
 
 async function only(value: unknown, options: Partial<EncodeOptions> = {}) {
@@ -40,7 +42,7 @@ describe('a text row', () => {
       expect(cut).toBeUndefined()
       for (const { ids, mask } of rows) {
         expect(ids.length).toBeLessThanOrEqual(maxLength)
-        expect(countTargets(mask)).toBe(ids.length - 1)
+        expect(countTargets([{ mask }])).toBe(ids.length - 1)
       }
     }
   })
@@ -210,7 +212,7 @@ describe('a conversation', () => {
       template: chatml,
       maxLength: 4,
     })
-    expect(rows.map(({ ids, mask }) => [ids.length, countTargets(mask)])).toEqual([[4, 0]])
+    expect(rows.map(({ ids, mask }) => [ids.length, countTargets([{ mask }])])).toEqual([[4, 0]])
   })
 
   it('is trained whole if its answers cannot be found and everything is trained', async () => {

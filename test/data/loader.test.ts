@@ -46,6 +46,17 @@ describe('DataLoader', () => {
     }
   })
 
+  it('has each answer of a pair in a document of its own', async () => {
+    const pairs = [0, 1].map((i) => ({ prompt_ids: [1, 5], chosen_ids: [7 + i], rejected_ids: [9, 2], margin: i }))
+    const data = await loadDataset(pairs, { tokenizer: null, rows: 'pairs' })
+    for (const packing of [true, false]) {
+      const [batch] = await collect(new DataLoader(data, { batchSize: 2, shuffle: false, packing }))
+      expect([...batch!.offsets]).toEqual(packing ? [0, 3, 7, 10, 14] : [0, 4, 8, 12, 16])
+      expect([...batch!.targets].filter((target) => target >= 0)).toEqual([7, 9, 2, 8, 9, 2])
+      expect([...batch!.labels!]).toEqual([0, 0, 1, 0])
+    }
+  })
+
   it('tokenises rows of text', async () => {
     const [batch] = await collect(new DataLoader([{ prompt: 'How many?', completion: 'six' }], { tokenizer }))
     expect(await tokenizer.decode(batch!.ids)).toBe('<|begin|>How many?six<|end|>')

@@ -94,7 +94,7 @@ needing(lacksTemplates).describe('T6 a conversation that is too long', () => {
   describe.each(templates.map((real) => [real.name, real] as const))('%s', (_, real) => {
     it('keeps its start, ends inside no header, and loses nothing if it fits', () => {
       const count = examined(real, (one, maxLength) => {
-        const { rows, cut, length } = limited(one, { maxLength })
+        const { documents: rows, cut, length } = limited(one, { maxLength })
         expect(length).toBe(one.tokens.length)
         if (length <= maxLength) {
           expect(rows).toEqual([{ ids: Int32Array.from(one.chat.ids), mask: one.chat.mask }])
@@ -132,7 +132,7 @@ needing(lacksTemplates).describe('T6 a conversation that is too long', () => {
     it('ends inside no header if everything is trained, and keeps all that fits', () => {
       examined(real, (one, maxLength) => {
         if (one.tokens.length <= maxLength) return
-        const { rows, cut } = limited(one, { maxLength, trainOn: 'all' })
+        const { documents: rows, cut } = limited(one, { maxLength, trainOn: 'all' })
         if (rows.length === 0) {
           expect(cut).toEqual({ questions: 1 })
           const spoken = one.said.find(({ role }) => role !== 'system')!
@@ -165,7 +165,11 @@ needing(lacksTemplates).describe('T6 a conversation that is too long', () => {
         for (const maxLength of lengths(random, chat.ids.length)) {
           for (const longRows of ['keep-start', 'keep-end', 'split'] as const) {
             const row = { ids: Int32Array.from(chat.ids), mask: chat.mask.slice() }
-            const { rows } = limitRow(row, chat.turns, 'row 1', { maxLength, longRows, trainOn: 'completion' })
+            const { documents: rows } = limitRow(row, chat.turns, 'row 1', {
+              maxLength,
+              longRows,
+              trainOn: 'completion',
+            })
             const isWhole = chat.ids.length <= maxLength
             if (isWhole) expect(rows).toEqual([{ ids: row.ids, mask: chat.mask }])
             for (const { ids, mask } of rows) {
@@ -180,7 +184,7 @@ needing(lacksTemplates).describe('T6 a conversation that is too long', () => {
 
     it('keeps its end from a question on, after the system message', () => {
       examined(real, (one, maxLength) => {
-        const { rows } = limited(one, { maxLength, longRows: 'keep-end' })
+        const { documents: rows } = limited(one, { maxLength, longRows: 'keep-end' })
         if (one.tokens.length <= maxLength || rows.length === 0) return
         expect(rows).toHaveLength(1)
         expect(rows[0]!.ids.length).toBeLessThanOrEqual(maxLength)
@@ -194,7 +198,7 @@ needing(lacksTemplates).describe('T6 a conversation that is too long', () => {
 
     it('becomes several rows, each with whole exchanges', () => {
       examined(real, (one, maxLength) => {
-        const { rows, cut } = limited(one, { maxLength, longRows: 'split' })
+        const { documents: rows, cut } = limited(one, { maxLength, longRows: 'split' })
         if (one.tokens.length <= maxLength) return
         if (rows.length > 1) expect(cut).toMatchObject({ split: 1, into: rows.length })
         const all = rows.flatMap((row) => {
@@ -237,7 +241,7 @@ describe('T6 a template of its own', () => {
     const chat = maskChat(tokenizer, compiled(source), messages, 'row 1')
     const row = { ids: Int32Array.from(chat.ids), mask: chat.mask }
     const limits = { maxLength: 1024, trainOn: 'completion', bosId: tokenizer.bosId, ...options } as const
-    const { rows, cut } = limitRow(row, chat.turns, 'row 1', limits)
+    const { documents: rows, cut } = limitRow(row, chat.turns, 'row 1', limits)
     const texts = rows.map(({ ids, mask }) =>
       [...ids].map((id, i) => (mask[i] ? `[${tokenizer.tokenOf(id)}]` : tokenizer.tokenOf(id))).join(''),
     )

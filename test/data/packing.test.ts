@@ -119,16 +119,15 @@ describe('planMicroBatches', () => {
 })
 
 describe('microBatches', () => {
-  const piece = (length: number, id: number) => ({
+  const document = (length: number, id: number) => ({
     ids: new Int32Array(length).fill(id),
     mask: new Uint8Array(length).fill(1),
   })
-  const pieces = [[piece(3, 7), piece(1, 7)], [piece(2, 8)]]
-  const rows = pieces.map((pieces, i) => ({ pieces, row: 4 + i }))
+  const rows = [[document(3, 7), document(1, 7)], [document(2, 8)]].map((documents, i) => ({ documents, row: 4 + i }))
   const offsets = (options: Parameters<typeof microBatches>[1]) =>
     [...microBatches(rows, options)].map((batch) => [...batch.offsets])
 
-  it('keeps the pieces of a row in one pass, one after the other, with its keys', () => {
+  it('keeps the documents of a row in one pass, one after the other, with its keys', () => {
     expect(offsets({ packing: true, tokenBudget: 6 })).toEqual([[0, 3, 4, 6]])
     expect(offsets({ packing: true, tokenBudget: 5 })).toEqual([
       [0, 3, 4],

@@ -26,32 +26,34 @@ test.each([
   for (const row of rows) {
     const columns = 'words' in row ? { columns: { prompt: 'question', completion: 'words' } } : {}
     const options = { tokenizer, ...how, ...columns }
-    const { pieces, length } = await tokeniseRow(row, options)
+    const { documents, length } = await tokeniseRow(row, options)
     const all = await loadDataset([{ input_ids: [1, 2] }, row], {
       ...options,
       ...(columns.columns && { columns: undefined }),
     }).catch(() => null)
     const whole = columns.columns ? await loadDataset([row], options).catch(() => null) : all
     const skipped = columns.columns ? 0 : 1
-    const expected = whole ? Array.from({ length: whole.length - skipped }, (_, i) => whole.row(i + skipped)) : []
-    const trained = pieces.filter(({ mask }) => mask.subarray(1).includes(1))
+    const expected = whole
+      ? Array.from({ length: whole.length - skipped }, (_, i) => whole.row(i + skipped).documents[0])
+      : []
+    const trained = documents.filter(({ mask }) => mask.subarray(1).includes(1))
     expect(trained).toEqual(expected)
-    expect(length).toBeGreaterThanOrEqual(Math.max(0, ...pieces.map(({ ids }) => ids.length)))
+    expect(length).toBeGreaterThanOrEqual(Math.max(0, ...documents.map(({ ids }) => ids.length)))
   }
 })
 
 test('a row that is cut says how', async () => {
-  const { pieces, length, cut } = await tokeniseRow(
+  const { documents, length, cut } = await tokeniseRow(
     { prompt: 'How many?', completion: 'six' },
     { tokenizer, maxLength: 4, longRows: 'drop' },
   )
-  expect({ pieces, cut }).toEqual({ pieces: [], cut: { dropped: 1 } })
+  expect({ documents, cut }).toEqual({ documents: [], cut: { dropped: 1 } })
   expect(length).toBeGreaterThan(4)
 })
 
 test('a row in which nothing is trained is returned', async () => {
-  const { pieces } = await tokeniseRow({ input_ids: [1, 2], labels: [-100, -100] }, { tokenizer: null })
-  expect(pieces).toEqual([{ ids: Int32Array.of(1, 2), mask: Uint8Array.of(0, 0) }])
+  const { documents } = await tokeniseRow({ input_ids: [1, 2], labels: [-100, -100] }, { tokenizer: null })
+  expect(documents).toEqual([{ ids: Int32Array.of(1, 2), mask: Uint8Array.of(0, 0) }])
 })
 
 test.each([

@@ -168,7 +168,7 @@ test('a run over several iterations has the losses and norms of the reference', 
       const advantages = await advantagesOf([rewards], advantageOptions({}, 1))
       const sampled = rows.map(({ prompt, completion }, row) => {
         const ids = Int32Array.from([...prompt, ...completion])
-        return { row, pieces: [{ ids, mask: Uint8Array.from(ids, (_, i) => Number(i >= prompt.length)) }] }
+        return { row, documents: [{ ids, mask: Uint8Array.from(ids, (_, i) => Number(i >= prompt.length)) }] }
       })
       const old = await context.logProbs(sampled, 1)
       const rollouts = new Map(sampled.map(({ row }) => [row, { advantage: advantages[row]!, old: old.get(row)! }]))

@@ -1,7 +1,7 @@
 /** The reference's values of objectives of answers, and how ours are compared with them. */
 import { expect } from 'vitest'
 import type { Batch } from '../../lib/data/batch.js'
-import { packBatch } from '../../lib/data/packing.js'
+import { type PackedRow, packBatch } from '../../lib/data/packing.js'
 import { loadModel } from '../../lib/models/index.js'
 import type { Model } from '../../lib/models/model.js'
 import type { Objective } from '../../lib/objectives/objective.js'
@@ -65,14 +65,15 @@ export const answerOf = (prompt: readonly number[], answer: readonly number[], m
   return { ids, mask: ids.map((_, i) => Number(i >= prompt.length)) }
 }
 
-/** Both answers of each pair. The first is marked as good in every other pair, for objectives of judged answers. */
-export const answersOf = (rows: readonly GoldenPair[], maxLength?: number) =>
+/** Both answers of each pair. */
+export const answersOf = (rows: readonly GoldenPair[], maxLength?: number): PackedRow[] =>
   rows.flatMap(({ prompt, chosen, rejected }, row) =>
-    [chosen, rejected].map((answer) => {
-      const { ids, mask } = answerOf(prompt, answer, maxLength)
-      return { ids, mask: [Number(answer === chosen && chosen[0]! % 2 === 0), ...mask.slice(1)], row }
-    }),
+    [chosen, rejected].map((answer) => ({ ...answerOf(prompt, answer, maxLength), row })),
   )
+
+/** The same, for objectives of judged answers: in some pairs the first is good. */
+export const judgedAnswersOf = (rows: readonly GoldenPair[]): PackedRow[] =>
+  answersOf(rows).map((one, i) => ({ ...one, label: Number(i % 2 === 0 && rows[one.row]!.chosen[0]! % 2 === 0) }))
 
 export const batchOfPairs = (rows: readonly GoldenPair[], maxLength?: number): Batch =>
   packBatch(answersOf(rows, maxLength))

@@ -71,9 +71,8 @@ describe.each(ktoCases)('$name', (one) => {
     })
     const batch = packBatch(
       one.rows!.flatMap(({ prompt, completion, label }, row) => {
-        const own = answerOf(prompt, completion)
-        own.mask[0] = Number(label)
-        return [own, answerOf(prompt, one.klCompletions?.[row] ?? completion)].map((piece) => ({ ...piece, row }))
+        const own = { ...answerOf(prompt, completion), label: Number(label), row }
+        return [own, { ...answerOf(prompt, one.klCompletions?.[row] ?? completion), row }]
       }),
     )
     const got = await evaluated(model, objective, [batch])

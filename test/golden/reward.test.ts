@@ -37,7 +37,7 @@ const golden = objectiveOf<GoldenPair>('reward')
 const start = goldenPath('objectives/reward-start')
 
 const batchOf = (margins: readonly number[] = []) =>
-  packBatch(answersOf(golden.rows).map((answer, i) => ({ ...answer, value: i % 2 === 0 ? margins[i / 2] : 0 })))
+  packBatch(answersOf(golden.rows).map((answer, i) => ({ ...answer, label: i % 2 === 0 ? margins[i / 2] : 0 })))
 
 async function rewardsOf(model: Model): Promise<number[]> {
   using scores = await lastScores(model, batchOf(), false)

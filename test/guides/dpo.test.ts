@@ -65,8 +65,8 @@ async function meanMargin(adapter: string): Promise<number> {
       [chosen, 1],
       [rejected, -1],
     ]) {
-      const { pieces } = await tokeniseRow({ prompt, completion }, { tokenizer })
-      const batch = packBatch([{ ...pieces[0]!, row: 0 }])
+      const { documents } = await tokeniseRow({ prompt, completion }, { tokenizer })
+      const batch = packBatch([{ ...documents[0]!, row: 0 }])
       for (const [one, factor] of [
         [model, 1],
         [model.withAdapters([]), -1],

@@ -59,7 +59,7 @@ const documents = [
   { ids: [1, 5, 9], label: 0 },
   { ids: [7], label: 2 },
   { ids: [3, 4, 8, 2, 6], label: 1 },
-].map(({ ids, label }, row) => ({ ids, mask: ids.map(() => 0), value: label, row }))
+].map(({ ids, label }, row) => ({ ids, mask: ids.map(() => 0), label, row }))
 
 async function withHead(): Promise<Model> {
   const model = await load()
@@ -178,10 +178,10 @@ test.each(['none', goldenPath('templates/chatml.jinja')])(
   async (template) => {
     const how = { tokenizer: await loadTokenizer(goldenPath('tokenizers/small-bpe')), template }
     const pair = { prompt: 'How are you', chosen: 'Fine', rejected: 'Bad' }
-    const [chosen] = (await tokeniseRow(pair, { ...how, rows: 'pairs' })).pieces
+    const [chosen] = (await tokeniseRow(pair, { ...how, rows: 'pairs' })).documents
     const row = { prompt: 'How are you', completion: 'Fine', label: 'x' }
-    const { pieces } = await tokeniseRow(row, { ...how, rows: 'labelled', labels: ['w', 'x'] })
-    expect(pieces).toEqual([{ ids: chosen!.ids, mask: new Uint8Array(chosen!.ids.length), value: 1 }])
+    const { documents } = await tokeniseRow(row, { ...how, rows: 'labelled', labels: ['w', 'x'] })
+    expect(documents).toEqual([{ ids: chosen!.ids, mask: new Uint8Array(chosen!.ids.length), label: 1 }])
   },
 )
 

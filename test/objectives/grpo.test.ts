@@ -416,8 +416,8 @@ describe('several turns', () => {
     const rewards = { ...(options.rewards as object), judge }
     const asked = await question(model, options.tools)
     const objective = grpo({ maxNewTokens: 200, ...options, rewards })
-    const step = await objective.sample!([{ pieces: [asked], row: 0 }], context)
-    const [{ ids, mask }] = step.rows[0]!.pieces as [Question]
+    const step = await objective.sample!([{ documents: [asked], row: 0 }], context)
+    const [{ ids, mask }] = step.rows[0]!.documents as [Question]
     const trained = await tokenizer.decode([...ids].filter((_, i) => mask[i] === 1))
     return {
       step,

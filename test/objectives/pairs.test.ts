@@ -18,7 +18,15 @@ import { scope } from '../../lib/tensor/scope.js'
 import { type TrainOptions, train } from '../../lib/train/train.js'
 import { drawn } from '../drawn.js'
 import { goldenPath, largestDifference } from '../golden/files.js'
-import { answersOf, batchOfPairs, evaluated, type GoldenPair, loadStart, objectiveOf } from '../golden/objectives.js'
+import {
+  answersOf,
+  batchOfPairs,
+  evaluated,
+  type GoldenPair,
+  judgedAnswersOf,
+  loadStart,
+  objectiveOf,
+} from '../golden/objectives.js'
 import { loadTiny } from '../golden/tiny-models.js'
 import { useTemporaryFolder } from '../io/temporary.js'
 import { liveBytes } from '../live-bytes.js'
@@ -83,6 +91,7 @@ test('orpo is finite for an answer that is certain', async () => {
 })
 
 describe.each(objectives)('%s', (name, objective, start) => {
+  const answers = name === 'kto' ? judgedAnswersOf : answersOf
   test('has the gradient of finite differences, on pairs of all lengths', async () => {
     using model = await loadStart(start)
     const odd: GoldenPair[] = [
@@ -90,21 +99,21 @@ describe.each(objectives)('%s', (name, objective, start) => {
       { prompt: [1, 7, 9], chosen: [4, 5, 6, 7, 8, 9, 10, 11, 2], rejected: [3] },
     ]
     const isFixed = !name.startsWith('aot')
-    await expectFiniteDifferences(model, objective(), batchOfPairs([...odd, ...rows.slice(0, 1)]), isFixed)
+    await expectFiniteDifferences(model, objective(), packBatch(answers([...odd, ...rows.slice(0, 1)])), isFixed)
   })
 
   // The losses of AOT refuse weights.
   if (!name.startsWith('aot'))
     test('a pair that counts twice is two pairs', async () => {
       using model = await loadStart(start)
-      await expectWeightsLikeCopies(model, objective(), answersOf(rows))
+      await expectWeightsLikeCopies(model, objective(), answers(rows))
     })
 
   test('has the same loss and gradient packed, padded, and cut into passes', async () => {
     using model = await loadStart(start)
-    await expectSameInPasses(model, objective(), batchOfPairs(rows), [
-      [packBatch(answersOf(rows), { padTo: 19 })],
-      [[0], [1, 2, 3], [4]].map((some) => packBatch(answersOf(rows).filter(({ row }) => some.includes(row)))),
+    await expectSameInPasses(model, objective(), packBatch(answers(rows)), [
+      [packBatch(answers(rows), { padTo: 19 })],
+      [[0], [1, 2, 3], [4]].map((some) => packBatch(answers(rows).filter(({ row }) => some.includes(row)))),
     ])
   })
 })

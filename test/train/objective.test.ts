@@ -33,7 +33,7 @@ const pairs: Objective = {
     const tokens = read.reduce((sum, _, i) => sum + rowLength(i), 0)
     const summary = { tokens, trainedSpecialTokens: [] }
     const parts = [{ rows: read.length, weight: undefined, source: path }]
-    return { length: read.length, rowLength, pieces: (index) => read[index]!, parts, summary, hash: path }
+    return { length: read.length, rowLength, row: (index) => ({ documents: read[index]! }), parts, summary, hash: path }
   },
   async loss(model, batch, options) {
     const { loss } = await model.lossAsync(batch, options)

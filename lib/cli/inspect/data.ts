@@ -3,8 +3,7 @@
 import { counted } from '../../common/counted.js'
 import { printable } from '../../common/printable.js'
 import { type Dataset, loadRows } from '../../data/dataset.js'
-import type { TokenRow } from '../../data/encode.js'
-import { isPredicted } from '../../data/pieces.js'
+import { type Document, isPredicted } from '../../data/example.js'
 import type { RowKind } from '../../data/rows/forms.js'
 import { describeReport, type SourceReport, sourceReports } from '../../data/sources/report.js'
 import { sourcesOf } from '../../data/sources/source.js'
@@ -82,7 +81,9 @@ export async function dataFacts(
     })
     const count = Math.min(questions.length, limit ?? shown)
     const rows = Array.from({ length: count }, async (_, index) => ({
-      documents: await Promise.all(questions.pieces(index).map((one) => documentFacts(one, tokenizer, 'prompt'))),
+      documents: await Promise.all(
+        questions.row(index).documents.map((one) => documentFacts(one, tokenizer, 'prompt')),
+      ),
     }))
     const others = questions.length - count
     return { rows: await Promise.all(rows), others, summary: null, arePredicted: false, sources: [], tokenizer }
@@ -107,8 +108,8 @@ export async function dataFacts(
 /** Default number of tokens that objectives that sample reserve for a completion. */
 const DEFAULT_NEW_TOKENS = 256
 
-/** Names of a row's documents, by the first mask value of the first document, which is 1 for a good judged answer. */
-const NAMES: Record<RowKind, ((first: number) => readonly string[]) | null> = {
+/** Names of an example's documents, by its label. */
+const NAMES: Record<RowKind, ((label: number) => readonly string[]) | null> = {
   examples: null,
   pairs: () => ['chosen', 'rejected'],
   judged: (isGood) => [isGood ? 'good' : 'bad'],
@@ -122,19 +123,18 @@ async function rowFacts(
   tokenizer: Tokenizer | null,
   namesOf: (typeof NAMES)[RowKind],
 ): Promise<DataRowFacts> {
-  if (!namesOf) return documentFacts(dataset.row(index), tokenizer)
-  const pieces = dataset.pieces(index)
-  const names = namesOf(pieces[0]!.mask[0]!)
-  const { value = 0 } = pieces[0]!
+  const { documents, label = 0 } = dataset.row(index)
+  if (!namesOf) return documentFacts(documents[0]!, tokenizer)
+  const names = namesOf(label)
   return {
-    documents: await Promise.all(pieces.map((piece, i) => documentFacts(piece, tokenizer, names[i] ?? names.at(-1)))),
-    ...(dataset.labels && { label: dataset.labels[value]! }),
-    ...(!dataset.labels && value !== 0 && { margin: value }),
+    documents: await Promise.all(documents.map((one, i) => documentFacts(one, tokenizer, names[i] ?? names.at(-1)))),
+    ...(dataset.labels && { label: dataset.labels[label]! }),
+    ...(names[0] === 'chosen' && label !== 0 && { margin: label }),
   }
 }
 
 async function documentFacts(
-  { ids, mask }: TokenRow,
+  { ids, mask }: Document,
   tokenizer: Tokenizer | null,
   name?: string,
 ): Promise<DocumentFacts> {

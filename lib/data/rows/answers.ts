@@ -35,7 +35,7 @@ export function pairRow(row: FormedRow): AnswersRow {
   return {
     kind: 'answers',
     answers: answers ?? parts.map((part) => answeredRow(row, part)),
-    ...(margin !== undefined && { margin: margin as number }),
+    ...(margin !== undefined && { label: margin as number }),
   }
 }
 
@@ -66,7 +66,7 @@ export function judgedRow(row: FormedRow): AnswersRow {
   if (![true, false, 0, 1].includes(label as number)) {
     throw malformedRow(row.where, `${row.name('label')}: expected true or false but received ${quoted(label ?? null)}`)
   }
-  return { kind: 'answers', answers: [judgedAnswer(row)], isGood: Boolean(label) }
+  return { kind: 'answers', answers: [judgedAnswer(row)], label: Number(label) }
 }
 
 function judgedAnswer(row: FormedRow): Row {

@@ -46,10 +46,8 @@ interface TokenisedRow {
 export interface AnswersRow extends Weighed {
   kind: 'answers'
   answers: Row[]
-  /** Whether a judged answer is good. */
-  isGood?: boolean
-  /** Margin by which the chosen answer is better. */
-  margin?: number
+  /** 1 if a judged answer is good, 0 if it is bad; the margin by which a chosen answer is better. */
+  label?: number
 }
 
 /** A text, a prompt or a conversation, and the number of its label. */

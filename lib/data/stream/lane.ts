@@ -4,7 +4,8 @@ import { InputError, UsageError } from '../../common/errors.js'
 import { LoopTurn } from '../../common/loop-turn.js'
 import { randomStream } from '../../common/random.js'
 import { mapAhead } from '../../common/task-limit.js'
-import { checkIds, countTargets, type TokenRow } from '../encode.js'
+import { checkIds } from '../encode.js'
+import { countTargets, type Example } from '../example.js'
 import { SourceAccount } from '../rows/reading.js'
 import { charactersOf, type DataRecord } from '../rows/record.js'
 import { chosenRecord } from '../rows/row-choices.js'
@@ -54,7 +55,7 @@ interface LaneOptions {
 const MOST_UNTRAINED = { filtered: 100_000, tokenised: 10_000 }
 
 export interface PlacedRow {
-  row: TokenRow
+  row: Example
   /** The place after the row. */
   place: LanePlace
 }
@@ -227,10 +228,10 @@ export class Lane {
         addLength(counts.lengths, encoded)
         addLength(this.summary, encoded)
         if (encoded.chat) addChat(this.summary, encoded.chat, record.where)
-        const rows = encoded.rows.filter(({ mask }) => countTargets(mask) > 0)
+        const rows = encoded.rows.filter(({ documents }) => countTargets(documents) > 0)
         this.summary.withoutTarget += encoded.rows.length - rows.length
         this.summary.dropped = this.summary.withoutTarget
-        for (const { ids } of rows) {
+        for (const { ids } of rows.flatMap(({ documents }) => documents)) {
           if (vocabularySize !== undefined) checkIds(ids, vocabularySize, record.where)
           this.summary.tokens += ids.length
         }

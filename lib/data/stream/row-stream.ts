@@ -2,8 +2,7 @@
 import { createHash } from 'node:crypto'
 import { unlessAborted } from '../../common/cancellation.js'
 import { type DatasetOptions, type DatasetPart, encodeOptions, keySettings } from '../dataset.js'
-import type { TokenRow } from '../encode.js'
-import { piecesOf } from '../pieces.js'
+import type { Example } from '../example.js'
 import type { OpenSource } from '../sources/open.js'
 import { describeReading } from '../sources/report.js'
 import { describeSource, type RecordedSource } from '../sources/source.js'
@@ -33,7 +32,7 @@ export interface StreamOptions {
 
 /** All rows of a step, over all ranks. */
 interface ReadStep {
-  rows: readonly TokenRow[]
+  rows: readonly Example[]
   /** The place after the rows. */
   place: StreamPlace
   /** The lane whose rows have ended before the step was full; null if none has. */
@@ -162,7 +161,7 @@ export class RowStream implements StepRows {
     const { rank, size } = this.#options
     this.#place = place
     this.#next = step + 1 < this.#totalSteps ? this.#readStep() : null
-    return rows.map((row, i) => ({ pieces: piecesOf(row), row: i })).filter(({ row }) => row % size === rank)
+    return rows.map((example, i) => ({ ...example, row: i })).filter(({ row }) => row % size === rank)
   }
 
   /** Returns the number of complete passes over the data, of the lane with the fewest. */
@@ -183,7 +182,7 @@ export class RowStream implements StepRows {
   }
 
   async #rowsOfNextStep(): Promise<ReadStep> {
-    const rows: TokenRow[] = []
+    const rows: Example[] = []
     while (rows.length < this.#options.batchSize && !this.#ended) {
       const next = this.#nextLane()
       const { done, value } = await this.#iterators[next]!.next()

@@ -55,8 +55,8 @@ function requireGradients(method: string, parameters: readonly Parameter[]): voi
 async function lossOf(model: Model, passes: ForwardPasses, objective: RunObjective): Promise<BatchLoss> {
   passes.setDropout(null)
   try {
-    const pieces = objective.smallRow.map((piece) => ({ ...piece, row: 0 }))
-    return await objective.loss(passes.trial(), packBatch(pieces), { gradients: true })
+    const documents = objective.smallRow.map((document) => ({ ...document, row: 0 }))
+    return await objective.loss(passes.trial(), packBatch(documents), { gradients: true })
   } catch (error) {
     throw explained(error, model)
   }

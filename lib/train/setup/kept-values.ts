@@ -78,7 +78,7 @@ async function computed(keep: KeptValues, { model, data, facts, sync, signal }: 
     for (let first = rank; first < rows.length; first += ROWS_AT_ONCE * size) {
       const some: StepRow[] = []
       for (let row = first; row < rows.length && some.length < ROWS_AT_ONCE; row += size)
-        some.push({ pieces: rows.pieces(row), row: some.length })
+        some.push({ ...rows.row(row), row: some.length })
       for (const batch of data.batchesOf(some, facts.machine.tokenBudget)) {
         signal?.throwIfAborted()
         const own = await keep.of(model, batch)

@@ -1,6 +1,7 @@
 import { UsageError } from '../../common/errors.js'
 import type { Batch } from '../../data/batch.js'
 import { type DatasetOptions, loadDataset, loadOpened } from '../../data/dataset.js'
+import { countTokens } from '../../data/example.js'
 import type { DataPurpose } from '../../data/files/data-files.js'
 import { microBatches } from '../../data/packing.js'
 import type { RowChoices } from '../../data/rows/row-choices.js'
@@ -137,8 +138,7 @@ export async function loadTrainingData(
       for (let start = 0; start < evaluation.length; start += batchSize) {
         const step: StepRow[] = []
         const count = Math.min(batchSize, evaluation.length - start)
-        for (let row = ranks.rank; row < count; row += ranks.size)
-          step.push({ pieces: evaluation.pieces(start + row), row })
+        for (let row = ranks.rank; row < count; row += ranks.size) step.push({ ...evaluation.row(start + row), row })
         yield step
       }
     },
@@ -205,7 +205,7 @@ async function trainingRows(
   const { hash, first } = stream
   const specialTargets = new SpecialTargets(tokenizer)
   for (const row of first.rows) specialTargets.add(row)
-  const lengths = first.rows.map(({ ids }) => ids.length)
+  const lengths = first.rows.map(({ documents }) => countTokens(documents))
   return {
     steps: stream,
     isStream: true,

@@ -49,7 +49,7 @@ describe('maskChat', () => {
     const template = await loadTemplate('chatml', tokenizer)
     const options = { tokenizer, template, maxLength: 2 ** 20, trainOn: 'all' as const }
     const { rows } = await encodeRow({ kind: 'messages', messages: many }, 'rows.jsonl:1', options)
-    expect(await tokenizer.decode(rows[0]!.ids)).toContain('assistant\n1025<|im_end|>')
+    expect(await tokenizer.decode(rows[0]!.documents[0]!.ids)).toContain('assistant\n1025<|im_end|>')
   })
 
   it('T7 keeps the ids of the whole rendered text', async () => {

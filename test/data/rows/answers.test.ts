@@ -100,7 +100,7 @@ describe('judged answers', () => {
     [{ prompt: 'q', completion: 'a', label: 0 }, false],
     [{ instruction: 'q', input: '', output: 'a', kto_tag: false }, false],
   ])('of texts: %j', (value, isGood) =>
-    expect(judged(value)).toEqual({ kind: 'answers', answers: texts.answers.slice(0, 1), isGood }),
+    expect(judged(value)).toEqual({ kind: 'answers', answers: texts.answers.slice(0, 1), label: Number(isGood) }),
   )
 
   test('at the end of a conversation', () => {
@@ -124,20 +124,20 @@ describe('pairs of tokens', () => {
   })
   const options = { tokenizer: null, rows } as const
 
-  test('are two pieces of one row, each with its prompt', async () => {
-    const { pieces, length } = await tokeniseRow(ids([7, 2], [8, 9, 2]), options)
-    expect(pieces.map(({ ids }) => [...ids])).toEqual([
+  test('are two documents of one row, each with its prompt', async () => {
+    const { documents, length } = await tokeniseRow(ids([7, 2], [8, 9, 2]), options)
+    expect(documents.map(({ ids }) => [...ids])).toEqual([
       [1, 5, 6, 7, 2],
       [1, 5, 6, 8, 9, 2],
     ])
-    expect(pieces.map(({ mask }) => [...mask].slice(1))).toEqual([
+    expect(documents.map(({ mask }) => [...mask].slice(1))).toEqual([
       [0, 0, 1, 1],
       [0, 0, 1, 1, 1],
     ])
     expect(length).toBe(6)
     const data = await loadDataset([ids([7, 2], [8, 9, 2]), ids([3], [4])], options)
     expect([data.length, data.rowLength(0), data.summary.targetTokens]).toEqual([2, 11, 7])
-    expect(data.pieces(1).map((piece) => [...piece.ids])).toEqual([
+    expect(data.row(1).documents.map((one) => [...one.ids])).toEqual([
       [1, 5, 6, 3],
       [1, 5, 6, 4],
     ])
@@ -150,13 +150,13 @@ describe('pairs of tokens', () => {
     expect(data.length).toBe(1)
     expect(notices.join('\n')).toMatch(/3 rows in which nothing is trained were left out/)
     const none = await tokeniseRow(ids([7, 2], [8, 2]), { ...options, maxLength: 3 })
-    expect(none.pieces).toEqual([])
+    expect(none.documents).toEqual([])
     expect(none.cut).toEqual({ questions: 1 })
     await expect(tokeniseRow(ids([7, 2], [8, 2]), { ...options, maxLength: 4, longRows: 'error' })).rejects.toThrow(
       'more than maxLength 4',
     )
     const cut = await tokeniseRow(ids([7, 2], [8, 2]), { ...options, maxLength: 4 })
-    expect(cut.pieces.map((piece) => [...piece.ids])).toEqual([
+    expect(cut.documents.map((one) => [...one.ids])).toEqual([
       [1, 5, 6, 7],
       [1, 5, 6, 8],
     ])

@@ -26,9 +26,9 @@ describe('files of known forms', () => {
     })
     expect(dataset.parts).toMatchObject([{ rows: rows.length, form, columns, ignored }])
     for (const [i, { ids, mask }] of rows.entries()) {
-      const row = dataset.row(i)
-      expect([...row.ids], `ids of row ${i + 1}`).toEqual(ids)
-      expect([...row.mask], `mask of row ${i + 1}`).toEqual(mask)
+      const [row] = dataset.row(i).documents
+      expect([...row!.ids], `ids of row ${i + 1}`).toEqual(ids)
+      expect([...row!.mask], `mask of row ${i + 1}`).toEqual(mask)
     }
   })
 })

@@ -506,8 +506,8 @@ describe('rows that are compared as wholes', () => {
 
   it('have a margin', () => {
     const pair = { prompt: 'p', chosen: 'c', rejected: 'r' }
-    expect(wanted('pairs', { ...pair, margin: 1.5 })).toMatchObject({ margin: 1.5 })
-    expect(wanted('pairs', { ...pair, margin: null })).not.toHaveProperty('margin')
+    expect(wanted('pairs', { ...pair, margin: 1.5 })).toMatchObject({ label: 1.5 })
+    expect(wanted('pairs', { ...pair, margin: null })).not.toHaveProperty('label')
     expect(() => wanted('pairs', { ...pair, margin: 'much' })).toThrow('row 1: margin: expected a number')
   })
 })

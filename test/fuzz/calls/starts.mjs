@@ -238,7 +238,6 @@ export function startsOf(world) {
     'TextEngine.prototype.exclusive': () => [async () => {}],
     'Dataset.prototype.row': () => [0],
     'Dataset.prototype.rowLength': () => [0],
-    'Dataset.prototype.pieces': () => [0],
     'Dataset.prototype.requireRow': () => [0],
     'DataLoader.prototype.load': () => [{ step: 1 }],
     'DataLoader.prototype.sampled': () => [rows()],
