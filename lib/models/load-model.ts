@@ -12,7 +12,7 @@ import { requireFreeMemory } from '../tensor/memory-budget.js'
 import type { ShardRanks } from '../tensor/shards.js'
 import { type BaseOptions, openBase } from './adaptation/base.js'
 import { parseConfig } from './families/parse-config.js'
-import { readOnRanks } from './load/on-ranks.js'
+import { readMatrices } from './load/read-matrices.js'
 import { computingDType, type Passes, planStorage } from './load/storage-plan.js'
 import { randomWeights, storedWeights } from './load/weights.js'
 import { Model } from './model.js'
@@ -121,7 +121,7 @@ export async function loadModelFor(
   let loaded: Model | null = null
   try {
     const what = () => [source.identity().hash, plan.dtype, plan.kept]
-    if (!(await readOnRanks(weights, options, what, betweenGroups))) await weights.readAll(betweenGroups)
+    await readMatrices(weights, options, what, betweenGroups)
     const { prompts, ...pooling } = await readEmbeddingFacts(source.path)
     if (prompts.length > 0)
       hub.onWarning?.(

@@ -1,5 +1,5 @@
 /**
- * Loads a base on several ranks. Ranks of one machine share its memory: each matrix is read by one of them. Ranks that shard it
+ * Reads the matrices of a base, alone or on several ranks. Ranks of one machine share its memory: each matrix is read by one of them. Ranks that shard it
  * keep 1 / size of every matrix and gather what a pass needs.
  */
 import { blockBytes, blockValues } from '../../io/stored-dtype.js'
@@ -24,28 +24,23 @@ interface LoadingRanks {
 }
 
 /**
- * Reads a network's matrices together with other ranks.
+ * Reads a network's matrices: alone, or together with other ranks.
  * @param what a description of what is loaded, as JSON: only ranks with equal ones share memory
  * @param betweenGroups awaited between groups; loading stops if it throws
- * @returns false if this rank has to read all of them itself
  */
-export async function readOnRanks(
+export async function readMatrices(
   weights: Weights,
   { ranks, shard }: LoadingRanks,
   what: () => unknown,
   betweenGroups: () => Promise<void>,
-): Promise<boolean> {
+): Promise<void> {
   const all = ranks ?? shard
-  if (!all) return false
   const isSharded = shard !== undefined && shard.size > 1
-  const memory = await HostMemory.meet(all, weights.device.kind === 'cpu' ? JSON.stringify(what()) : null)
-  if (memory && (!isSharded || memory.readers === shard.size)) {
-    await readShared(weights, memory, betweenGroups)
-    return true
-  }
+  const shared = () => (weights.device.kind === 'cpu' ? JSON.stringify(what()) : null)
+  const memory = all ? await HostMemory.meet(all, shared()) : null
+  if (memory && (!isSharded || memory.readers === shard.size)) return readShared(weights, memory, betweenGroups)
   memory?.close()
-  if (isSharded) await readSharded(weights, shard, betweenGroups)
-  return isSharded
+  return isSharded ? readSharded(weights, shard, betweenGroups) : weights.readAll(betweenGroups)
 }
 
 /** The place of a group in the part of the rank that has read it. */
