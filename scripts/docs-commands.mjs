@@ -14,7 +14,7 @@ const { defaultWords, listedChoices, valueName } = await load('cli/parser.js')
 const { ROW_FORMS } = await load('data/rows/forms.js')
 const { CommonOptionsSchema, optionDefault, optionFacts } = await load('options/index.js')
 const { families } = await load('models/families/index.js')
-const { flagOf } = await load('schema/names.js')
+const { flagOf } = await load('common/option-names.js')
 
 const MARKED = /(<!-- (?:options|forms|families): [^\n]* -->\n)[\s\S]*?(<!-- end of (?:options|forms|families) -->)/
 const common = CommonOptionsSchema.shape

@@ -12,7 +12,7 @@ const folders = ['options', 'objectives'].map((name) => join(root, 'dist', name)
 const load = (name) => import(join(root, 'dist', name))
 const [{ optionDefault, optionFacts }, { camelCase }] = await Promise.all([
   load('schema/option-facts.js'),
-  load('schema/names.js'),
+  load('common/option-names.js'),
 ])
 
 const OF_A_SCHEMA = /^LibraryInput<typeof (\w+)>$/

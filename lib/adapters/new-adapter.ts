@@ -10,6 +10,7 @@ import {
   wholeFrom,
 } from '../common/arguments.js'
 import { UsageError } from '../common/errors.js'
+import { TheOption } from '../common/option-names.js'
 import type { AdapterConfigBase } from './contract/adapter.js'
 import { sharedFields } from './contract/adapter-config.js'
 import { adapterMethod } from './registry.js'
@@ -60,6 +61,6 @@ export function continuedBy({ method: name, ...own }: ContinuedBy, config: Adapt
   if (method.continues?.includes(config.method)) return method.config({ ...own, ...config })
   throw new UsageError(
     'unfit-options',
-    `The option method is ${name}, but the adapter ${folder} has ${config.method}: leave the option out, or start a new adapter.`,
+    `${TheOption('method')} is ${name}, but the adapter ${folder} has ${config.method}: leave the option out, or start a new adapter.`,
   )
 }

@@ -1,5 +1,6 @@
 import { check, having } from '../common/arguments.js'
 import { UsageError } from '../common/errors.js'
+import { optionName } from '../common/option-names.js'
 import { isJsonObject } from '../io/json.js'
 import type { AdapterConfigBase, AdapterMethod, LayerFacts } from './contract/adapter.js'
 import { checkedMethod } from './contract/checked-method.js'
@@ -65,7 +66,7 @@ export function requireForm(config: AdapterConfigBase, { name, role }: LayerFact
   throw new UsageError(
     'no-form',
     `Method ${config.method} has no form for the embeddings (${name}), only ${able.join(' and ')} have; ` +
-      'leave them out, or train them whole (modulesToSave).',
+      `leave them out, or train them whole (${optionName('modulesToSave')}).`,
   )
 }
 

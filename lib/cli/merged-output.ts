@@ -20,9 +20,9 @@ export function checkMergeOutput(options: MergeOptions): void {
   const { model, adapter, output, overwrite, imatrix } = options
   const format = outputFormat(output!, options.format)
   const kind = format === 'gguf' ? 'file' : 'model'
-  requireFreeOutput(kind, modelPath(output!, format), { inputs: [model, adapter, imatrix], overwrite }, 'flags')
-  requireConversion({ ...options, model: model ?? '', format }, 'flags')
-  checkWrittenForm({ ...options, format }, 'flags')
+  requireFreeOutput(kind, modelPath(output!, format), { inputs: [model, adapter, imatrix], overwrite })
+  requireConversion({ ...options, model: model ?? '', format })
+  checkWrittenForm({ ...options, format })
   requirePath('imatrix', imatrix)
 }
 

@@ -1,7 +1,8 @@
 /** The command line, built from the schemas, so that help and parsing always agree. */
 import { Command as Commander, CommanderError, Option } from 'commander'
 import { UsageError } from '../common/errors.js'
-import { camelCase, flagOf, kebabCase, nearest } from '../schema/names.js'
+import { camelCase, flagOf, kebabCase } from '../common/option-names.js'
+import { nearest } from '../schema/names.js'
 import { type OptionFacts, optionDefault, optionFacts } from '../schema/option-facts.js'
 import { type RawOptions, unknownOption } from '../schema/parse.js'
 import type { AnyCommand } from './command.js'

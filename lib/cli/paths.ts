@@ -1,11 +1,11 @@
 /** Checks of paths before the work starts. */
 import { existsSync, statSync } from 'node:fs'
 import { UsageError } from '../common/errors.js'
+import { flagOf } from '../common/option-names.js'
 import { type DataSource, pathsOf } from '../data/sources/source.js'
 import { hubIdOf, mayBeModel } from '../hub/index.js'
 import { whyNoAdapter, whyNoModel } from '../io/folder-kinds.js'
 import type { OptionsSchema } from '../options/index.js'
-import { flagOf } from '../schema/names.js'
 import { optionFacts } from '../schema/option-facts.js'
 import type { RawOptions } from '../schema/parse.js'
 import { meaningIn } from './hub-files.js'

@@ -1,10 +1,10 @@
 /** Runs a command line: options, checks, work; prints one document or text, and failures as sentences with an exit code. */
 import { MoraError } from '../common/errors.js'
 import { foreignFailure } from '../common/foreign-errors.js'
+import { speaking } from '../common/option-names.js'
 import { asMessage, printable } from '../common/printable.js'
 import { type CommonOptions, type OptionsSchema, requireOptions, resolveWithConfig } from '../options/index.js'
 import type { AnyCommand, CommandResult } from './command.js'
-import { inFlags } from './flag-names.js'
 import { fetchHubIds } from './hub-files.js'
 import { tooManyOpenFiles } from './open-files.js'
 import { parseArguments } from './parser.js'
@@ -13,31 +13,33 @@ import { type Terminal, writeResult } from './terminal/terminal.js'
 type ExitCode = 0 | 1 | 2 | 130
 
 /** Runs `mora` with these arguments (without node and script) and returns its exit code. Never throws. */
-export async function runCommandLine(
+export function runCommandLine(
   argv: readonly string[],
   { commands, version, terminal }: { commands: readonly AnyCommand[]; version: string; terminal: Terminal },
 ): Promise<ExitCode> {
-  let json = argv.some((argument) => /^--json(=|$)/.test(argument))
-  try {
-    const parsed = parseArguments(argv, commands, { version, columns: terminal.stdout.columns ?? 80 })
-    if (parsed.kind === 'text') {
-      const output = argv.length === 0 ? terminal.stderr : terminal.stdout
-      output.write(parsed.text)
-      return argv.length === 0 ? 2 : 0
+  return speaking('flags', async () => {
+    let json = argv.some((argument) => /^--json(=|$)/.test(argument))
+    try {
+      const parsed = parseArguments(argv, commands, { version, columns: terminal.stdout.columns ?? 80 })
+      if (parsed.kind === 'text') {
+        const output = argv.length === 0 ? terminal.stderr : terminal.stdout
+        output.write(parsed.text)
+        return argv.length === 0 ? 2 : 0
+      }
+      const options = resolveWithConfig<OptionsSchema>(parsed.command.schema, parsed.given) as CommonOptions
+      json = options.json
+      return await runCommand(parsed.command, options, terminal)
+    } catch (error) {
+      return await report(error, json, terminal)
     }
-    const options = resolveWithConfig<OptionsSchema>(parsed.command.schema, parsed.given) as CommonOptions
-    json = options.json
-    return await runCommand(parsed.command, options, terminal)
-  } catch (error) {
-    return await report(error, json, terminal)
-  }
+  })
 }
 
 async function runCommand(command: AnyCommand, options: CommonOptions, terminal: Terminal): Promise<ExitCode> {
   requireOptions(command.schema, options, 'flags')
   command.check(options)
   const log = (line: string) => {
-    if (!options.quiet) terminal.stderr.write(`${asMessage(inFlags(line))}\n`)
+    if (!options.quiet) terminal.stderr.write(`${asMessage(line)}\n`)
   }
   const context = { terminal, log, note: (message: string) => log(`note: ${message}`) }
   const result = await command.run(await fetchHubIds(command.schema, options, terminal), context)
@@ -68,7 +70,7 @@ async function report(error: unknown, json: boolean, terminal: Terminal): Promis
 
 function failureOf(error: unknown): { code: string; message: string; exitCode: 1 | 2 } {
   if (error instanceof MoraError) {
-    return { code: error.code, message: inFlags(error.message), exitCode: error.exitCode }
+    return { code: error.code, message: error.message, exitCode: error.exitCode }
   }
   const { code, message } = foreignFailure(error)
   return { code, message: tooManyOpenFiles(error) ?? asMessage(message), exitCode: 1 }

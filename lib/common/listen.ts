@@ -3,6 +3,7 @@ import type { Server } from 'node:http'
 import { type AddressInfo, isIP } from 'node:net'
 import { hostname } from 'node:os'
 import { UsageError } from './errors.js'
+import { theOption } from './option-names.js'
 
 export interface Listening {
   /** `http://HOST:PORT`, as a program of this machine can open it. */
@@ -32,18 +33,18 @@ function explain(error: NodeJS.ErrnoException, host: string, port: number, what:
   if (error.code === 'EADDRINUSE') {
     return refuse(
       'port-taken',
-      `Port ${port} of ${host} is taken by another program, perhaps another ${what}: choose another with the option port, or 0 for any that is free.`,
+      `Port ${port} of ${host} is taken by another program, perhaps another ${what}: choose another with ${theOption('port')}, or 0 for any that is free.`,
     )
   }
   if (error.code === 'EACCES') {
     return refuse(
       'port-refused',
-      `The system does not allow port ${port}: choose another with the option port, from 1024 on.`,
+      `The system does not allow port ${port}: choose another with ${theOption('port')}, from 1024 on.`,
     )
   }
   return refuse(
     'bad-host',
-    `The ${what} cannot listen on ${host} (${error.message}): choose another with the option host.`,
+    `The ${what} cannot listen on ${host} (${error.message}): choose another with ${theOption('host')}.`,
   )
 }
 

@@ -14,6 +14,7 @@ import {
   wholeFrom,
 } from '../common/arguments.js'
 import { InputError, quoted, UsageError } from '../common/errors.js'
+import { optionName, theOption } from '../common/option-names.js'
 import { hubKinds } from '../hub/index.js'
 import { cacheKey, defaultCacheFolder, readCache, writeCache } from './dataset-cache.js'
 import { checkIds, encodeRow } from './encode.js'
@@ -359,7 +360,7 @@ export async function encodeOptions(options: DatasetOptions): Promise<RowSetting
   if (!Number.isInteger(maxLength) || maxLength < 2) {
     throw new UsageError(
       'bad-option',
-      `Expected an integer of at least 2 for maxLength but received ${quoted(maxLength)}.`,
+      `Expected an integer of at least 2 for ${optionName('maxLength')} but received ${quoted(maxLength)}.`,
     )
   }
   requireFitOfAnswers(options)
@@ -386,13 +387,14 @@ function requireFitOfAnswers({ rows = 'examples', longRows = 'keep-start', train
     throw new UsageError('unfit-options', `${what} does not go with ${ofRows}: ${why}.`)
   }
   if (areWhole) {
-    if (longRows === 'split') refuse(`longRows ${longRows}`, 'a label applies to the whole text, so it cannot be split')
-    if (trainOn === 'all') refuse('trainOn all', 'no token of them is predicted')
-    if (text !== undefined) refuse('text', 'name their columns (the option columns)')
+    if (longRows === 'split')
+      refuse(`${optionName('longRows')} ${longRows}`, 'a label applies to the whole text, so it cannot be split')
+    if (trainOn === 'all') refuse(`${optionName('trainOn')} all`, 'no token of them is predicted')
+    if (text !== undefined) refuse('text', `name their columns (${theOption('columns')})`)
     return
   }
   if (longRows === 'keep-end' || longRows === 'split')
-    refuse(`longRows ${longRows}`, 'all answers keep the same prompt')
-  if (trainOn === 'all') refuse('trainOn all', 'only answers are compared')
-  if (text !== undefined) refuse('text', 'name their columns (the option columns)')
+    refuse(`${optionName('longRows')} ${longRows}`, 'all answers keep the same prompt')
+  if (trainOn === 'all') refuse(`${optionName('trainOn')} all`, 'only answers are compared')
+  if (text !== undefined) refuse('text', `name their columns (${theOption('columns')})`)
 }

@@ -5,6 +5,7 @@
  * template, prompt and completion are a chat; without one they are joined and EOS is appended.
  */
 import { InputError, UsageError } from '../common/errors.js'
+import { theOption } from '../common/option-names.js'
 import { countTargets, type Document, type Example, exampleOf } from './example.js'
 import { type LimitedRow, limitRow, windowsOf } from './long-rows.js'
 import { encodeChat, type MaskedChat, maskChat } from './masks/chat-mask.js'
@@ -164,7 +165,7 @@ async function relatedTexts(
 const noTemplate = (where: string) =>
   new UsageError(
     'no-chat-template',
-    `${where}: messages need a chat template, and there is none: name one (the option template), or give prompt and completion.`,
+    `${where}: messages need a chat template, and there is none: name one (${theOption('template')}), or give prompt and completion.`,
   )
 
 /**

@@ -13,6 +13,7 @@ import {
   wholeFrom,
 } from '../common/arguments.js'
 import { InputError, quoted, UsageError } from '../common/errors.js'
+import { optionName } from '../common/option-names.js'
 import { randomStream } from '../common/random.js'
 import { isJsonObject } from '../io/json.js'
 import type { Batch } from './batch.js'
@@ -139,13 +140,13 @@ export class DataLoader implements AsyncIterable<Batch> {
     if (!Number.isInteger(this.#batchSize) || this.#batchSize < 1) {
       throw new UsageError(
         'bad-option',
-        `Expected a positive integer for batchSize but received ${quoted(options.batchSize)}.`,
+        `Expected a positive integer for ${optionName('batchSize')} but received ${quoted(options.batchSize)}.`,
       )
     }
     if (options.shuffleBuffer !== undefined && (isCounted(rows) || !options.shuffle)) {
       throw new UsageError(
         'bad-option',
-        'shuffleBuffer is for a stream with shuffle: true; all other rows are shuffled whole.',
+        `${optionName('shuffleBuffer')} is for a stream with shuffle: true; all other rows are shuffled whole.`,
       )
     }
     if (isCounted(rows)) return
@@ -257,7 +258,7 @@ async function exampleIn(row: LoaderRow, where: string, settings: RowSettings): 
   if (rows.length === 0) {
     throw new InputError(
       'nothing-to-train',
-      `${where}: no part of an answer is within maxLength ${settings.maxLength}; the whole row has ${length} tokens.`,
+      `${where}: no part of an answer is within ${optionName('maxLength')} ${settings.maxLength}; the whole row has ${length} tokens.`,
     )
   }
   if (rows.length > 1) {

@@ -3,6 +3,7 @@
  * inside its header. An answer stays only with the question before it, and a row begins inside no turn.
  */
 import { InputError } from '../common/errors.js'
+import { optionName, theOption } from '../common/option-names.js'
 import type { Document } from './example.js'
 import type { TurnTokens } from './masks/token-spans.js'
 import type { LongRows } from './rows/row-length.js'
@@ -70,7 +71,7 @@ export function limitRow(
     if (longRows === 'error') {
       throw new InputError(
         'row-too-long',
-        `${where}: the row has ${ids.length} tokens, more than maxLength ${maxLength}; shorten it, or let long rows be cut (the option longRows).`,
+        `${where}: the row has ${ids.length} tokens, more than ${optionName('maxLength')} ${maxLength}; shorten it, or let long rows be cut (${theOption('longRows')}).`,
       )
     }
     const isText = !turns?.length && !mask.includes(0)

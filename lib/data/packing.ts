@@ -1,6 +1,7 @@
 /** Packs rows end to end for a forward pass, and plans which rows share one. */
 import { check, custom, isListOfWholes, optionsSchema, wholeBetween } from '../common/arguments.js'
 import { UsageError } from '../common/errors.js'
+import { optionName } from '../common/option-names.js'
 import type { Batch } from './batch.js'
 import { countTokens, labelledDocuments } from './example.js'
 import type { StepRow } from './step-rows.js'
@@ -135,7 +136,7 @@ export function planMicroBatches(lengths: ArrayLike<number>, limits: MicroBatchL
   if (!(tokenBudget >= 1 && microBatchSize >= 1)) {
     throw new UsageError(
       'bad-option',
-      `Expected at least 1 for tokenBudget and microBatchSize but received ${tokenBudget} and ${microBatchSize}.`,
+      `Expected at least 1 for tokenBudget and ${optionName('microBatchSize')} but received ${tokenBudget} and ${microBatchSize}.`,
     )
   }
   // Rows of one length stay in their order: sorting is stable.

@@ -1,6 +1,7 @@
 /** Counts of tokenised data, and notes about it for the user. */
 import { counted, were } from '../common/counted.js'
 import { InputError } from '../common/errors.js'
+import { optionName, theOption } from '../common/option-names.js'
 import type { ChatCounts, EncodedRow } from './encode.js'
 import { type LongRowCounts, noLongRows } from './long-rows.js'
 import { noCounts } from './masks/turn-counts.js'
@@ -103,9 +104,9 @@ export function untrainedReasons({ withoutTarget, filtered, cut }: DataSummary):
           `no assistant's turn, all labels ${-100}, answers that are empty, turns that the chat template leaves out, or weights of 0`,
         ]
       : []),
-    ...(cut.questions > 0 ? ['questions of maxLength tokens or more'] : []),
-    ...(cut.dropped > 0 ? ['more than maxLength tokens, with longRows: drop'] : []),
-    ...(cut.over ? ['more than maxTokens tokens'] : []),
+    ...(cut.questions > 0 ? [`questions of ${optionName('maxLength')} tokens or more`] : []),
+    ...(cut.dropped > 0 ? [`more than ${optionName('maxLength')} tokens, with ${optionName('longRows', 'drop')}`] : []),
+    ...(cut.over ? [`more than ${optionName('maxTokens')} tokens`] : []),
   ]
   return reasons.join('; ')
 }
@@ -117,8 +118,10 @@ export function summaryNotes(summary: DataSummary): string[] {
   const long = longRowsNote(summary)
   return [
     ...(dropped > 0 ? [`${counted(dropped, 'row')} in which nothing is trained ${were(dropped)} left out.`] : []),
-    ...(over > 0 ? [`${counted(over, 'row')} of more than maxTokens tokens ${were(over)} left out.`] : []),
-    ...(long === undefined ? [] : [`${long}; the option longRows chooses the part to keep.`]),
+    ...(over > 0
+      ? [`${counted(over, 'row')} of more than ${optionName('maxTokens')} tokens ${were(over)} left out.`]
+      : []),
+    ...(long === undefined ? [] : [`${long}; ${theOption('longRows')} chooses the part to keep.`]),
     ...chatNotes(summary),
   ]
 }
@@ -136,7 +139,7 @@ export function longRowsNote({ truncated, longest, cut }: LengthCounts): string 
     ...(questions > 0 ? [`${questions} ${were(questions)} left out, since no part of an answer fits`] : []),
   ]
   const what = parts.length > 0 ? `: ${parts.join(', ')}` : ''
-  return `${counted(count, 'row')} had more than maxLength tokens (the longest ${longest})${what}`
+  return `${counted(count, 'row')} had more than ${optionName('maxLength')} tokens (the longest ${longest})${what}`
 }
 
 /** Returns notes for the user about how the template rendered the rows. */
@@ -168,11 +171,11 @@ function chatNotes(summary: DataSummary): string[] {
     ],
     [
       droppedCalls,
-      `the chat template leaves out calls of ${droppedCalls} of the assistant's turns (first: ${first.droppedCalls}), so only the rest of such a turn is trained; name a template that knows tools (the option template).`,
+      `the chat template leaves out calls of ${droppedCalls} of the assistant's turns (first: ${first.droppedCalls}), so only the rest of such a turn is trained; name a template that knows tools (${theOption('template')}).`,
     ],
     [
       droppedReasoning,
-      `the chat template leaves out reasoning, or another part of the content, of ${droppedReasoning} of the assistant's turns (first: ${first.droppedReasoning}), which are trained without it; name a template that prints it (the option template), write reasoning of a field into the content, or end a row with each such turn.`,
+      `the chat template leaves out reasoning, or another part of the content, of ${droppedReasoning} of the assistant's turns (first: ${first.droppedReasoning}), which are trained without it; name a template that prints it (${theOption('template')}), write reasoning of a field into the content, or end a row with each such turn.`,
     ],
     [
       silentTurns,
@@ -184,7 +187,7 @@ function chatNotes(summary: DataSummary): string[] {
     ],
     [
       droppedTools,
-      `the chat template leaves out the tools of ${counted(droppedTools, 'conversation')} (first: ${first.droppedTools}); name a template that knows tools (the option template).`,
+      `the chat template leaves out the tools of ${counted(droppedTools, 'conversation')} (first: ${first.droppedTools}); name a template that knows tools (${theOption('template')}).`,
     ],
     [
       arrowNulls,

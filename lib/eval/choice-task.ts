@@ -1,5 +1,6 @@
 /** Tasks that compare the log-probabilities of choices. */
 import { quoted } from '../common/errors.js'
+import { theOption } from '../common/option-names.js'
 import { malformedRow } from '../data/rows/check.js'
 import type { ChoiceRow } from '../data/rows/choices.js'
 import type { DataRecord } from '../data/rows/record.js'
@@ -104,7 +105,7 @@ async function readRows(task: ChoiceTask, context: TaskContext): Promise<ReadRow
     if (lack !== undefined) {
       throw malformedRow(
         where,
-        `this task needs the row's ${lack}; name its column (the option columns: { ${lack}: 'COLUMN' })`,
+        `this task needs the row's ${lack}; name its column (${theOption('columns', { [lack]: 'COLUMN' })})`,
       )
     }
     const header = task.header?.(row)

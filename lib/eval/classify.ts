@@ -1,5 +1,6 @@
 /** The tasks of models with a head: how well a classifier tells labels, and a reward model the better of two answers. */
 
+import { optionName } from '../common/option-names.js'
 import { labelledDocuments } from '../data/example.js'
 import { malformedRow } from '../data/rows/check.js'
 import { RowReading } from '../data/rows/reading.js'
@@ -76,7 +77,8 @@ async function* documents(context: TaskContext, reading: RowReading) {
   const { data, options, signal } = context
   for await (const record of taskRecords(data, { limit: options.limit, signal })) {
     const rows = await examplesOf(reading.wanted(record), record.where, context)
-    if (rows.length === 0) throw malformedRow(record.where, 'nothing of an answer is left within maxLength')
+    if (rows.length === 0)
+      throw malformedRow(record.where, `nothing of an answer is left within ${optionName('maxLength')}`)
     yield* rows.flatMap(labelledDocuments)
   }
 }

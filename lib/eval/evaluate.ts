@@ -143,7 +143,7 @@ export async function evaluate<T extends Task = Task>(
   if (scorer && options.scorer !== undefined) {
     throw new UsageError('unfit-options', 'A function as score does not go with scorer: give only one of them.')
   }
-  checkEvalOptions({ ...options, base, scorer: scorer ?? options.scorer }, 'api')
+  checkEvalOptions({ ...options, base, scorer: scorer ?? options.scorer })
   const measure = await prepare(model, options, { base: base ?? null, adapters, scorer, onDownload, onWarning, signal })
   const counter = new Counter(options.limit ?? null, onProgress)
   const result = await withLines(options.output, (write) =>

@@ -75,7 +75,7 @@ export async function importanceMatrix(model: Model, input: ImportanceOptions): 
   const options = parseOptions(ImatrixSchema, given, { source: 'api' })
   requireOptions(ImatrixSchema, options, 'api')
   const inputs = [model.source?.path, ...pathsOf(options.data)]
-  requireFreeOutput('file', options.output, { inputs, overwrite: options.overwrite }, 'api')
+  requireFreeOutput('file', options.output, { inputs, overwrite: options.overwrite })
   const hub = { offline: options.offline, onDownload, onWarning, signal }
   const reading = parseOptions(EvalSchema, { task: 'perplexity', data: given.data }, { source: 'api' })
   const settings = await openTask(model, { ...reading, ...options } as EvalOptions, hub)

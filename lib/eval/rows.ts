@@ -1,5 +1,6 @@
 /** The input of tasks: rows of the data, their examples, and windows of texts. */
 import { InputError, UsageError } from '../common/errors.js'
+import { optionName } from '../common/option-names.js'
 import { checkIds, encodeRow } from '../data/encode.js'
 import { countTargets, type Document, type Example } from '../data/example.js'
 import { RowReading } from '../data/rows/reading.js'
@@ -42,7 +43,10 @@ export async function openTask<Model extends RowsContext['model']>(
 
 function rowLimit({ maxLength }: EvalOptions, maxPositions: number): number {
   if (maxLength === undefined || maxLength <= maxPositions) return maxLengthOf(maxLength, maxPositions)
-  throw new UsageError('bad-value', `maxLength ${maxLength} exceeds the model's ${maxPositions} positions.`)
+  throw new UsageError(
+    'bad-value',
+    `${optionName('maxLength')} ${maxLength} exceeds the model's ${maxPositions} positions.`,
+  )
 }
 
 /** Yields at most `limit` records of the sources, in order, until the signal is aborted. */

@@ -1,5 +1,6 @@
 /** Tasks that score texts which answer prompts. */
 import { UsageError } from '../common/errors.js'
+import { theOption } from '../common/option-names.js'
 import { randomStream } from '../common/random.js'
 import { mapAhead } from '../common/task-limit.js'
 import { malformedRow } from '../data/rows/check.js'
@@ -139,7 +140,7 @@ export async function generatedTexts(task: TextTask, context: TaskContext, engin
     const isPlain = template === null && isWritten
     if (isPlain && system !== undefined) throw withoutTemplate()
     if ('ids' in asked && system !== undefined)
-      throw malformedRow(where, 'a system message (the option system) cannot stand before ids')
+      throw malformedRow(where, `a system message (${theOption('system')}) cannot stand before ids`)
     const given = isWritten
       ? { messages: chatOf(asked) }
       : Array.isArray(asked)
@@ -176,5 +177,5 @@ export async function generatedTexts(task: TextTask, context: TaskContext, engin
 const withoutTemplate = () =>
   new UsageError(
     'no-chat-template',
-    'A system message (the option system) needs a chat template, and none is in use; name a template file, or leave it out.',
+    `A system message (${theOption('system')}) needs a chat template, and none is in use; name a template file, or leave it out.`,
   )

@@ -3,6 +3,7 @@ import { isDeepStrictEqual } from 'node:util'
 import { z } from 'zod'
 import { aFlag, aFunction, anyText, aSignal, expecting, having, optionsSchema, wholes } from '../common/arguments.js'
 import { UsageError } from '../common/errors.js'
+import { optionName } from '../common/option-names.js'
 import type { Message } from '../data/templates/template.js'
 import type { Tokenizer } from '../data/tokenizer/tokenizer.js'
 import { badWordTokens, type EditOptions } from '../engine/index.js'
@@ -71,7 +72,7 @@ export function splitCall(call: Omit<GenerateOptions, 'signal'>): {
   if (plain && [system, messages, tools, templateOptions].some((value) => value !== undefined)) {
     throw new UsageError(
       'unfit-options',
-      `${plain} cannot be combined with system, messages, tools or templateOptions: they need a template.`,
+      `${plain} cannot be combined with system, messages, tools or ${optionName('templateOptions')}: they need a template.`,
     )
   }
   return { options, extras: { adapters, messages, prompt, prompts, parse, onText, onWarning } }

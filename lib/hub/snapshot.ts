@@ -2,6 +2,7 @@
 import { mkdir } from 'node:fs/promises'
 import { aFlag, aFunction, aSignal } from '../common/arguments.js'
 import { RunError, UsageError } from '../common/errors.js'
+import { theOption } from '../common/option-names.js'
 import { inParallel } from '../common/task-limit.js'
 import { writeError } from '../io/atomic.js'
 import { requireFreeSpace } from '../io/disk-space.js'
@@ -177,7 +178,7 @@ function notCached(subject: Subject, { cache }: HubSettings, what: string): Usag
   const { repository, revision } = subject
   return new UsageError(
     'not-cached',
-    `There is nothing at the path "${repository}", the cache ${cache} has ${what} ${nameOf(subject)} at revision ${revision}, and nothing is downloaded in offline mode (the option offline or HF_HUB_OFFLINE).`,
+    `There is nothing at the path "${repository}", the cache ${cache} has ${what} ${nameOf(subject)} at revision ${revision}, and nothing is downloaded in offline mode (${theOption('offline')} or HF_HUB_OFFLINE).`,
   )
 }
 

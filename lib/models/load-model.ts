@@ -1,6 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { aText, check, expecting, having, optionsSchema, wholeFrom } from '../common/arguments.js'
 import { UsageError } from '../common/errors.js'
+import { TheOption } from '../common/option-names.js'
 import { aTokenizer, loadTokenizer, type Tokenizer } from '../data/tokenizer/tokenizer.js'
 import { type HubOptions, hubKinds } from '../hub/index.js'
 import { readForeignJson } from '../io/json.js'
@@ -161,7 +162,7 @@ const loadArguments = {
 function checkLoadOptions(given: LoadOptions): void {
   check({ options: given }, loadArguments)
   const { onDownload: _, onWarning: __, signal: ___, shard: ____, ranks: _____, ...options } = given
-  checkLoadedForm(parseOptions(LoadSchema, options, { source: 'api' }), 'api')
+  checkLoadedForm(parseOptions(LoadSchema, options, { source: 'api' }))
 }
 
 /** Options of `initModel`. */
@@ -198,7 +199,7 @@ export async function initModel(configPath: string, given: InitModelOptions = {}
   if (options.quantise !== undefined) {
     throw new UsageError(
       'unfit-options',
-      'The option quantise is of models with trained weights: random ones are trained whole.',
+      `${TheOption('quantise')} is of models with trained weights: random ones are trained whole.`,
     )
   }
   options.signal?.throwIfAborted()

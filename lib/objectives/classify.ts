@@ -1,4 +1,5 @@
 import { quoted, UsageError } from '../common/errors.js'
+import { optionName } from '../common/option-names.js'
 import { documentWeights, totalWeight } from '../data/batch.js'
 import { type Dataset, loadDataset } from '../data/dataset.js'
 import { scope } from '../tensor/scope.js'
@@ -80,7 +81,7 @@ function weightsOfLabels(
     if (odd === undefined) return labels.map((name) => given[name] ?? 1)
     throw new UsageError(
       'bad-value',
-      `Expected names of labels (${labels.join(', ')}) for classWeights but received ${quoted(odd)}.`,
+      `Expected names of labels (${labels.join(', ')}) for ${optionName('classWeights')} but received ${quoted(odd)}.`,
     )
   }
   const sums = labels.map(() => 0)

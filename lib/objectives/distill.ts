@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { aText, check, expecting, having, optionsSchema } from '../common/arguments.js'
 import { UsageError } from '../common/errors.js'
+import { optionName, theOption } from '../common/option-names.js'
 import type { Batch } from '../data/batch.js'
 import type { DatasetOptions } from '../data/dataset.js'
 import type { DataSource } from '../data/sources/source.js'
@@ -57,7 +58,7 @@ export function distill(options: DistillOptions): Objective {
   if (onPolicy && k !== undefined)
     throw new UsageError(
       'unfit-options',
-      'teacherTopK does not go with onPolicy: what the teacher says is kept of rows, and answers are new in each step.',
+      `${optionName('teacherTopK')} does not go with ${optionName('onPolicy')}: what the teacher says is kept of rows, and answers are new in each step.`,
     )
   const isLoaded = typeof teacher !== 'string'
   const reference = isLoaded ? teacher.reference : teacher
@@ -169,7 +170,7 @@ function requireSameVocabulary(theirs: number, ours: number): void {
 }
 
 const missingTeacher = () =>
-  new UsageError('missing-option', 'The objective distill needs a model to imitate: give the option teacher.')
+  new UsageError('missing-option', `The objective distill needs a model to imitate: give ${theOption('teacher')}.`)
 
 export const distillObjective = {
   name: 'distill',

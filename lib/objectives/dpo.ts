@@ -1,4 +1,5 @@
 import { UsageError } from '../common/errors.js'
+import { optionName } from '../common/option-names.js'
 import { add, div, exp, logSigmoid, mul, relu, sigmoid, square, sub } from '../tensor/operations/arithmetic.js'
 import { noGrad } from '../tensor/tape.js'
 import type { Tensor } from '../tensor/tensor.js'
@@ -131,11 +132,14 @@ function dpoOfSteps(options: DpoOptions, most: number): Objective {
   if (lossWeights.length !== lossType.length) {
     throw new UsageError(
       'bad-value',
-      `Expected a weight for each of the ${lossType.length} losses of lossType but received ${lossWeights.length} in lossWeights.`,
+      `Expected a weight for each of the ${lossType.length} losses of ${optionName('lossType')} but received ${lossWeights.length} in ${optionName('lossWeights')}.`,
     )
   }
   if (epsilon >= 0.5) {
-    throw new UsageError('bad-value', `Expected a number below 0.5 for labelSmoothing of dpo but received ${epsilon}.`)
+    throw new UsageError(
+      'bad-value',
+      `Expected a number below 0.5 for ${optionName('labelSmoothing')} of dpo but received ${epsilon}.`,
+    )
   }
   const ofDivergence = divergence(fDivergenceType, settings.fAlphaDivergenceCoef ?? 0.5)
   const types = (lossType as DpoLoss[]).map((type, i) => ({ type, weight: lossWeights[i]! }))

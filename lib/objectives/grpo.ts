@@ -1,5 +1,6 @@
 import { aFunction, check, optionsSchema } from '../common/arguments.js'
 import { UsageError } from '../common/errors.js'
+import { optionName, theOption } from '../common/option-names.js'
 import type { AnyRow, DataInput, RowOf } from '../data/sources/source.js'
 import type { StepRow } from '../data/step-rows.js'
 import { advantagesOf, deviationOf, inGroups, weightedTotals } from './advantages.js'
@@ -180,7 +181,7 @@ export const grpoObjective = {
 const withoutRewards = () =>
   new UsageError(
     'missing-option',
-    'The objective grpo needs rewards: name a module of them (the option rewards), or give objective: grpo({ rewards }) in a program.',
+    `The objective grpo needs rewards: name a module of them (${theOption('rewards')}), or give objective: grpo({ rewards }) in a program.`,
   )
 
 function settingsOf(options: Omit<GrpoOptions, 'rewards' | 'prompts' | 'tools' | 'environment'>, count: number) {
@@ -198,12 +199,15 @@ function settingsOf(options: Omit<GrpoOptions, 'rewards' | 'prompts' | 'tools' |
   }
   refuse(
     rewardWeights.length !== count,
-    `Expected a weight for each of the ${count} rewards but received ${rewardWeights.length} in rewardWeights.`,
+    `Expected a weight for each of the ${count} rewards but received ${rewardWeights.length} in ${optionName('rewardWeights')}.`,
   )
-  refuse(lossType.length > 1, `Expected one loss of grpo for lossType but received ${lossType.length}.`)
+  refuse(
+    lossType.length > 1,
+    `Expected one loss of grpo for ${optionName('lossType')} but received ${lossType.length}.`,
+  )
   refuse(
     mode !== undefined && (temperature !== 1 || topK > 0 || topP < 1),
-    'importanceSamplingMode needs probabilities that sampling did not change: leave temperature, topK and topP at their defaults.',
+    `${optionName('importanceSamplingMode')} needs probabilities that sampling did not change: leave temperature, ${optionName('topK')} and ${optionName('topP')} at their defaults.`,
   )
   const isReused = stepsPerGeneration * numIterations > 1
   return {

@@ -1,5 +1,6 @@
 /** The likeliest tokens of a model, in place of all its logits. */
 import { UsageError } from '../common/errors.js'
+import { optionName } from '../common/option-names.js'
 import { clamp, exp, log } from '../tensor/operations/arithmetic.js'
 import { sum } from '../tensor/operations/reductions.js'
 import { concat, reshape } from '../tensor/operations/reshaping.js'
@@ -24,7 +25,7 @@ export async function likeliest(
     if (k > size)
       throw new UsageError(
         'bad-value',
-        `Expected at most ${size} for teacherTopK, the teacher's tokens, but received ${k}.`,
+        `Expected at most ${size} for ${optionName('teacherTopK')}, the teacher's tokens, but received ${k}.`,
       )
     for (let row = from; row < to; row++) {
       const own = values.subarray((row - from) * size, (row - from + 1) * size)

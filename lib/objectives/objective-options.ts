@@ -1,6 +1,7 @@
 /** Options of objectives: one declaration each, from which `train`, the command line and the objectives' functions have them. */
 import { z } from 'zod'
 import { UsageError } from '../common/errors.js'
+import { optionName } from '../common/option-names.js'
 import { POOLINGS } from '../nn/pooling.js'
 import {
   choices,
@@ -329,7 +330,7 @@ export function checkedOptions(objective: string, options: object): ObjectiveSet
   if (other === undefined) return settings
   throw new UsageError(
     'bad-value',
-    `Expected losses of ${objective} (${types.join(', ')}) for lossType but received ${other}.`,
+    `Expected losses of ${objective} (${types.join(', ')}) for ${optionName('lossType')} but received ${other}.`,
   )
 }
 

@@ -1,5 +1,6 @@
 /** Objectives of pairs: the loss of a chosen and a rejected answer to a prompt. */
 import { UsageError } from '../common/errors.js'
+import { optionName, theOption } from '../common/option-names.js'
 import { type Batch, documentWeights, totalWeight } from '../data/batch.js'
 import { add, div, mul } from '../tensor/operations/arithmetic.js'
 import { slice } from '../tensor/operations/indexing.js'
@@ -230,7 +231,7 @@ function requireUnweighed({ name }: PairLoss, { weights }: Batch): void {
   if (!weights) return
   throw new UsageError(
     'unfit-options',
-    `The losses aot and aot_unpaired of ${name} sort the pairs of a step, so rows with a weight do not go with them: leave the column out (the option ignoreColumns: ['weight']), or give another lossType.`,
+    `The losses aot and aot_unpaired of ${name} sort the pairs of a step, so rows with a weight do not go with them: leave the column out (${theOption('ignoreColumns', ['weight'])}), or give another ${optionName('lossType')}.`,
   )
 }
 

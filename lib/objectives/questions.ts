@@ -1,6 +1,7 @@
 /** Rows of prompts, which the model answers in training. */
 import { createHash } from 'node:crypto'
 import { InputError } from '../common/errors.js'
+import { optionName, theOption } from '../common/option-names.js'
 import { type DatasetOptions, encodeOptions } from '../data/dataset.js'
 import { checkIds } from '../data/encode.js'
 import type { Document } from '../data/example.js'
@@ -93,11 +94,11 @@ export async function loadQuestions(
   }
   if (tooLong > 0)
     onWarning?.(
-      `${namesOf(sources)}: ${tooLong} prompts are left out: with an answer of ${maxNewTokens} tokens (maxNewTokens) they are longer than ${maxLength} tokens (maxLength).`,
+      `${namesOf(sources)}: ${tooLong} prompts are left out: with an answer of ${maxNewTokens} tokens (${optionName('maxNewTokens')}) they are longer than ${maxLength} tokens (${optionName('maxLength')}).`,
     )
   if (withoutTools > 0)
     onWarning?.(
-      `${namesOf(sources)}: the chat template shows nothing of the tools of ${withoutTools} prompts; name a template that knows tools (the option template).`,
+      `${namesOf(sources)}: the chat template shows nothing of the tools of ${withoutTools} prompts; name a template that knows tools (${theOption('template')}).`,
     )
   if (questions.length === 0) throw new InputError('empty-data', `${namesOf(sources)}: there is no prompt to answer.`)
   const tokens = questions.reduce((sum, { ids }) => sum + ids.length + maxNewTokens, 0)

@@ -3,6 +3,7 @@
 import { TaskGroup, withDeadline } from '../common/cancellation.js'
 import { RunError, UsageError } from '../common/errors.js'
 import { reasonOfCaller } from '../common/foreign-errors.js'
+import { theOption } from '../common/option-names.js'
 import { plainCopy } from '../common/plain-copy.js'
 import { inParallel } from '../common/task-limit.js'
 import type { AnyRow } from '../data/sources/source.js'
@@ -50,7 +51,7 @@ export function namedRewards(rewards: Rewards): [name: string, reward: Reward][]
   if (typeof rewards !== 'object' || rewards === null)
     throw new UsageError(
       'missing-option',
-      'GRPO needs rewards: a list of functions, or functions by name (the option rewards).',
+      `GRPO needs rewards: a list of functions, or functions by name (${theOption('rewards')}).`,
     )
   const named: [string, Reward][] = Array.isArray(rewards)
     ? (rewards as readonly Reward[]).map((reward, i) => [reward?.name || `reward${i}`, reward])
@@ -62,7 +63,7 @@ export function namedRewards(rewards: Rewards): [name: string, reward: Reward][]
   if (twice !== undefined)
     throw new UsageError('bad-value', `Expected rewards of different names but received ${twice} twice.`)
   if (named.length > 0) return named
-  throw new UsageError('missing-option', 'GRPO needs rewards: give at least one function (the option rewards).')
+  throw new UsageError('missing-option', `GRPO needs rewards: give at least one function (${theOption('rewards')}).`)
 }
 
 /**
@@ -92,7 +93,7 @@ export async function judge(
       if (failedReward !== undefined) return failedReward
       throw new RunError(
         'failed-reward',
-        `The reward ${name} of an answer to ${JSON.stringify(prompt.slice(0, 60))} could not be computed: ${reasonOfCaller(error)}; mend it, or give the option failedReward.`,
+        `The reward ${name} of an answer to ${JSON.stringify(prompt.slice(0, 60))} could not be computed: ${reasonOfCaller(error)}; mend it, or give ${theOption('failedReward')}.`,
         { cause: error },
       )
     }

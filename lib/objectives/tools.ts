@@ -3,6 +3,7 @@ import { z } from 'zod'
 import { withDeadline } from '../common/cancellation.js'
 import { InputError, quoted, RunError, UsageError } from '../common/errors.js'
 import { reasonOfCaller } from '../common/foreign-errors.js'
+import { theOption } from '../common/option-names.js'
 import { shortened } from '../common/printable.js'
 import type { ChatTemplate } from '../data/templates/template.js'
 
@@ -98,6 +99,6 @@ export function requireTold(tools: Tools, template: ChatTemplate | null): void {
   const why = template ? 'the chat template shows it no tools' : 'there is no chat template'
   throw new InputError(
     'unfit-template',
-    `The model would not know of the functions ${names.join(', ')}: ${why}; name a template that knows tools (the option template).`,
+    `The model would not know of the functions ${names.join(', ')}: ${why}; name a template that knows tools (${theOption('template')}).`,
   )
 }

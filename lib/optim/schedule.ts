@@ -4,6 +4,7 @@
  */
 import { atLeast, check, optionsSchema } from '../common/arguments.js'
 import { quoted, UsageError } from '../common/errors.js'
+import { optionName } from '../common/option-names.js'
 
 /** Names of the schedules, the values of `--scheduler`. */
 export type Scheduler = 'constant' | 'linear' | 'cosine' | 'cosine-restarts'
@@ -90,7 +91,7 @@ function factorOf(
       if (mergeEvery === undefined) {
         throw new UsageError(
           'unfit-options',
-          'The scheduler cosine-restarts needs a period: set mergeEvery, or use the scheduler cosine.',
+          `The scheduler cosine-restarts needs a period: set ${optionName('mergeEvery')}, or use the scheduler cosine.`,
         )
       }
       return jaggedCosine(total, warmup, minimum, mergeEvery, restartWarmupSteps)

@@ -2,8 +2,8 @@
 import { existsSync, readdirSync, realpathSync, statSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
 import { UsageError } from '../common/errors.js'
+import { optionName } from '../common/option-names.js'
 import { isWithin } from '../io/paths.js'
-import { type OptionSource, optionName } from '../schema/names.js'
 
 /** Kind of an output: a file, or the folder of a model or an adapter. */
 export type OutputKind = 'file' | 'model' | 'adapter'
@@ -19,11 +19,10 @@ export function requireFreeOutput(
   kind: OutputKind,
   output: string,
   { inputs, overwrite = false }: { inputs: readonly (string | null | undefined)[]; overwrite?: boolean | undefined },
-  source: OptionSource,
 ): void {
   const asked = kind === 'file' ? 'file' : 'folder'
   const refuse = (code: string, why: string, wayOut = '') => {
-    const place = `${optionName('output', source)}: "${output}"`
+    const place = `${optionName('output')}: "${output}"`
     throw new UsageError(code, `${place} ${why}; choose another ${asked}${wayOut}.`)
   }
   const real = realPath(output)
@@ -38,10 +37,7 @@ export function requireFreeOutput(
   const isFolder = statSync(output).isDirectory()
   if (isFolder !== (asked === 'folder')) {
     const found = isFolder ? 'folder' : 'file'
-    throw new UsageError(
-      'bad-value',
-      `${optionName('output', source)}: "${output}" is a ${found}; expected a ${asked}.`,
-    )
+    throw new UsageError('bad-value', `${optionName('output')}: "${output}" is a ${found}; expected a ${asked}.`)
   }
   const files = isFolder ? readdirSync(output) : []
   if (isFolder) {
@@ -50,8 +46,7 @@ export function requireFreeOutput(
     if (found) refuse('output-exists', `holds what was trained (${found})`)
   }
   if (overwrite || (isFolder && files.length === 0)) return
-  const wayOut = source === 'flags' ? ' or give --overwrite' : ' or give overwrite: true'
-  refuse('output-exists', isFolder ? 'is not empty' : 'is there already', wayOut)
+  refuse('output-exists', isFolder ? 'is not empty' : 'is there already', ` or give ${optionName('overwrite', true)}`)
 }
 
 /** Resolves symbolic links in the part of a path that exists. */

@@ -1,7 +1,7 @@
 /** Options for the format and the path of a written model. */
 import { join } from 'node:path'
 import { UsageError } from '../common/errors.js'
-import { type OptionSource, optionName } from '../schema/names.js'
+import { optionName } from '../common/option-names.js'
 import { flag, optionalChoice, text } from '../schema/option.js'
 
 /** A folder in Hugging Face's layout, or one GGUF file. */
@@ -54,22 +54,19 @@ export const quantisedOutput = {
 }
 
 /** Throws a `UsageError` for dtypes that a format does not support. */
-export function checkWrittenForm(
-  {
-    format,
-    dtype = 'auto',
-    quantise,
-    imatrix,
-  }: {
-    format: ModelFormat
-    dtype?: (typeof WRITTEN_DTYPES)[number]
-    quantise?: WrittenQuantiseFormat
-    imatrix?: string
-  },
-  source: OptionSource,
-): void {
+export function checkWrittenForm({
+  format,
+  dtype = 'auto',
+  quantise,
+  imatrix,
+}: {
+  format: ModelFormat
+  dtype?: (typeof WRITTEN_DTYPES)[number]
+  quantise?: WrittenQuantiseFormat
+  imatrix?: string
+}): void {
   const refuse = (option: string, value: string, why: string) => {
-    const names = [optionName(option, source), optionName('format', source)]
+    const names = [optionName(option), optionName('format')]
     throw new UsageError('unfit-options', `${names[0]} ${value} does not go with ${names[1]} ${format}: ${why}.`)
   }
   if (format === 'gguf') {
@@ -81,7 +78,7 @@ export function checkWrittenForm(
     if (imatrix !== undefined) refuse('imatrix', imatrix, 'it is for blocks of GGUF files')
   }
   if (imatrix === undefined || quantise !== undefined || isMixture(dtype)) return
-  const [given, ...needed] = ['imatrix', 'quantise', 'dtype'].map((name) => optionName(name, source))
+  const [given, ...needed] = ['imatrix', 'quantise', 'dtype'].map((name) => optionName(name))
   throw new UsageError(
     'unfit-options',
     `${given} needs ${needed[0]}, or a mixture of blocks as ${needed[1]}: floats are not quantised.`,
@@ -89,25 +86,22 @@ export function checkWrittenForm(
 }
 
 /** Throws if the output would equal the input: without an adapter, only the form of a model can change. */
-export function requireConversion(
-  {
-    model,
-    adapter,
-    format,
-    dtype = 'auto',
-    quantise,
-  }: {
-    model: string
-    adapter?: string | undefined
-    format: ModelFormat
-    dtype?: (typeof WRITTEN_DTYPES)[number] | undefined
-    quantise?: WrittenQuantiseFormat | undefined
-  },
-  source: OptionSource,
-): void {
+export function requireConversion({
+  model,
+  adapter,
+  format,
+  dtype = 'auto',
+  quantise,
+}: {
+  model: string
+  adapter?: string | undefined
+  format: ModelFormat
+  dtype?: (typeof WRITTEN_DTYPES)[number] | undefined
+  quantise?: WrittenQuantiseFormat | undefined
+}): void {
   const isFile = isGguf(model) || model.includes(':')
   if (adapter !== undefined || dtype !== 'auto' || quantise !== undefined || isFile !== (format === 'gguf')) return
-  const [given, ...others] = ['adapter', 'format', 'dtype', 'quantise'].map((name) => optionName(name, source))
+  const [given, ...others] = ['adapter', 'format', 'dtype', 'quantise'].map((name) => optionName(name))
   throw new UsageError(
     'missing-option',
     `Without ${given} the model would be written unchanged: give ${given}, or the form to write (${others.join(', ')}).`,

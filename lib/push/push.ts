@@ -6,6 +6,7 @@ import { stringify } from 'yaml'
 import { aFunction, aSignal, check, optionsSchema } from '../common/arguments.js'
 import { MoraError, RunError, UsageError } from '../common/errors.js'
 import { reasonOf } from '../common/foreign-errors.js'
+import { TheOption } from '../common/option-names.js'
 import { packageVersion } from '../common/package-info.js'
 import { type HubSettings, hubSettings, nameOf, type Pacing, parseHubId, type Subject } from '../hub/index.js'
 import { isJsonObject, jsonIn, readJsonObject } from '../io/json.js'
@@ -93,7 +94,7 @@ export async function pushWith(options: PushOptions, { settings, pause }: PushEx
   if (others.length > 0 && (await confirm?.(others))) {
     pushed = await findPushed(path, { ...checked, include: [...include, ...others] })
   } else if (others.length > 0) {
-    onWarning(`Left out: ${listSome(others)}. The option include can name further files to upload.`)
+    onWarning(`Left out: ${listSome(others)}. ${TheOption('include')} can name further files to upload.`)
   }
   if (offline) throw new UsageError('unfit-options', 'Nothing is pushed in offline mode (HF_HUB_OFFLINE).')
   if (token === null) {

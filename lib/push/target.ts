@@ -1,4 +1,5 @@
 import { MoraError, quoted, RunError, UsageError } from '../common/errors.js'
+import { TheOption } from '../common/option-names.js'
 import { keepSecret } from '../common/printable.js'
 import { isCommit, nameOf, type Pacing, type Subject, sendingFetch } from '../hub/index.js'
 import { formatBytes } from '../io/disk-space.js'
@@ -41,7 +42,7 @@ export class Target {
     if (found && isPrivate && !found.private) {
       throw new UsageError(
         'unfit-options',
-        `The option private does not go with ${repository}, which exists and is public.`,
+        `${TheOption('private')} does not go with ${repository}, which exists and is public.`,
       )
     }
     if (!found) {

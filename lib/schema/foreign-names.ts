@@ -1,6 +1,6 @@
 /** Names of options in PEFT, TRL, transformers, Unsloth and llama.cpp, and their equivalents here. */
 
-import { camelCase } from './names.js'
+import { camelCase } from '../common/option-names.js'
 
 /** The equivalent of each name: an option's name, or flags in words. Names are in lower case, without dashes and underscores. */
 export const FOREIGN: Readonly<Record<string, string>> = {

@@ -1,29 +1,13 @@
-/** Names of options in flags, the API and files, and suggestions for misspelled ones. */
+/** Names of options by source, and suggestions for misspelled ones. */
+import { flagOf, optionName } from '../common/option-names.js'
 
-/** Source of options, which determines the spelling of their names in messages. */
+/** Source of options, which determines what it may give. */
 export type OptionSource = 'flags' | 'api' | { file: string }
 
-/** `learningRate` → `learning-rate`, `topNSigma` → `top-n-sigma`. */
-export function kebabCase(name: string): string {
-  return name.replace(/(?<=[a-zA-Z])[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)
-}
-
-/** `learning-rate` → `learningRate`. */
-export function camelCase(name: string): string {
-  return name.replace(/-+([a-z0-9])/g, (_, letter: string) => letter.toUpperCase())
-}
-
-/** `learningRate` → `--learning-rate`. */
-export const flagOf = (key: string): string => `--${kebabCase(key)}`
-
-/** `--learning-rate` on the command line, `learningRate` elsewhere. */
-export function optionName(key: string, source: OptionSource): string {
-  return source === 'flags' ? flagOf(key) : key
-}
-
-/** Returns the option's name and, for a file's options, the file. */
+/** Returns an option's name as its source spells it, with the file of a file's options. */
 export function optionPlace(key: string, source: OptionSource): string {
-  return typeof source === 'object' ? `${key} in ${source.file}` : optionName(key, source)
+  if (typeof source === 'object') return `${key} in ${source.file}`
+  return source === 'flags' ? flagOf(key) : optionName(key)
 }
 
 /** Returns the edit distance (insertions, deletions, substitutions of a letter) between two words. */

@@ -2,9 +2,10 @@
 import type { z } from 'zod'
 import { isObject } from '../common/arguments.js'
 import { quoted, UsageError } from '../common/errors.js'
+import { camelCase } from '../common/option-names.js'
 import { shortened } from '../common/printable.js'
 import { equivalentOf } from './foreign-names.js'
-import { camelCase, nearest, type OptionSource, optionName, optionPlace } from './names.js'
+import { nearest, type OptionSource, optionPlace } from './names.js'
 import { type LibraryInput, type OptionFacts, type OptionsSchema, optionDefault, optionFacts } from './option-facts.js'
 
 interface ParseContext {
@@ -85,7 +86,8 @@ export function unknownOption(schema: OptionsSchema, key: string, source: Option
   const place = typeof source === 'object' ? ` in ${source.file}` : ''
   const near = known.includes(camelCase(key)) ? camelCase(key) : (equivalentOf(key, known) ?? nearest(key, known))
   const list = source === 'flags' ? 'see --help for the list.' : `known: ${shortened(known.join(', '), MOST_LISTED)}.`
-  const words = near && (known.includes(near) ? optionName(near, source) : inWords(near, source))
+  const plain = (name: string) => (typeof source === 'object' ? name : optionPlace(name, source))
+  const words = near && (known.includes(near) ? plain(near) : inWords(near, source))
   const way = words ? `did you mean ${words}?` : list
   return new UsageError('unknown-option', `Unknown option ${written}${place}; ${way}`)
 }

@@ -1,6 +1,7 @@
 /** The server's HTTP routes, and what holds for all of them: keys, errors and counts. */
 import { createHash, timingSafeEqual } from 'node:crypto'
 import { Hono } from 'hono'
+import { speaking } from '../common/option-names.js'
 import { ApiError, apiErrorOf } from './api-error.js'
 import { deleteModel, loadAdapter, unloadAdapter } from './routes/adapters.js'
 import { chatCompletions } from './routes/chat-completions.js'
@@ -46,7 +47,7 @@ export function serverApp(serving: Serving, { basePath, apiKeys }: AppOptions): 
     try {
       // Probes of orchestrators have no key.
       if (route !== '/health') isKey(request.headers.get('authorization'))
-      response = await handler()
+      response = await speaking('fields', handler)
     } catch (error) {
       // Work for it may end with any reason.
       response = failure(request.signal.aborted ? clientLeft() : error)

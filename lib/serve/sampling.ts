@@ -2,11 +2,11 @@
 import { randomInt } from 'node:crypto'
 import { z } from 'zod'
 import { isObject } from '../common/arguments.js'
+import { fieldOf } from '../common/option-names.js'
 import type { GenerateOptions } from '../generate/index.js'
 import type { Model } from '../models/index.js'
 import { GenerateSchema, JSON_SPACINGS } from '../options/index.js'
 import { samplingOptions } from '../options/sampling.js'
-import { kebabCase } from '../schema/names.js'
 import {
   eitherOf,
   flagField,
@@ -50,13 +50,9 @@ const samplingSchema = z.object({
   ...samplingOptions,
 })
 
-/** vLLM's names for options whose name is not the option's in snake case. */
-const NAMES: Readonly<Record<string, string>> = { minNewTokens: 'min_tokens', noRepeatNgram: 'no_repeat_ngram_size' }
-const parameterOf = (option: string): string => NAMES[option] ?? kebabCase(option).replaceAll('-', '_')
-
 /** The options' fields by the names of the parameters. */
 const optionFields = Object.fromEntries(
-  Object.entries(samplingSchema.shape).map(([name, option]) => [parameterOf(name), optionField(option)]),
+  Object.entries(samplingSchema.shape).map(([name, option]) => [fieldOf(name), optionField(option)]),
 )
 
 /** OpenAI's 0 leaves the likeliest token alone. */
@@ -133,7 +129,7 @@ export function samplingOf(body: SamplingBody, { config }: Model) {
       `Expected token ids below ${config.vocabularySize} in logit_bias but received ${unknown}.`,
     )
   }
-  const options = Object.keys(samplingSchema.shape).map((name) => [name, body[parameterOf(name)]])
+  const options = Object.keys(samplingSchema.shape).map((name) => [name, body[fieldOf(name)]])
   return {
     ...samplingSchema.parse(Object.fromEntries(options)),
     stop: [body.stop].flat(),

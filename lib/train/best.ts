@@ -1,6 +1,7 @@
 /** A run with `keepBest` or `patience` ends with the values of its best evaluation, in memory and in what it writes. */
 
 import { existsSync } from 'node:fs'
+import { optionName } from '../common/option-names.js'
 import { endsWithBest } from '../options/index.js'
 import type { Parameter } from '../tensor/parameter.js'
 import { checkpointPath, readCheckpointRecord, restoreTensors } from './checkpoints/checkpoint.js'
@@ -32,7 +33,7 @@ export async function restoreBest(session: Session): Promise<string | null> {
   const of = `step ${best.step}, whose evaluation loss ${best.evalLoss.toPrecision(5)} is the lowest`
   const last = `The run ends with the values of its last step, ${step}, and not of ${of}`
   if (mergedAt !== null && mergedAt >= best.step)
-    return `${last}: the adapter was merged into the weights after it. To have them, resume the checkpoint of that step with maxSteps: ${best.step}.`
+    return `${last}: the adapter was merged into the weights after it. To have them, resume the checkpoint of that step with ${optionName('maxSteps', best.step)}.`
   const problem = sync.isFirst ? await assignBest(session, best.step) : null
   const [failed] = await sync.broadcast(Uint8Array.of(Number(problem !== null)))
   if (failed) return `${last}: ${problem ?? 'rank 0 does not have them'}.`

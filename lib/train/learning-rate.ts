@@ -2,6 +2,7 @@
 
 import { SCORE_WEIGHT } from '../adapters/contract/base-model.js'
 import { quoted, UsageError } from '../common/errors.js'
+import { optionName, TheOption } from '../common/option-names.js'
 import { HEAD_RATE } from '../objectives/objective-options.js'
 import { scheduleNames, type TrainInput, type TrainSettings } from '../options/index.js'
 import type { Parameter } from '../tensor/parameter.js'
@@ -28,7 +29,7 @@ export function requireNoSchedule(options: Partial<TrainInput>): void {
   if (given === undefined) return
   throw new UsageError(
     'unfit-options',
-    `The option ${given} does not go with a function as learningRate, which says the rate of every step: leave one of them out.`,
+    `${TheOption(given)} does not go with a function as ${optionName('learningRate')}, which says the rate of every step: leave one of them out.`,
   )
 }
 
@@ -47,7 +48,7 @@ export function checkedRate(
   if (typeof value === 'number' && Number.isFinite(value) && value >= 0) return value
   throw new UsageError(
     'bad-value',
-    `Expected a finite number of at least 0 from the function learningRate for schedule step ${step} but received ${quoted(value)}.`,
+    `Expected a finite number of at least 0 from the function ${optionName('learningRate')} for schedule step ${step} but received ${quoted(value)}.`,
   )
 }
 

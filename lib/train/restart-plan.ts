@@ -3,6 +3,7 @@
 import type { AdapterConfigBase, RestartRunOptions } from '../adapters/contract/adapter.js'
 import { adapterMethod } from '../adapters/registry.js'
 import { UsageError } from '../common/errors.js'
+import { TheOption } from '../common/option-names.js'
 import { streamKey } from '../common/random.js'
 import { methodsWithOption, restartOptions } from '../options/new-adapter.js'
 import type { Parameter } from '../tensor/parameter.js'
@@ -40,7 +41,7 @@ export function restartPlan(
       continue
     throw new UsageError(
       'unfit-options',
-      `The option ${name} does not go with method ${config.method}: it is an option of ${able.join(' and ')}.`,
+      `${TheOption(name)} does not go with method ${config.method}: it is an option of ${able.join(' and ')}.`,
     )
   }
   const plan = restart!.plan(config, options)

@@ -1,5 +1,6 @@
 import { MoraError, RunError, reworded, UsageError } from '../common/errors.js'
 import { foreignFailure } from '../common/foreign-errors.js'
+import { theOption } from '../common/option-names.js'
 import type { Batch } from '../data/batch.js'
 import { syncAppended } from '../io/atomic.js'
 import { keepCheckpoint, pruneCheckpoints, writeCheckpoint } from './checkpoints/checkpoint.js'
@@ -67,7 +68,7 @@ export async function saveSession(session: Session, { byTime = false } = {}): Pr
     )
   }
   if (!output) {
-    throw new UsageError('missing-option', 'A checkpoint needs a folder: give the option output.')
+    throw new UsageError('missing-option', `A checkpoint needs a folder: give ${theOption('output')}.`)
   }
   if (lastCheckpoint?.step === state.step) {
     if (!byTime) await keepCheckpoint(lastCheckpoint.path)

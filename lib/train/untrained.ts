@@ -1,5 +1,6 @@
 /** A run whose steps trained nothing, or not all that they were asked to, is no success: it saves its result, says why and fails. */
 
+import { optionName } from '../common/option-names.js'
 import { elementsOf } from '../native/addon.js'
 import type { Parameter } from '../tensor/parameter.js'
 import type { Session } from './session.js'
@@ -43,7 +44,7 @@ export async function whatIsUntrained(session: Session): Promise<string | null> 
   // Full training also takes weights that no pass of its objective reaches.
   const untrained = without.filter((name) => facts.options.method !== 'full' || updates[name]! > 0)
   if (untrained.length === 0) return null
-  return `${untrained.length} of ${parameters.length} trained tensors had no gradient that is not zero in any step, so they were not trained, first ${untrained[0]}: leave out what does not act on the loss, with targetModules or modulesToSave.`
+  return `${untrained.length} of ${parameters.length} trained tensors had no gradient that is not zero in any step, so they were not trained, first ${untrained[0]}: leave out what does not act on the loss, with ${optionName('targetModules')} or ${optionName('modulesToSave')}.`
 }
 
 async function isUnchanged({ initial, state, parameters }: Session): Promise<boolean> {

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest'
 import { commands } from '../../lib/cli/commands/index.js'
 import { parseArguments } from '../../lib/cli/parser.js'
+import { kebabCase } from '../../lib/common/option-names.js'
 import { resolveWithConfig } from '../../lib/options/index.js'
-import { kebabCase } from '../../lib/schema/names.js'
 import { optionDefault, optionFacts } from '../../lib/schema/option-facts.js'
 
 const parse = (...argv: string[]) => parseArguments(argv, commands, { version: '1.2.3', columns: 100 })

@@ -3,9 +3,9 @@ import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, it } from 'vitest'
+import { kebabCase } from '../../lib/common/option-names.js'
 import { optionFacts } from '../../lib/options/index.js'
 import { TrainSchema } from '../../lib/options/train.js'
-import { kebabCase } from '../../lib/schema/names.js'
 import { root } from './blocks.js'
 
 it('every command has a page whose tables are current', () => {

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { UsageError } from '../../lib/common/errors.js'
+import { speaking } from '../../lib/common/option-names.js'
 import {
   checkEvalOptions,
   checkTrainOptions,
@@ -132,7 +133,8 @@ describe('errors of options', () => {
 })
 
 describe('options that do not fit together', () => {
-  const check = (raw: object) => () => checkTrainOptions(flags({ data: 'd', output: 'o', ...raw }), 'flags')
+  const check = (raw: object) => () =>
+    speaking('flags', () => checkTrainOptions(flags({ data: 'd', output: 'o', ...raw }), 'flags'))
 
   it('pass if they fit', () => {
     expect(check({})).not.toThrow()
@@ -181,7 +183,8 @@ describe('options that do not fit together', () => {
   })
 
   it('are refused in evaluation if they belong to another task', () => {
-    const check = (raw: object) => () => checkEvalOptions(parseOptions(EvalSchema, raw, { source: 'flags' }), 'flags')
+    const check = (raw: object) => () =>
+      speaking('flags', () => checkEvalOptions(parseOptions(EvalSchema, raw, { source: 'flags' })))
     expect(check({ task: 'logprobs', window: 8 })).toThrow(
       '--window belongs to the task perplexity or forgetting or change, not to logprobs.',
     )

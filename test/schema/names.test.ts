@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
+import { camelCase, kebabCase } from '../../lib/common/option-names.js'
 import { TrainSchema } from '../../lib/options/index.js'
-import { camelCase, editDistance, kebabCase, nearest } from '../../lib/schema/names.js'
+import { editDistance, nearest } from '../../lib/schema/names.js'
 
 describe('names of options', () => {
   it('have one spelling on the command line and one in the library', () => {

@@ -2,6 +2,7 @@
 import { z } from 'zod'
 import { check, optionsSchema } from '../../common/arguments.js'
 import { UsageError } from '../../common/errors.js'
+import { optionName } from '../../common/option-names.js'
 import { names, namesOrPattern, numbersByPattern, optionalInteger, optionalReal } from '../../schema/option.js'
 import { parseOptions } from '../../schema/parse.js'
 import type { OptionFields, TargetModules } from './adapter.js'
@@ -80,6 +81,6 @@ export function requireOneRank(method: string, options: { readonly rankPattern?:
   if (Object.keys(options.rankPattern ?? {}).length === 0) return
   throw new UsageError(
     'unsupported-option',
-    `${method} has one rank for all layers: PEFT's format knows no rankPattern.`,
+    `${method} has one rank for all layers: PEFT's format knows no ${optionName('rankPattern')}.`,
   )
 }

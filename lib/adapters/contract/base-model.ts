@@ -1,4 +1,5 @@
 import { UsageError } from '../../common/errors.js'
+import { optionName } from '../../common/option-names.js'
 import type { TargetModules } from './adapter.js'
 import { isTarget } from './patterns.js'
 
@@ -62,7 +63,7 @@ export function requireUntied(targets: TargetModules, { ties }: BaseModel): void
     if (named === undefined) continue
     throw new UsageError(
       'no-form',
-      `${named} is tied to ${named === one ? other : one}, so an adapter of it would change both: leave it out, or train it whole (modulesToSave).`,
+      `${named} is tied to ${named === one ? other : one}, so an adapter of it would change both: leave it out, or train it whole (${optionName('modulesToSave')}).`,
     )
   }
 }

@@ -1,4 +1,5 @@
 import { UsageError } from '../../common/errors.js'
+import { optionName } from '../../common/option-names.js'
 import type { BaseModel } from '../contract/base-model.js'
 import type { AdapterProvenance } from './stored-adapter.js'
 
@@ -14,6 +15,6 @@ export function requireSameBase(folder: string, { baseHash, baseFormat }: Adapte
   throw new UsageError(
     'other-base',
     `The adapter ${folder} was trained on another base model (${described(baseHash, baseFormat)}) than this one ` +
-      `(${described(identity.hash, identity.format)}): use the base that it was trained on, or allow the other one with allowOtherBase.`,
+      `(${described(identity.hash, identity.format)}): use the base that it was trained on, or allow the other one with ${optionName('allowOtherBase')}.`,
   )
 }

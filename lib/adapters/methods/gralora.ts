@@ -1,4 +1,5 @@
 import { UsageError } from '../../common/errors.js'
+import { optionName } from '../../common/option-names.js'
 import { optionalInteger } from '../../schema/option.js'
 import { mul } from '../../tensor/operations/arithmetic.js'
 import { onDiagonal } from '../../tensor/operations/factors.js'
@@ -41,7 +42,7 @@ export function gralora(options: Partial<Omit<GraloraConfig, 'method'>> = {}): G
   if (config.rank % graloraParts !== 0) {
     throw new UsageError(
       'invalid-rank',
-      `Rank ${config.rank} is not a multiple of graloraParts ${graloraParts}: the parts share it equally.`,
+      `Rank ${config.rank} is not a multiple of ${optionName('graloraParts')} ${graloraParts}: the parts share it equally.`,
     )
   }
   return { ...config, method: 'gralora', alpha, graloraParts, hybridRank }
@@ -93,7 +94,7 @@ export const graloraMethod: AdapterMethod<GraloraConfig, typeof fields> = {
     if (inFeatures % parts === 0 && outFeatures % parts === 0) return
     throw new UsageError(
       'unfit-options',
-      `${name} (${inFeatures} → ${outFeatures}) cannot be cut into ${parts} equal parts: give another graloraParts.`,
+      `${name} (${inFeatures} → ${outFeatures}) cannot be cut into ${parts} equal parts: give another ${optionName('graloraParts')}.`,
     )
   },
 

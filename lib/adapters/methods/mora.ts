@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { check, expecting, optionsSchema } from '../../common/arguments.js'
 import { InputError, UsageError } from '../../common/errors.js'
+import { theOption } from '../../common/option-names.js'
 import { isJsonObject } from '../../io/json.js'
 import { choices, flag, optionalChoice, optionalInteger, optionalReal } from '../../schema/option.js'
 import { liveSections } from '../../tensor/operations/mora.js'
@@ -125,7 +126,7 @@ function cycleOf({ operator }: MoraConfig, options: MoraRestartOptions): readonl
   if (options.cycle === undefined) return [operator]
   throw new UsageError(
     'unfit-options',
-    `The adapter's operator ${operator} is not among the operators of the option cycle (${cycle.join(', ')}).`,
+    `The adapter's operator ${operator} is not among the operators of ${theOption('cycle')} (${cycle.join(', ')}).`,
   )
 }
 

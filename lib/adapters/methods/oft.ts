@@ -1,4 +1,5 @@
 import { UsageError } from '../../common/errors.js'
+import { optionName } from '../../common/option-names.js'
 import { elementsOf, native } from '../../native/addon.js'
 import { optionalFlag, optionalInteger, optionalReal } from '../../schema/option.js'
 import { cast, div, sub } from '../../tensor/operations/arithmetic.js'
@@ -61,7 +62,7 @@ export function oft(options: Partial<Omit<OftConfig, 'method'>> = {}): OftConfig
   const config = checkedConfig(fields, { ...given, ...orNone })
   const { oftTerms = 5, oftShared = false } = config
   if (oftTerms === 1) {
-    throw new UsageError('bad-value', 'oftTerms 1 leaves the identity alone: give 0, or at least 2.')
+    throw new UsageError('bad-value', `${optionName('oftTerms')} 1 leaves the identity alone: give 0, or at least 2.`)
   }
   return { ...config, method: 'oft', oftBlocks: oftBlocks ?? null, oftShared, oftTerms, oftBound: oftBound ?? null }
 }

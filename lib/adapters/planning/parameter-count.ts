@@ -1,4 +1,5 @@
 import { UsageError } from '../../common/errors.js'
+import { optionName } from '../../common/option-names.js'
 import type { AdapterConfigBase, LayerFacts } from '../contract/adapter.js'
 import { selectTargets } from '../contract/patterns.js'
 import { newAdapterConfig } from '../new-adapter.js'
@@ -30,7 +31,7 @@ export function matchingRank(
   if (reference === undefined) {
     throw new UsageError(
       'invalid-budget',
-      `Expected METHOD:RANK as lora:8 for matchParametersOf but received ${budget}; methods: ${ADAPTER_METHODS.join(', ')}.`,
+      `Expected METHOD:RANK as lora:8 for ${optionName('matchParametersOf')} but received ${budget}; methods: ${ADAPTER_METHODS.join(', ')}.`,
     )
   }
   const { targetModules } = options

@@ -15,7 +15,7 @@ export const analyzeCommand = defineCommand({
     'mora analyze --model out/model --base model',
   ],
   check(options) {
-    checkAnalyzeOptions(options, 'flags')
+    checkAnalyzeOptions(options)
     requireInputs(AnalyzeSchema, options)
     requireFileOutput('plot', options.plot)
   },

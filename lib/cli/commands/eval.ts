@@ -14,7 +14,7 @@ export const evalCommand = defineCommand({
     'mora eval --model model --adapter out --task gsm8k --data test.jsonl --limit 200',
   ],
   check(options) {
-    checkEvalOptions(options, 'flags')
+    checkEvalOptions(options)
     const { task } = options
     const compares = task === 'forgetting' || task === 'change'
     if (compares && options.adapter === undefined && options.base === undefined) {

@@ -1,7 +1,7 @@
 import { UsageError } from '../../common/errors.js'
+import { flagOf } from '../../common/option-names.js'
 import { pathsOf } from '../../data/sources/source.js'
 import { type ExportOptions, ExportSchema, isMixture, requireFreeOutput } from '../../options/index.js'
-import { flagOf } from '../../schema/names.js'
 import { type CommandContext, type CommandResult, defineCommand } from '../command.js'
 import { fetchBase } from '../hub-files.js'
 import { checkMergeOutput, runMerge } from '../merged-output.js'
@@ -22,8 +22,8 @@ export const exportCommand = defineCommand({
     requireInputs(ExportSchema, options)
     const { model, adapter, format, output, overwrite } = options
     const around = { inputs: [model, adapter], overwrite }
-    if (format === 'peft') requireFreeOutput('adapter', output!, around, 'flags')
-    else if (format === 'gguf-lora') requireFreeOutput('file', output!, around, 'flags')
+    if (format === 'peft') requireFreeOutput('adapter', output!, around)
+    else if (format === 'gguf-lora') requireFreeOutput('file', output!, around)
     else checkMergeOutput({ ...options, format })
     checkFormat(options)
   },

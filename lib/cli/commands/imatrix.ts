@@ -17,7 +17,7 @@ export const imatrixCommand = defineCommand({
   check(options) {
     requireInputs(ImatrixSchema, options)
     const { model, data, output, overwrite } = options
-    requireFreeOutput('file', output, { inputs: [model, ...pathsOf(data)], overwrite }, 'flags')
+    requireFreeOutput('file', output, { inputs: [model, ...pathsOf(data)], overwrite })
   },
   async run(options, { terminal, note: onWarning }) {
     const [{ loadModelFor }, { importanceMatrix }] = await Promise.all([

@@ -1,9 +1,8 @@
 import { UsageError } from '../../common/errors.js'
+import { flagOf } from '../../common/option-names.js'
 import { checkNewAdapterOptions, type InspectOptions, InspectSchema } from '../../options/index.js'
 import { newAdapterFields } from '../../options/new-adapter.js'
-import { flagOf } from '../../schema/names.js'
 import { type CommandResult, defineCommand } from '../command.js'
-import { inFlags } from '../flag-names.js'
 import { requireInputs } from '../paths.js'
 import { Progress, tokenisingLine } from '../terminal/progress.js'
 import { hasColours } from '../terminal/terminal.js'
@@ -57,7 +56,7 @@ export const inspectCommand = defineCommand({
           `${flagOf(option)} describes a new adapter, so it does not go with --adapter or --data.`,
         )
       }
-      checkNewAdapterOptions(options, 'flags')
+      checkNewAdapterOptions(options)
     }
     requireInputs(InspectSchema, options)
   },
@@ -81,7 +80,7 @@ export const inspectCommand = defineCommand({
       maxPositions: model?.maxLength,
       limit: options.limit,
       shown: options.json ? undefined : MOST_SHOWN,
-      warn: (message) => progress.note(inFlags(message)),
+      warn: (message) => progress.note(message),
       onProgress: tokenisingLine(progress),
     })
     progress.end()

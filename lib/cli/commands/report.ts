@@ -15,7 +15,7 @@ export const reportCommand = defineCommand({
   check({ folder, output = join(folder, DEFAULT_NAME), overwrite }) {
     requireFolder('folder', folder)
     const inputs = RUN_FILES.map((name) => join(dirname(output), name))
-    requireFreeOutput('file', output, { inputs, overwrite }, 'flags')
+    requireFreeOutput('file', output, { inputs, overwrite })
   },
   async run({ folder, output = join(folder, DEFAULT_NAME) }, { note }) {
     const { writeReport } = await import('../../dashboard/index.js')

@@ -22,10 +22,7 @@ export const serveCommand = defineCommand({
     requirePath('apiKeyFile', apiKeyFile)
     for (const given of adapter) named(given)
     if (allowLoading && apiKeyFile === undefined && !isLoopback(host)) {
-      throw new UsageError(
-        'unfit-options',
-        'The option allowLoading needs the option apiKeyFile where others can connect.',
-      )
+      throw new UsageError('unfit-options', '--allow-loading needs --api-key-file where others can connect.')
     }
   },
   async run(options, { terminal, note, log }) {

@@ -2,7 +2,6 @@
 
 import { asMessage } from '../../common/printable.js'
 import { formatBytes } from '../../io/disk-space.js'
-import { inFlags } from '../flag-names.js'
 import { formatCount, formatDuration, formatNumber } from './format.js'
 import { Sparkline } from './sparkline.js'
 import type { TerminalOutput } from './terminal.js'
@@ -53,8 +52,8 @@ export class Progress implements Disposable {
     this.#output.write(`${asMessage(line)}\n`)
   }
 
-  /** Prints a warning of the library, with options as flags. */
-  readonly warn = (message: string): void => this.note(`note: ${inFlags(message)}`)
+  /** Prints a warning of the library. */
+  readonly warn = (message: string): void => this.note(`note: ${message}`)
 
   /** Leaves the live line in its place, with the latest state. */
   end(): void {

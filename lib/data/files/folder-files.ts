@@ -3,6 +3,7 @@ import { type FileHandle, open, readdir } from 'node:fs/promises'
 import { join, relative } from 'node:path'
 import { counted } from '../../common/counted.js'
 import { UsageError } from '../../common/errors.js'
+import { theOption } from '../../common/option-names.js'
 import { inParallel } from '../../common/task-limit.js'
 import { compressionOf } from './decompress.js'
 import { DATA_ENDINGS, dataFormat, extensionOf, isText, isUnread } from './formats.js'
@@ -87,7 +88,7 @@ function endings(names: readonly string[]): string {
 
 function nothingToRead(folder: string, extensions: readonly string[] | undefined): UsageError {
   const what = extensions
-    ? `file with the endings ${extensions.join(', ')} (the option extensions)`
+    ? `file with the endings ${extensions.join(', ')} (${theOption('extensions')})`
     : `data file (${DATA_ENDINGS.join(', ')}, compressed or not) and no text (.md, .rst, .py, …)`
   return new UsageError('missing-data', `The folder ${folder} holds no ${what}.`)
 }

@@ -3,6 +3,7 @@
  * fill the memory or crash, inside a single operation too, and only a process can then be stopped.
  */
 import { RunError } from '../../common/errors.js'
+import { currentVoice } from '../../common/option-names.js'
 import { type BeginningToken, type MaskedChat, maskOf } from '../masks/mask-answers.js'
 import type { AddedToken } from '../masks/token-marks.js'
 import { noCounts } from '../masks/turn-counts.js'
@@ -34,7 +35,7 @@ export function askForText(
   options: RenderOptions,
   signal?: AbortSignal,
 ): Promise<string> {
-  const request: Request = { asks: 'rendering', template: idOf(template), messages, options }
+  const request: Request = { asks: 'rendering', template: idOf(template), messages, options, voice: currentVoice() }
   const shared = [{ id: idOf(template), template }]
   return ask({ shared, request, origins: { template: template.origin }, signal }) as Promise<string>
 }
@@ -86,6 +87,7 @@ export async function askForAnswers(
     continuation: idOf(continuation),
     tokens: idOf(added),
     beginning,
+    voice: currentVoice(),
   }
   const origins = { template: template.origin, tokenizer: tokenizer.origin }
   const {

@@ -5,6 +5,7 @@ import { writeSync } from 'node:fs'
 import { constants, freemem, setPriority } from 'node:os'
 import { Worker } from 'node:worker_threads'
 import { MoraError, UsageError } from '../../common/errors.js'
+import { speaking } from '../../common/option-names.js'
 import { type ChatAnswers, ChatTurns } from '../masks/chat-turns.js'
 import { answerTokens } from '../masks/mask-answers.js'
 import { TokenMarks } from '../masks/token-marks.js'
@@ -105,7 +106,8 @@ async function answersTo(batch: readonly Numbered[]): Promise<Answer[]> {
 function rendered({ request, number }: Numbered<RenderRequest>): Promise<Answer> {
   return answerOf(() => {
     beginTemplate(request, number)
-    return { value: templateOf(request.template).render(request.messages, request.options) }
+    const render = () => templateOf(request.template).render(request.messages, request.options)
+    return { value: speaking(request.voice, render) }
   })
 }
 
@@ -144,8 +146,9 @@ function conversation({ request, number }: Numbered<ChatRequest>): Conversation 
   try {
     beginTemplate(request, number)
     const { messages, context, where } = request
-    const turns = new ChatTurns(templateOf(request.template), marks.get(request.tokens)!, messages, context, where)
-    return { request, number, ...turns.answers() }
+    const answers = () =>
+      new ChatTurns(templateOf(request.template), marks.get(request.tokens)!, messages, context, where).answers()
+    return { request, number, ...speaking(request.voice, answers) }
   } catch (error) {
     return failure(error)
   }
@@ -159,8 +162,9 @@ async function chatAnswer({ request, text, spans, turns, counts }: Conversation,
     const continuation = await engineOf(request.continuation)
     alone.set(span, (await continuation.encode([text.slice(span.start, span.end)]))[0]!.ids)
   }
-  const { beginning, where } = request
-  const trained = answerTokens(tokens, spans, alone, (await engineOf(request.tokenizer)).added, beginning, where)
+  const { beginning, where, voice } = request
+  const { added } = await engineOf(request.tokenizer)
+  const trained = speaking(voice, () => answerTokens(tokens, spans, alone, added, beginning, where))
   const isPlain = Object.values(counts).every((count) => count === 0)
   const value: ChatValue = {
     trained: trained.flatMap(({ start, end }) => [start, end]),

@@ -1,4 +1,5 @@
 /** Messages to the isolated process, its answers, and the size of a request's work. */
+import type { Voice } from '../../common/option-names.js'
 import type { BeginningToken } from '../masks/mask-answers.js'
 import type { AddedToken } from '../masks/token-marks.js'
 import type { TurnTokens } from '../masks/token-spans.js'
@@ -14,8 +15,8 @@ export type Shared = { id: number } & (
   | { tokenizer: TokenizerDefinition }
 )
 
-/** `alone`: the request is processed by itself, so that it is known to be the cause if the process ends. */
 interface Common {
+  /** Whether the request is processed by itself, so that it is known to be the cause if the process ends. */
   alone?: boolean
 }
 
@@ -25,6 +26,7 @@ export type RenderRequest = Common & {
   template: number
   messages: readonly Message[]
   options: RenderOptions
+  voice: Voice
 }
 
 /** Asks for the tokens of a conversation and for its mask. */
@@ -35,6 +37,7 @@ export type ChatRequest = Common & {
   context: TemplateContext
   /** Names the row in errors. */
   where: string
+  voice: Voice
   tokenizer: number
   /** The tokenizer of texts that follow others. */
   continuation: number

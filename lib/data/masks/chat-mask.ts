@@ -3,6 +3,7 @@
  * end of the generation prompt to the token that ends the turn.
  */
 import { InputError } from '../../common/errors.js'
+import { theOption } from '../../common/option-names.js'
 import type { ChatTemplate, Message, TemplateContext } from '../templates/template.js'
 import type { Tokenizer } from '../tokenizer/tokenizer.js'
 import { type MaskedChat, requireOneBos } from './mask-answers.js'
@@ -27,7 +28,7 @@ export async function maskChat(
   if (messages.length > MOST_MESSAGES) {
     throw new InputError(
       'unmaskable-template',
-      `${where}: a conversation of ${messages.length} messages is too long to find each answer in, at most ${MOST_MESSAGES} were expected: make several rows of it, or train all of it (the option trainOn: all).`,
+      `${where}: a conversation of ${messages.length} messages is too long to find each answer in, at most ${MOST_MESSAGES} were expected: make several rows of it, or train all of it (${theOption('trainOn', 'all')}).`,
     )
   }
   return tokenizer.encodeAnswers(template, { messages, context, where }, signal)

@@ -7,6 +7,7 @@
  * each turn is rendered and looked up in the whole.
  */
 import { InputError } from '../../common/errors.js'
+import { theOption } from '../../common/option-names.js'
 import { type CompiledTemplate, type TemplateContext, textOf } from '../templates/compiled-template.js'
 import { isInstruction, type Message, reasoningOf, textsOf, thoughtsOf } from '../templates/messages.js'
 import type { Piece } from '../templates/program.js'
@@ -40,8 +41,8 @@ export interface ChatAnswers {
 }
 
 /** Ends the sentence of a refusal. */
-export const WAYS_OUT =
-  'train the whole text (the option trainOn: all), name a template that says what is trained by {% generation %} marks (the option template), or give {input_ids, labels} rows'
+export const waysOut = () =>
+  `train the whole text (${theOption('trainOn', 'all')}), name a template that says what is trained by {% generation %} marks (${theOption('template')}), or give {input_ids, labels} rows`
 
 const THINKING_END = '</think>'
 
@@ -474,7 +475,7 @@ export class ChatTurns {
   #unmaskable(turn: number, problem: string): InputError {
     return new InputError(
       'unmaskable-template',
-      `${this.#where}: the part of messages[${turn}] to train cannot be found in the rendered text: ${problem}; ${WAYS_OUT}.`,
+      `${this.#where}: the part of messages[${turn}] to train cannot be found in the rendered text: ${problem}; ${waysOut()}.`,
     )
   }
 }

@@ -1,7 +1,7 @@
 /** Converts spans of a rendered conversation from characters to tokens. */
 import { InputError, quoted } from '../../common/errors.js'
 import type { TokenPlaces } from '../tokenizer/engine.js'
-import { WAYS_OUT } from './chat-turns.js'
+import { waysOut } from './chat-turns.js'
 import type { AnswerSpan, Span, TurnSpan } from './turn-texts.js'
 
 /** Maximum number of tokens that may straddle the start of an answer; more of them mean another problem. */
@@ -51,12 +51,12 @@ export function tokenSpans(
     if (!isEnded && !isCut && token !== undefined) {
       throw new InputError(
         'unmaskable-template',
-        `${where}: the tokenizer does not find ${quoted(token)}, which ends an assistant's turn, behind the text before it; if tokenizer.json has "normalized": true for it, as old Llama tokenizers do, set that to false, or ${WAYS_OUT}.`,
+        `${where}: the tokenizer does not find ${quoted(token)}, which ends an assistant's turn, behind the text before it; if tokenizer.json has "normalized": true for it, as old Llama tokenizers do, set that to false, or ${waysOut()}.`,
       )
     }
     throw new InputError(
       'unmaskable-template',
-      `${where}: the tokens of an assistant's turn cannot be distinguished from those around them; ${WAYS_OUT}.`,
+      `${where}: the tokens of an assistant's turn cannot be distinguished from those around them; ${waysOut()}.`,
     )
   })
 }

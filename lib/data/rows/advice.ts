@@ -1,4 +1,5 @@
 /** Suggests names of columns: columns whose role is certain by name and value, else `COLUMN`. */
+import { theOption } from '../../common/option-names.js'
 import { isJsonObject } from '../../io/json.js'
 import type { RowColumns } from './columns.js'
 import type { Purpose, RowForm, RowPart, UnreadColumns } from './forms.js'
@@ -175,8 +176,8 @@ function turnLists(columns: RowColumns): string[] {
 
 /** Returns parts and columns as the option `columns` has them. */
 function columnsOption(parts: Readonly<Record<string, string | undefined>>): string {
-  const named = Object.entries(parts).map(([part, column = 'COLUMN']) => `${part}: '${column}'`)
-  return `the option columns: { ${named.join(', ')} }`
+  const named = Object.entries(parts).map(([part, column = 'COLUMN']) => [part, column])
+  return theOption('columns', Object.fromEntries(named))
 }
 
 /** Returns the columns of a form's parts that are one column. */
@@ -251,7 +252,7 @@ export function suggestion(columns: RowColumns, purpose: Purpose): string {
   if (purpose === 'pairs') return of({ ...asked, chosen, rejected })
   if (hasSeveralAnswers && purpose === 'training') {
     const pairs = columnsOption({ ...asked, chosen, rejected })
-    return `two answers to a prompt are preferences, which train takes with the option objective: dpo and ${pairs}; ${of({ ...asked, completion })}`
+    return `two answers to a prompt are preferences, which train takes with ${theOption('objective', 'dpo')} and ${pairs}; ${of({ ...asked, completion })}`
   }
   if (messages !== undefined && (purpose !== 'training' || endsWithAnswer(columns.value(messages)))) {
     return of({ messages })

@@ -4,6 +4,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import { z } from 'zod'
 import { quoted } from '../../common/errors.js'
+import { theOption } from '../../common/option-names.js'
 import { checked, malformedRow } from './check.js'
 import { type Turn, turnsOf } from './conversation.js'
 import type { FormedRow } from './formed-row.js'
@@ -84,7 +85,7 @@ function impliedPrompt(row: FormedRow): Row[] | undefined {
   if (answers || row.has('prompt')) return answers
   throw malformedRow(
     row.where,
-    `${row.name('chosen')} and ${row.name('rejected')} have no beginning in common that would be their prompt; give it in a column (the option columns: { prompt: 'COLUMN', … })`,
+    `${row.name('chosen')} and ${row.name('rejected')} have no beginning in common that would be their prompt; give it in a column (${theOption('columns', { prompt: 'COLUMN' })})`,
   )
 }
 

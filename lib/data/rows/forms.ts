@@ -394,6 +394,8 @@ export interface UnreadColumns {
   readonly besideText?: boolean
   /** Meaning of rows with such a column, for the error. */
   readonly meaning: string
+  /** The objective that trains on such rows. */
+  readonly objective?: string
   /** Another way than ignoring the column: append it to the prompt, read the preferred answers, or read an answer alone. */
   readonly way?: 'input' | 'preferred' | 'answer'
 }
@@ -408,14 +410,16 @@ export const UNREAD_COLUMNS: readonly UnreadColumns[] = [
     purposes: ['training'],
     matters: isPresent,
     besideText: true,
-    meaning: 'preferences, which train takes with the option objective: dpo',
+    meaning: 'preferences',
+    objective: 'dpo',
     way: 'preferred',
   },
   {
     columns: ['label', 'kto_tag'],
     purposes: ['training'],
     matters: (value) => typeof value === 'boolean',
-    meaning: 'answers judged good or bad, which train takes with the option objective: kto',
+    meaning: 'answers judged good or bad',
+    objective: 'kto',
   },
   {
     columns: ['images', 'image', 'videos', 'video', 'audios', 'audio'],

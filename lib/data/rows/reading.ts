@@ -2,6 +2,7 @@
 import { z } from 'zod'
 import { aText, expecting, listOfTexts } from '../../common/arguments.js'
 import { quoted, UsageError } from '../../common/errors.js'
+import { theOption } from '../../common/option-names.js'
 import { shortened } from '../../common/printable.js'
 import { suggestion, wayToRead } from './advice.js'
 import { judgedRow, labelledRow, pairRow } from './answers.js'
@@ -295,7 +296,7 @@ const OBJECTIVES = { pairs: 'dpo', judged: 'kto', labelled: 'classify', related:
 function objectiveOf(columns: RowColumns, purpose: Purpose): string | undefined {
   if (purpose !== 'training') return undefined
   const found = Object.entries(OBJECTIVES).find(([other]) => knownForm(columns, other as Purpose).form)
-  return found && `train takes them with the option objective: ${found[1]}`
+  return found && `train takes them with ${theOption('objective', found[1])}`
 }
 
 /** Refuses rows with an unread column that changes their meaning. */
@@ -303,12 +304,13 @@ function refuseUnread(columns: RowColumns, { form, unread }: KnownForm, purpose:
   for (const { names, unread: one, isRefused } of unread) {
     const found = isRefused ? names : names.filter((name) => one.matters(columns.value(name)))
     if (found.length === 0) continue
-    const { meaning } = one
+    const { meaning, objective } = one
+    const taken = objective ? `, which train takes with ${theOption('objective', objective)}` : ''
     const way = wayToRead(one, { found, columns, form, purpose })
     const them = found.length === 1 ? ['column', 'makes', 'it'] : ['columns', 'make', 'them']
     throw malformedRow(
       columns.where,
-      `the ${them[0]} ${found.map(quoted).join(' and ')} ${them[1]} these rows ${meaning}; ignore ${them[2]} (the option ignoreColumns: [${found.map((name) => `'${name}'`).join(', ')}])${way ? ` or ${way}` : ''}`,
+      `the ${them[0]} ${found.map(quoted).join(' and ')} ${them[1]} these rows ${meaning}${taken}; ignore ${them[2]} (${theOption('ignoreColumns', found)})${way ? ` or ${way}` : ''}`,
     )
   }
 }

@@ -1,5 +1,6 @@
 /** Training rows. */
 import { z } from 'zod'
+import { theOption } from '../../common/option-names.js'
 import { isJsonObject } from '../../io/json.js'
 import { type Message, textsOf } from '../templates/messages.js'
 import { checked, malformedRow } from './check.js'
@@ -94,7 +95,7 @@ export function trainingRow(row: FormedRow): Row {
   if (!row.has('messages') && !row.has('completion')) {
     throw malformedRow(
       row.where,
-      `there is no answer to train beside ${row.name('prompt')}; name its column (the option columns)`,
+      `there is no answer to train beside ${row.name('prompt')}; name its column (${theOption('columns')})`,
     )
   }
   return answeredRow(row, 'completion')

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { counted } from '../../common/counted.js'
 import { InputError, UsageError } from '../../common/errors.js'
 import { LoopTurn } from '../../common/loop-turn.js'
+import { optionName, theOption } from '../../common/option-names.js'
 import { randomStream } from '../../common/random.js'
 import { mapAhead } from '../../common/task-limit.js'
 import { checkIds } from '../encode.js'
@@ -250,7 +251,7 @@ export class Lane {
   #changed(): UsageError {
     return new UsageError(
       'changed-run',
-      `${this.name}: the rows that the run has already consumed have changed: restore them, start a new run, or allow the change with the option allowChanges: ['data'].`,
+      `${this.name}: the rows that the run has already consumed have changed: restore them, start a new run, or allow the change with ${theOption('allowChanges', ['data'])}.`,
     )
   }
 
@@ -259,7 +260,7 @@ export class Lane {
     if (pass === 0) requireRows(this.summary, this.name)
     throw new UsageError(
       'empty-data',
-      `${this.name}: there was no row when it was read again: give rows that can be read again, or fewer maxSteps.`,
+      `${this.name}: there was no row when it was read again: give rows that can be read again, or fewer ${optionName('maxSteps')}.`,
     )
   }
 }

@@ -2,6 +2,7 @@
 
 import { unlessAborted } from '../../common/cancellation.js'
 import { UsageError } from '../../common/errors.js'
+import { optionName } from '../../common/option-names.js'
 import type { FindOptions } from '../files/data-files.js'
 import { isOfUnknownLength, namesOf, type OpenSource, openSources } from '../sources/open.js'
 import type { DataSource } from '../sources/source.js'
@@ -59,13 +60,13 @@ export async function openForTraining(
     if (epochs !== 1 && once.length > 0) {
       throw new UsageError(
         'unfit-options',
-        `The rows of ${namesOf(once)} can be read only once, so there are no ${epochs} epochs of them: give maxSteps, or rows that can be read again.`,
+        `The rows of ${namesOf(once)} can be read only once, so there are no ${epochs} epochs of them: give ${optionName('maxSteps')}, or rows that can be read again.`,
       )
     }
     if (isAskedFor) {
       throw new UsageError(
         'missing-option',
-        `The rows of ${namesOf(sources)} are read as steps need them, so their number is not known: give maxSteps.`,
+        `The rows of ${namesOf(sources)} are read as steps need them, so their number is not known: give ${optionName('maxSteps')}.`,
       )
     }
     return isLarge || ofUnknownLength.length > 0 ? { sources, shuffleBuffer: 0 } : { sources }

@@ -1,6 +1,7 @@
 /** A compiled chat template. Renders conversations as transformers does. */
 import { InputError, UsageError } from '../../common/errors.js'
 import { reasonOf } from '../../common/foreign-errors.js'
+import { theOption } from '../../common/option-names.js'
 import type { Marking } from './jinja/statements.js'
 import { acceptedForm, type Message } from './messages.js'
 import { type Piece, TemplateProgram } from './program.js'
@@ -111,7 +112,7 @@ export class CompiledTemplate {
     if (program) return program
     throw new UsageError(
       'no-chat-template',
-      `${this.#definition.origin} has several chat templates and none named default, so none is for this conversation; name a template file (the option template).`,
+      `${this.#definition.origin} has several chat templates and none named default, so none is for this conversation; name a template file (${theOption('template')}).`,
     )
   }
 }

@@ -1,6 +1,7 @@
 /** Chooses the next token of every sequence of a batch, in as few operations as possible. */
 
 import { RunError } from '../../common/errors.js'
+import { optionName } from '../../common/option-names.js'
 import { gatherRows } from '../../tensor/operations/indexing.js'
 import {
   cutByDeviation,
@@ -83,6 +84,6 @@ function noToken(id: number, value: number, { changes, mask }: ChoiceOfRow): Run
   if (value !== Number.NEGATIVE_INFINITY || !(changes || mask)) return damagedModel(`logit of token ${id}`, value)
   return new RunError(
     'no-token-left',
-    'Every token is forbidden here: by badWords, noRepeatNgram, minNewTokens, or what the answer must conform to; allow more.',
+    `Every token is forbidden here: by ${optionName('badWords')}, ${optionName('noRepeatNgram')}, ${optionName('minNewTokens')}, or what the answer must conform to; allow more.`,
   )
 }

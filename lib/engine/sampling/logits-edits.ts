@@ -1,6 +1,7 @@
 /** Changes of single logits by what a sequence has said: penalties, biases and forbidden tokens. */
 
 import { UsageError } from '../../common/errors.js'
+import { TheOption } from '../../common/option-names.js'
 import type { LogitChanges } from '../../tensor/operations/sampling.js'
 
 /** What changes logits before a token is chosen, in this order: biases, penalties; bans hold in any case. */
@@ -170,6 +171,6 @@ function requireTokens(option: string, ids: readonly number[], vocabularySize: n
   if (wrong === undefined) return
   throw new UsageError(
     'unfit-options',
-    `The option ${option} names the token ${wrong}, but the model's tokens are 0 to ${vocabularySize - 1}.`,
+    `${TheOption(option)} names the token ${wrong}, but the model's tokens are 0 to ${vocabularySize - 1}.`,
   )
 }

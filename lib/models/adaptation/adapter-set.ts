@@ -10,6 +10,7 @@ import { adapterMethod } from '../../adapters/registry.js'
 import { LayerMaker, tensorsOfLayer, tensorsToStore } from '../../adapters/tensors/layer-maker.js'
 import { aText, check, listOfTexts } from '../../common/arguments.js'
 import { quoted, UsageError } from '../../common/errors.js'
+import { optionName } from '../../common/option-names.js'
 import { elementsOf } from '../../native/addon.js'
 import type { LayerAdapter } from '../../nn/layer-adapter.js'
 import type { Linear } from '../../nn/linear.js'
@@ -100,7 +101,7 @@ export class AdapterSet {
     const { targets, modules: selected, cost, notes } = planAdapter(config, model.adaptableLayers(), model.base, model)
     const what = `Adapter ${name} (${config.method}, rank ${config.rank})`
     const bytes = { tensors: cost.values, making: cost.making }
-    requireFreeMemory(model.device, bytes, what, 'give it a lower rank, or fewer targetModules')
+    requireFreeMemory(model.device, bytes, what, `give it a lower rank, or fewer ${optionName('targetModules')}`)
     requireFewerThanWeights(config, targets)
     for (const note of notes) onWarning?.(note)
     return this.#makeLayers(name, config, targets, seed, (layers) => {

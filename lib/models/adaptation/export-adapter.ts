@@ -10,6 +10,7 @@ import { lora } from '../../adapters/methods/lora.js'
 import { type FactorsOfLayer, principalFactors, storedFactors } from '../../adapters/methods/low-rank.js'
 import { aFlag, aFunction, aText, check, optionsSchema, wholeFrom } from '../../common/arguments.js'
 import { RunError, UsageError } from '../../common/errors.js'
+import { optionName, theOption } from '../../common/option-names.js'
 import { type HubOptions, hubKinds } from '../../hub/index.js'
 import { replaceFolder } from '../../io/atomic.js'
 import { removeLeftovers } from '../../io/leftovers.js'
@@ -115,7 +116,7 @@ export async function exportAdapter(options: ExportAdapterOptions): Promise<Expo
   const { model, adapter, output, overwrite, format, onProgress, signal } = options
   signal?.throwIfAborted()
   await removeLeftovers(dirname(resolve(output)))
-  requireFreeOutput(format === 'peft' ? 'adapter' : 'file', output, { inputs: [model, adapter], overwrite }, 'api')
+  requireFreeOutput(format === 'peft' ? 'adapter' : 'file', output, { inputs: [model, adapter], overwrite })
   const device = openDevice({ device: 'cpu', threads: options.threads })
   using loaded = await openAdapter(model, device, options)
   const { source, base } = loaded
@@ -151,7 +152,7 @@ async function exported(
     const what = 'operator' in config ? `${config.method} with the operator ${config.operator}` : config.method
     throw new UsageError(
       'not-low-rank',
-      `${what} is not a LoRA: give approximateRank for the nearest one of a rank, or merge it into the model (the option format: gguf or safetensors).`,
+      `${what} is not a LoRA: give ${optionName('approximateRank')} for the nearest one of a rank, or merge it into the model (${theOption('format', 'gguf or safetensors')}).`,
     )
   }
   const delta = await changeByAdapter(source, layer, adapter, device)
@@ -169,7 +170,7 @@ function requireNear({ rank, relativeError }: ExportAdapterResult): void {
   if (relativeError <= LARGEST_ERROR) return
   throw new RunError(
     'another-adapter',
-    `The nearest LoRA of rank ${rank} leaves out ${relativeError.toFixed(2)} of what the adapter adds (‖ΔW − B A‖ / ‖ΔW‖, at most ${LARGEST_ERROR}): that is another adapter. Use a higher rank, merge the adapter into the model (the option format: gguf or safetensors), or write it anyway with the option force.`,
+    `The nearest LoRA of rank ${rank} leaves out ${relativeError.toFixed(2)} of what the adapter adds (‖ΔW − B A‖ / ‖ΔW‖, at most ${LARGEST_ERROR}): that is another adapter. Use a higher rank, merge the adapter into the model (${theOption('format', 'gguf or safetensors')}), or write it anyway with ${theOption('force')}.`,
   )
 }
 
@@ -218,6 +219,6 @@ function requireNothingElse({ modules }: LoadedAdapter<LayerFacts>, layers: read
   if (other.length === 0) return
   throw new UsageError(
     'unfit-options',
-    `A GGUF adapter has no place for ${other[0]}, which this adapter changes: merge it into the model instead (the option format: gguf).`,
+    `A GGUF adapter has no place for ${other[0]}, which this adapter changes: merge it into the model instead (${theOption('format', 'gguf')}).`,
   )
 }

@@ -91,7 +91,7 @@ export async function mergeModel(options: MergeModelOptions): Promise<MergeModel
   const { model, adapter, output, overwrite, dtype = 'auto', format, quantise, imatrix, onProgress } = options
   const { onWarning, signal } = options
   signal?.throwIfAborted()
-  requireConversion({ model, adapter, format: outputFormat(output, format), dtype, quantise }, 'api')
+  requireConversion({ model, adapter, format: outputFormat(output, format), dtype, quantise })
   await requireFreeModelOutput(output, { format, inputs: [model, adapter, imatrix], overwrite })
   const device = openDevice({ device: options.device, threads: options.threads, allowTf32: options.allowTf32 })
   using loaded = await openWith(adapter, model, device, options)

@@ -1,4 +1,5 @@
 import { RunError, UsageError } from '../../common/errors.js'
+import { theOption } from '../../common/option-names.js'
 import { GatheredWeight } from '../../tensor/gathered-weight.js'
 import { keep } from '../../tensor/scope.js'
 import { Tensor } from '../../tensor/tensor.js'
@@ -216,7 +217,7 @@ function ownFloats({ name, own }: WeightSlot): Tensor {
   if (own.floats) return own.floats
   throw new UsageError(
     'quantised-weights',
-    `Merging would change ${name}, which is kept in its block format ${own.storage}: load the model without the options quantised and quantise.`,
+    `Merging would change ${name}, which is kept in its block format ${own.storage}: load the model without ${theOption('quantised')} and ${theOption('quantise')}.`,
   )
 }
 

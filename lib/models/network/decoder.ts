@@ -1,5 +1,6 @@
 import { SCORE_WEIGHT } from '../../adapters/contract/base-model.js'
 import { UsageError } from '../../common/errors.js'
+import { optionName } from '../../common/option-names.js'
 import type { Batch } from '../../data/batch.js'
 import type { FloatDType, NativeDevice } from '../../native/addon.js'
 import { Linear } from '../../nn/linear.js'
@@ -328,7 +329,7 @@ export class Decoder {
     if (!this.positions || length <= maxPositions) return
     throw new UsageError(
       'too-long',
-      `The model has learned ${maxPositions} positions, and a row of ${length} tokens needs more: make rows shorter with maxLength.`,
+      `The model has learned ${maxPositions} positions, and a row of ${length} tokens needs more: make rows shorter with ${optionName('maxLength')}.`,
     )
   }
 

@@ -1,5 +1,6 @@
 /** Quantises floats of a checkpoint on loading, a few rows at a time. */
 import { about, UsageError } from '../../common/errors.js'
+import { theOption } from '../../common/option-names.js'
 import { blockBytes, blockValues, isComputable } from '../../io/stored-dtype.js'
 import { type NativeDevice, native, type WrittenBlocks } from '../../native/addon.js'
 import type { QuantiseFormat } from '../../options/index.js'
@@ -47,13 +48,13 @@ function quantisedWeight(stored: StoredWeight, format: QuantiseFormat): StoredWe
   if (stored instanceof AddedLora) {
     throw new UsageError(
       'unfit-options',
-      `${path}: an adapter is added to ${name}, and the sum cannot be quantised to ${format}: leave the option quantise out.`,
+      `${path}: an adapter is added to ${name}, and the sum cannot be quantised to ${format}: leave ${theOption('quantise')} out.`,
     )
   }
   if (!isFloats(stored)) {
     throw new UsageError(
       'quantised-weights',
-      `${path}: ${name} is quantised already, as ${dtype}, and cannot be quantised to ${format}: leave the option quantise out, or give the model in floats.`,
+      `${path}: ${name} is quantised already, as ${dtype}, and cannot be quantised to ${format}: leave ${theOption('quantise')} out, or give the model in floats.`,
     )
   }
   if (shape.length !== 2) return stored

@@ -1,5 +1,6 @@
 /** Writes a model as a GGUF file with its tokenizer and chat template, one tensor in memory at a time. */
 import { UsageError } from '../../common/errors.js'
+import { theOption } from '../../common/option-names.js'
 import { copiedTokenizerFields, noTokenizerFields, tokenizerFields } from '../../data/tokenizer/gguf-fields.js'
 import { ggufTitle, readModelGguf } from '../../io/gguf-parts.js'
 import type { GgufFile } from '../../io/gguf-types.js'
@@ -79,7 +80,7 @@ export async function writeModelGguf(
   if (config.labels) {
     throw new UsageError(
       'unfit-options',
-      'GGUF files have no place for a head that scores texts: write a folder (the option format: safetensors).',
+      `GGUF files have no place for a head that scores texts: write a folder (${theOption('format', 'safetensors')}).`,
     )
   }
   const family = ggufFamilyOf(config)

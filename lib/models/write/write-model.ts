@@ -63,7 +63,7 @@ export async function requireFreeModelOutput(
   const format = outputFormat(output, asked)
   const path = modelPath(output, format)
   await removeLeftovers(dirname(resolve(path)))
-  requireFreeOutput(format === 'gguf' ? 'file' : 'model', path, around, 'api')
+  requireFreeOutput(format === 'gguf' ? 'file' : 'model', path, around)
 }
 
 /** Writes a folder in Hugging Face's layout or a GGUF file, and returns its path. */
@@ -73,7 +73,7 @@ export async function writeModel(
   { format: asked, dtype, quantise, imatrix, onTensor, onWarning }: WriteModelOptions,
 ): Promise<string> {
   const format = outputFormat(output, asked)
-  checkWrittenForm({ format, dtype, quantise, imatrix }, 'api')
+  checkWrittenForm({ format, dtype, quantise, imatrix })
   const path = modelPath(output, format)
   if (format === 'gguf' && quantise !== 'nf4') {
     const importance = imatrix === undefined ? null : await importanceFor(model.config, imatrix, onWarning)

@@ -14,6 +14,7 @@ import {
   wholeFrom,
 } from '../../common/arguments.js'
 import { InputError, UsageError } from '../../common/errors.js'
+import { theOption } from '../../common/option-names.js'
 import type { RandomState } from '../../common/random.js'
 import type { LoaderState } from '../../data/loader.js'
 import { replaceFolder, writeFileAtomic } from '../../io/atomic.js'
@@ -194,7 +195,7 @@ async function readRecord(path: string): Promise<z.output<typeof RecordSchema>> 
   if (!existsSync(file)) {
     throw new InputError(
       'malformed-file',
-      `${path} has no ${LOOP}: saveCheckpoint did not write it. A run of train continues with its option resume.`,
+      `${path} has no ${LOOP}: saveCheckpoint did not write it. A run of train continues with ${theOption('resume')}.`,
     )
   }
   const record = await readJsonObject(file)

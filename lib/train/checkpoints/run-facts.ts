@@ -1,8 +1,8 @@
 /** The configuration of a run, as `run.yaml` and checkpoints record it, and what may change when the run is resumed. */
 import { z } from 'zod'
 import { UsageError } from '../../common/errors.js'
+import { camelCase, optionName, theOption } from '../../common/option-names.js'
 import { describedFields, optionDefault, TrainSchema } from '../../options/index.js'
-import { camelCase } from '../../schema/names.js'
 import { type ResumeRule, resumeRule } from '../../schema/option-facts.js'
 
 const texts = z.record(z.string(), z.string())
@@ -47,16 +47,18 @@ export function compareWithResumed(before: RunFacts, now: RunFacts, allowed: rea
     if (now.options.deterministic === true) {
       throw new UsageError(
         'changed-run',
-        `The run to resume had ${name} ${was}, but now it is ${is}: its bits would differ, and the run is to be deterministic; use what it had, or leave the option deterministic out.`,
+        `The run to resume had ${optionName(name)} ${was}, but now it is ${is}: its bits would differ, and the run is to be deterministic; use what it had, or leave ${theOption('deterministic')} out.`,
       )
     }
     if (rule !== 'rounding' && !isAllowed(name, allowed)) {
       throw new UsageError(
         'changed-run',
-        `The run to resume had ${name} ${was}, but now it is ${is}: use what it had, start a new run, or allow the change with the option allowChanges: ['${name}'].`,
+        `The run to resume had ${optionName(name)} ${was}, but now it is ${is}: use what it had, start a new run, or allow the change with ${theOption('allowChanges', [name])}.`,
       )
     }
-    notices.push(`${name} is ${is} and was ${was} before: the run goes on, but not bit for bit as it would have.`)
+    notices.push(
+      `${optionName(name)} is ${is} and was ${was} before: the run goes on, but not bit for bit as it would have.`,
+    )
   }
   return notices
 }

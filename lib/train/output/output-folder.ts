@@ -4,6 +4,7 @@ import { rm, stat } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { stringify } from 'yaml'
 import { UsageError } from '../../common/errors.js'
+import { theOption } from '../../common/option-names.js'
 import { removeFolder, writeFileAtomic } from '../../io/atomic.js'
 import { removeLeftovers } from '../../io/leftovers.js'
 import { isWithin } from '../../io/paths.js'
@@ -92,7 +93,7 @@ export class OutputFolder {
       folder.close()
       throw new UsageError(
         'output-exists',
-        `${path} already holds a run (${found}): continue it with the option resume, replace it with the option overwrite, or choose another output folder.`,
+        `${path} already holds a run (${found}): continue it with ${theOption('resume')}, replace it with ${theOption('overwrite')}, or choose another output folder.`,
       )
     }
     return folder

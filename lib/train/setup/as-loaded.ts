@@ -1,5 +1,6 @@
 import { resolve } from 'node:path'
 import { UsageError } from '../../common/errors.js'
+import { TheOption } from '../../common/option-names.js'
 import { hubIdOf, mayMean, parseHubId } from '../../hub/index.js'
 import type { Model } from '../../models/model.js'
 import type { TrainSettings } from '../../options/index.js'
@@ -29,7 +30,7 @@ export function requireAsLoaded(model: Model, options: TrainSettings): void {
     if (wanted[name] === undefined || wanted[name] === is[name]) continue
     throw new UsageError(
       'unfit-options',
-      `The option ${name} is ${options[name]}, but the model was loaded with ${is[name]}: leave the option out, or give it to loadModel.`,
+      `${TheOption(name)} is ${options[name]}, but the model was loaded with ${is[name]}: leave the option out, or give it to loadModel.`,
     )
   }
 }
@@ -48,9 +49,9 @@ export function requireRanksOf(
       'The model is sharded over ranks, so the same ranks train it: give train the ranks that loadModel had as shard.',
     )
   if (shards && samplePrompt !== undefined)
-    refuse('The option samplePrompt needs the whole model, but it is sharded over ranks: leave the option out.')
+    refuse(`${TheOption('samplePrompt')} needs the whole model, but it is sharded over ranks: leave the option out.`)
   if (shard !== undefined && !shards && !isShared && ranks.size > 1)
-    refuse(`The option shard is ${shard}, but each rank has the whole model: give loadModel the ranks as shard.`)
+    refuse(`${TheOption('shard')} is ${shard}, but each rank has the whole model: give loadModel the ranks as shard.`)
 }
 
 /** Whether a path or id refers to the model. For a model made from random numbers, any is taken for its tokenizer's. */
@@ -64,6 +65,6 @@ export function requireReadable({ tokenizer }: Model, { samplePrompt }: TrainSet
   if (samplePrompt === undefined || tokenizer) return
   throw new UsageError(
     'no-tokenizer',
-    'The option samplePrompt needs a tokenizer, and the model has none: leave the option out, or put tokenizer.json beside the model.',
+    `${TheOption('samplePrompt')} needs a tokenizer, and the model has none: leave the option out, or put tokenizer.json beside the model.`,
   )
 }

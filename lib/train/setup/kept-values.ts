@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { UsageError } from '../../common/errors.js'
+import { optionName } from '../../common/option-names.js'
 import { type Batch, boundsOf, targetCounts } from '../../data/batch.js'
 import type { StepRow } from '../../data/step-rows.js'
 import { writeFileAtomic } from '../../io/atomic.js'
@@ -69,7 +70,7 @@ async function computed(keep: KeptValues, { model, data, facts, sync, signal }: 
   if (!data.allRows) {
     throw new UsageError(
       'unfit-options',
-      'Values of rows are computed before the first step, but these rows are read as steps need them: give shuffleBuffer 0.',
+      `Values of rows are computed before the first step, but these rows are read as steps need them: give ${optionName('shuffleBuffer')} 0.`,
     )
   }
   const { rank, size } = sync.ranks

@@ -2,6 +2,7 @@
 
 import { isSelected } from '../../adapters/contract/patterns.js'
 import { rankNotes } from '../../adapters/planning/adapter-cost.js'
+import { optionName, theOption } from '../../common/option-names.js'
 import { slowdown } from '../../models/load/storage-plan.js'
 import type { Model } from '../../models/model.js'
 import type { TrainSettings } from '../../options/index.js'
@@ -38,11 +39,11 @@ function storageOfBase({ base, device, dtype, quantised }: Model, tokens: number
   const { kept, onLoad } = quantised
   const size = binarySize(quantised.saved)
   const times = slowdown(quantised, device.kind, tokens)
-  const instead = onLoad || !kept ? '' : `; the option quantised: false turns them into ${dtype}`
+  const instead = onLoad || !kept ? '' : `; ${theOption('quantised', false)} turns them into ${dtype}`
   return [
     kept
       ? `The model's weights stay in ${format}, and take ${size} less than in ${dtype}.`
-      : `The model's weights are stored as ${format}; training computes with them in ${dtype}; with the option quantised: true they stay as they are, and take ${size} less.`,
+      : `The model's weights are stored as ${format}; training computes with them in ${dtype}; with ${theOption('quantised', true)} they stay as they are, and take ${size} less.`,
     ...(times === null
       ? []
       : [
@@ -66,6 +67,6 @@ async function untrainedTargets(
     .filter(({ id }) => untrained.includes(id))
     .map(
       ({ token, count }) =>
-        `${token} is a target ${count} times, but the model's embedding or head looks untrained for it, so the model may never write it; train both whole (modulesToSave: ['embeddings', 'head']), or use a template of other tokens.`,
+        `${token} is a target ${count} times, but the model's embedding or head looks untrained for it, so the model may never write it; train both whole (${optionName('modulesToSave', ['embeddings', 'head'])}), or use a template of other tokens.`,
     )
 }

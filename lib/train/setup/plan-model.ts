@@ -11,6 +11,7 @@ import { planAdapter } from '../../adapters/planning/adapter-plan.js'
 import { matchingRank } from '../../adapters/planning/parameter-count.js'
 import { adapterMethod, requireTrainable } from '../../adapters/registry.js'
 import { UsageError } from '../../common/errors.js'
+import { optionName, TheOption, theOption } from '../../common/option-names.js'
 import type { Model } from '../../models/model.js'
 import { bytesPerValue, elementsOf } from '../../native/addon.js'
 import {
@@ -52,7 +53,8 @@ interface PlannedPart {
 export function planModel(model: Model, options: TrainSettings, notice: Notice): PlannedPart {
   model.gradientCheckpointing = options.gradientCheckpointing
   model.compute = computeOf(model, options)
-  if (options.mergeEvery !== undefined) requireFloats(model, 'The option mergeEvery merges into', 'train without it')
+  if (options.mergeEvery !== undefined)
+    requireFloats(model, `${TheOption('mergeEvery')} merges into`, 'train without it')
   const active = model.adapterSet.activeNames()
   if (active.length > 0) {
     const make: PlannedPart['make'] = async (labels) => {
@@ -102,8 +104,8 @@ function requireFloats({ quantised, dtype, shards }: Model, what: string, instea
   }
   if (!quantised?.kept) return
   const floats = quantised.onLoad
-    ? 'leave the option quantise out'
-    : `give the option quantised: false, so that they become ${dtype}`
+    ? `leave ${theOption('quantise')} out`
+    : `give ${theOption('quantised', false)}, so that they become ${dtype}`
   throw new UsageError(
     'quantised-weights',
     `${what} the weights themselves, but those of the model are kept in ${quantised.format}: ${floats}, or ${instead}.`,
@@ -155,7 +157,7 @@ function requireHead({ labels: has }: Model, labels: readonly string[] | undefin
   if (!has) {
     throw new UsageError(
       'no-head',
-      `The objective trains a head that scores texts, and ${whose} has none: give the model a head (addHead) and the adapter modulesToSave: ['score'], or merge the adapter into the model and train a new one.`,
+      `The objective trains a head that scores texts, and ${whose} has none: give the model a head (addHead) and the adapter ${optionName('modulesToSave', ['score'])}, or merge the adapter into the model and train a new one.`,
     )
   }
   if (has.join('\n') === labels.join('\n')) return
@@ -182,7 +184,7 @@ function computeOf({ device, dtype }: Model, { compute }: TrainSettings): TrainS
   const why = int8Products
     ? 'products in 8 bits go with float32 and bfloat16, and the model was loaded with float16'
     : `${device.kind} (${name}) has no products in 8 bits: they take an x86 processor with VNNI or AMX`
-  throw new UsageError('unfit-options', `The option compute is int8, but ${why}; leave the option out.`)
+  throw new UsageError('unfit-options', `${TheOption('compute')} is int8, but ${why}; leave the option out.`)
 }
 
 function adapterPart(name: string, config: AdapterConfigBase, options: TrainSettings): TrainedPart {
@@ -204,7 +206,7 @@ function existingAdapter(model: Model, active: readonly string[], options: Train
     const option = options.adapter === undefined ? 'init' : 'adapter'
     throw new UsageError(
       'unfit-options',
-      `The model has the active adapter ${name}, so the option ${option} is refused.`,
+      `The model has the active adapter ${name}, so ${theOption(option)} is refused.`,
     )
   }
   const config = model.adapterSet.configs.get(name!)!
@@ -217,7 +219,7 @@ function requireSameOptions(model: Model, options: TrainSettings, config: Adapte
   if (options.matchParametersOf !== undefined) {
     throw new UsageError(
       'unfit-options',
-      `The option matchParametersOf chooses the rank of a new adapter, but ${whose} has rank ${config.rank}: leave the option out, or start a new adapter.`,
+      `${TheOption('matchParametersOf')} chooses the rank of a new adapter, but ${whose} has rank ${config.rank}: leave the option out, or start a new adapter.`,
     )
   }
   for (const layer of model.adaptableLayers())
@@ -231,7 +233,7 @@ function requireSameOptions(model: Model, options: TrainSettings, config: Adapte
     if (option === 'modulesToSave' && sameModules(model, given as string[], config.modulesToSave)) continue
     throw new UsageError(
       'unfit-options',
-      `The option ${option} is ${shown(given)}, but ${whose} has ${shown(is[option])}: leave the option out, or start a new adapter.`,
+      `${TheOption(option)} is ${shown(given)}, but ${whose} has ${shown(is[option])}: leave the option out, or start a new adapter.`,
     )
   }
 }

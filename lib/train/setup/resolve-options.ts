@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import type { AdapterMethod } from '../../adapters/contract/adapter.js'
 import { UsageError } from '../../common/errors.js'
+import { optionName, TheOption } from '../../common/option-names.js'
 import type { ObjectiveName } from '../../objectives/index.js'
 import type { Objective } from '../../objectives/objective.js'
 import {
@@ -31,7 +32,10 @@ export function resolveTrainOptions(input: TrainInput, own?: AdapterMethod, obje
   for (const [name, option] of Object.entries(TrainSchema.shape)) {
     if (options.output !== undefined || !optionFacts(option).needs?.includes('output')) continue
     if (options[name as keyof TrainSettings]) {
-      throw new UsageError('unfit-options', `The option ${name} needs a folder to write to: give output.`)
+      throw new UsageError(
+        'unfit-options',
+        `${TheOption(name)} needs a folder to write to: give ${optionName('output')}.`,
+      )
     }
   }
   checkTrainOptions(options, 'api')

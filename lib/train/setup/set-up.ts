@@ -1,5 +1,6 @@
 import { dirname, resolve } from 'node:path'
 import { about, UsageError } from '../../common/errors.js'
+import { optionName } from '../../common/option-names.js'
 import type { DatasetOptions } from '../../data/dataset.js'
 import { type DataPurpose, locateData } from '../../data/files/data-files.js'
 import type { RowChoices } from '../../data/rows/row-choices.js'
@@ -313,7 +314,7 @@ async function repeatRestarts(model: Model, { restarts }: TrainedPart, { path, r
   if (restarts === null) {
     throw new UsageError(
       'changed-run',
-      `The run to resume (${path}) has merged its adapter, so it continues with mergeEvery only.`,
+      `The run to resume (${path}) has merged its adapter, so it continues with ${optionName('mergeEvery')} only.`,
     )
   }
   await repeatMerges(model, mergesBeside(path), merges)

@@ -1,5 +1,6 @@
 import { type AdapterCost, costOfValues } from '../../adapters/planning/adapter-cost.js'
 import { UsageError } from '../../common/errors.js'
+import { optionName, TheOption, theOption } from '../../common/option-names.js'
 import type { Model } from '../../models/model.js'
 import { bytesPerValue, elementsOf } from '../../native/addon.js'
 import { maxLengthOf, type TrainSettings } from '../../options/index.js'
@@ -88,7 +89,7 @@ export function requireMemory(
 
   const asked = memory < Math.min(all, totalMemory)
   const among = sharing > 1 ? ` for ${sharing} ranks` : ''
-  const has = asked ? `The option memory is ${binarySize(memory)}` : capitalised(memoryOf(device)) + among
+  const has = asked ? `${TheOption('memory')} is ${binarySize(memory)}` : capitalised(memoryOf(device)) + among
   const left = asked || all > totalMemory ? '' : `, of which ${binarySize(free)} are free`
   const trains = demand.bytes > tensors / 4
   const parts = [
@@ -98,9 +99,11 @@ export function requireMemory(
   ]
   const remedies = [
     'give it more',
-    trains ? 'train fewer values (a lower rank, fewer targetModules)' : '',
-    tokens > LEAST ? 'take fewer tokens at a time (the option memory, microBatchSize, maxLength)' : '',
-    model.gradientCheckpointing ? '' : 'use gradientCheckpointing',
+    trains ? `train fewer values (a lower rank, fewer ${optionName('targetModules')})` : '',
+    tokens > LEAST
+      ? `take fewer tokens at a time (${theOption('memory')}, ${optionName('microBatchSize')}, ${optionName('maxLength')})`
+      : '',
+    model.gradientCheckpointing ? '' : `use ${optionName('gradientCheckpointing')}`,
   ]
   throw new UsageError(
     'too-little-memory',

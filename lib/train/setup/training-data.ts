@@ -1,4 +1,5 @@
 import { UsageError } from '../../common/errors.js'
+import { TheOption } from '../../common/option-names.js'
 import type { Batch } from '../../data/batch.js'
 import { type DatasetOptions, loadDataset, loadOpened } from '../../data/dataset.js'
 import { countTokens } from '../../data/example.js'
@@ -177,7 +178,7 @@ async function trainingRows(
     if (options.shuffleBuffer)
       throw new UsageError(
         'unfit-options',
-        `The option shuffleBuffer is of rows that are read as steps need them, but ${objective.name} reads all before the first step.`,
+        `${TheOption('shuffleBuffer')} is of rows that are read as steps need them, but ${objective.name} reads all before the first step.`,
       )
     return rowsInMemory(await objective.load(data, how), { ...order, epochs, maxSteps, reuse: objective.reuse })
   }

@@ -2,6 +2,7 @@ import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { speaking } from '../../../lib/common/option-names.js'
 import { tokenizerFromGguf } from '../../../lib/data/tokenizer/from-gguf.js'
 import type { TokenizerSource } from '../../../lib/data/tokenizer/source.js'
 import { createTokenizer, loadTokenizer, type Tokenizer } from '../../../lib/data/tokenizer/tokenizer.js'
@@ -131,7 +132,8 @@ describe('a tokenizer folder', () => {
     expect([await render(), await render([1])]).toEqual(['default null', 'tool_use [1]'])
     await writeFile(path, JSON.stringify({ ...config, chat_template: named('tool_use', 'rag') }))
     expect(await render([1])).toBe('tool_use [1]')
-    await expect(render()).rejects.toThrow(/has several chat templates and none named default.*name a template file/)
+    await expect(render()).rejects.toThrow(/has several chat templates and none named default.*\(the option template\)/)
+    await expect(speaking('flags', () => render())).rejects.toThrow(/name a template file \(--template\)/)
     await writeFile(path, JSON.stringify({ ...config, chat_template: 'one' }))
     expect(await render([1])).toBe('one')
     await mkdir(join(folder, 'additional_chat_templates'))

@@ -1,0 +1,74 @@
+/** Names of options, which each door (the library, the command line, HTTP) spells in its own way, in messages too. */
+import { AsyncLocalStorage } from 'node:async_hooks'
+
+/** Who reads a message: a program (`learningRate`), a command line (`--learning-rate`), or a client (`learning_rate`). */
+export type Voice = 'library' | 'flags' | 'fields'
+
+const voices = new AsyncLocalStorage<Voice>()
+
+/** Runs work whose messages name options in a voice; without one, they speak to programs. */
+export const speaking = <T>(voice: Voice, work: () => T): T =>
+  voice === currentVoice() ? work() : voices.run(voice, work)
+
+export const currentVoice = (): Voice => voices.getStore() ?? 'library'
+
+/** `learningRate` → `learning-rate`, `topNSigma` → `top-n-sigma`. */
+export function kebabCase(name: string): string {
+  return name.replace(/(?<=[a-zA-Z])[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)
+}
+
+/** `learning-rate` → `learningRate`. */
+export function camelCase(name: string): string {
+  return name.replace(/-+([a-z0-9])/g, (_, letter: string) => letter.toUpperCase())
+}
+
+/** `learningRate` → `--learning-rate`. */
+export const flagOf = (key: string): string => `--${kebabCase(key)}`
+
+/** OpenAI's and vLLM's names for options whose name is not the option's in snake case. */
+const FIELDS: Readonly<Record<string, string>> = {
+  maxNewTokens: 'max_tokens',
+  minNewTokens: 'min_tokens',
+  noRepeatNgram: 'no_repeat_ngram_size',
+}
+
+/** `learningRate` → `learning_rate`. */
+export const fieldOf = (key: string): string => FIELDS[key] ?? kebabCase(key).replaceAll('-', '_')
+
+/** Returns an option's name, and its value if one is given: `columns: { prompt: 'query' }` or `--columns prompt=query`. */
+export function optionName(key: string, value?: unknown): string {
+  const voice = currentVoice()
+  if (voice === 'flags') return withFlagValue(key, value)
+  const name = voice === 'fields' ? fieldOf(key) : key
+  return value === undefined ? name : `${name}: ${typeof value === 'string' ? value : literal(value)}`
+}
+
+/** Like `optionName`; for programs with "the option" before the name, which may be a word of English. */
+export function theOption(key: string, value?: unknown): string {
+  return (currentVoice() === 'library' ? 'the option ' : '') + optionName(key, value)
+}
+
+/** Begins a sentence. */
+export function TheOption(key: string, value?: unknown): string {
+  return theOption(key, value).replace(/^t/, 'T')
+}
+
+/** Writes a value as a program would: `{ prompt: 'query' }`, `['data']`. */
+function literal(value: unknown): string {
+  if (typeof value === 'string') return `'${value}'`
+  if (Array.isArray(value)) return `[${value.map(literal).join(', ')}]`
+  if (typeof value !== 'object' || value === null) return String(value)
+  const entries = Object.entries(value).map(([key, one]) => `${key}: ${literal(one)}`)
+  return `{ ${entries.join(', ')} }`
+}
+
+function withFlagValue(key: string, value: unknown): string {
+  if (value === false) return `--no-${kebabCase(key)}`
+  if (value === undefined || value === true) return flagOf(key)
+  // The one list of names of options.
+  if (key === 'allowChanges') return `${flagOf(key)} ${(value as string[]).map(kebabCase).join(',')}`
+  if (Array.isArray(value)) return `${flagOf(key)} ${value.join(',')}`
+  if (typeof value !== 'object') return `${flagOf(key)} ${value}`
+  const entries = Object.entries(value as object).map(([name, one]) => `${name}=${one}`)
+  return `${flagOf(key)} ${entries.join(',')}`
+}
