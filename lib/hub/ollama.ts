@@ -11,7 +11,7 @@ import { z } from 'zod'
 import { quoted, UsageError } from '../common/errors.js'
 import { isJsonObject, readJsonObject } from '../io/json.js'
 import { malformed } from '../io/open.js'
-import { schemaProblem } from '../io/schema-problem.js'
+import { readAs } from '../io/read-as.js'
 
 const SCHEME = 'ollama:'
 const NAME = /^(?:(?:(\w[\w.:-]*)\/)?(\w[\w.-]*)\/)?(\w[\w.-]*?)(?::(\w[\w.-]*))?$/
@@ -120,9 +120,8 @@ async function readManifest(path: string, blobs: string): Promise<Manifest> {
 }
 
 function checked<Value>(schema: z.ZodType<Value>, json: unknown, path: string): Value {
-  const { data, error } = schema.safeParse(json)
-  if (error) throw malformed(path, `it is no manifest of Ollama's: ${schemaProblem(error, 'the manifest')}`)
-  return data
+  const refuse = (problem: string) => malformed(path, `it is no manifest of Ollama's: ${problem}`)
+  return readAs(schema, json, 'the manifest', refuse)
 }
 
 function pathOf(digest: string, blobs: string): Blob {

@@ -9,7 +9,7 @@ import { about, InputError } from '../../common/errors.js'
 import { removeFolder, replaceFolder, sync, writeError, writeFileAtomic } from '../../io/atomic.js'
 import { readJsonObject } from '../../io/json.js'
 import { malformed } from '../../io/open.js'
-import { schemaProblem } from '../../io/schema-problem.js'
+import { readAs } from '../../io/read-as.js'
 import { elementsOf } from '../../native/addon.js'
 import type { AdamW } from '../../optim/adamw.js'
 import { endsWithBest, type TrainSettings } from '../../options/index.js'
@@ -92,9 +92,7 @@ export async function readCheckpointRecord(path: string): Promise<CheckpointReco
       `${file} is not the state of a checkpoint of format ${FORMAT} (it says ${JSON.stringify(record.format) ?? 'none'}).`,
     )
   }
-  const result = CheckpointRecordSchema.safeParse(record)
-  if (!result.success) throw malformed(file, schemaProblem(result.error, 'the record'))
-  return result.data
+  return readAs(CheckpointRecordSchema, record, 'the record', (problem) => malformed(file, problem))
 }
 
 /**

@@ -20,7 +20,7 @@ import type { LoaderState } from '../../data/loader.js'
 import { replaceFolder, writeFileAtomic } from '../../io/atomic.js'
 import { readJsonObject } from '../../io/json.js'
 import { malformed } from '../../io/open.js'
-import { schemaProblem } from '../../io/schema-problem.js'
+import { readAs } from '../../io/read-as.js'
 import type { Model } from '../../models/model.js'
 import { AdamW } from '../../optim/adamw.js'
 import type { Parameter } from '../../tensor/parameter.js'
@@ -201,7 +201,5 @@ async function readRecord(path: string): Promise<z.output<typeof RecordSchema>> 
   const record = await readJsonObject(file)
   if (record.format !== FORMAT)
     throw malformed(file, `expected format ${FORMAT}, received ${JSON.stringify(record.format) ?? 'nothing'}`)
-  const result = RecordSchema.safeParse(record)
-  if (!result.success) throw malformed(file, schemaProblem(result.error, 'the record'))
-  return result.data
+  return readAs(RecordSchema, record, 'the record', (problem) => malformed(file, problem))
 }
