@@ -13,7 +13,7 @@ const folder = useTemporaryFolder()
 
 const use = `
 import {
-  AdamW, answerReward, DataLoader, evaluate, grpo, loadDataset, loadModel, Model, mora, type JudgedAnswer, readRows, tokeniseRow, train,
+  AdamW, answerReward, DataLoader, type EvalResult, evaluate, grpo, loadDataset, loadModel, Model, mora, type JudgedAnswer, readRows, tokeniseRow, train,
   type TrainOptions, UsageError,
 } from 'node-mora'
 import * as adapters from 'node-mora/adapters'
@@ -37,6 +37,16 @@ export const entries = async (model: Model): Promise<(string | undefined)[]> =>
   (await evaluate(model, { task: 'gsm8k', data: 'rows.jsonl', details: true })).rows.map(({ text }) => text)
 export const number = async (model: Model): Promise<number> =>
   (await evaluate(model, { task: 'gsm8k', data: 'rows.jsonl' })).rows
+// Figures by the task's measures.
+export const figures = async (model: Model): Promise<number[]> => {
+  const { perCharacter, perToken } = await evaluate(model, { task: 'openbookqa', data: 'rows.jsonl' })
+  const { meanOfSubjects, accuracyBySubject } = await evaluate(model, { task: 'mmlu', data: 'rows.jsonl' })
+  const letters: EvalResult<'choices'> = await evaluate(model, { task: 'choices', data: 'rows.jsonl', score: 'text' })
+  const { perplexity } = await evaluate(model, { task: 'perplexity', data: 'rows.jsonl' })
+  // @ts-expect-error: a figure of other tasks
+  await evaluate(model, { task: 'mmlu', data: 'rows.jsonl' }).then(({ perCharacter }) => perCharacter)
+  return [perCharacter, perToken, meanOfSubjects, accuracyBySubject.algebra!, letters.perByte ?? 0, perplexity]
+}
 const fields = { gain: adapters.optionalReal('gain', { above: 0 }) }
 interface GainConfig extends adapters.AdapterConfigBase { readonly gain: number }
 declare const parts: Omit<adapters.AdapterMethod<GainConfig, typeof fields>, 'config'>

@@ -16,7 +16,7 @@ const houses: Readonly<Record<string, readonly (readonly string[])[]>> = {
     ['tensor', 'schema'],
     ['hub', 'ranks'],
     ['nn', 'data'],
-    ['adapters', 'optim', 'objectives'],
+    ['adapters', 'optim', 'objectives', 'tasks'],
     ['options'],
     ['models', 'push'],
     ['engine'],

@@ -1,6 +1,6 @@
 /** Writes a merged model, for `merge` and two formats of `export`. */
 
-import type { ChangeResult } from '../eval/index.js'
+import type { EvalResult } from '../eval/index.js'
 import {
   checkWrittenForm,
   type MergeOptions,
@@ -64,7 +64,7 @@ async function changeOf(
   { model, adapter, compare, device, threads, allowTf32, allowOtherBase, offline }: MergeOptions & { model: string },
   output: string,
   progress: Progress,
-): Promise<ChangeResult> {
+): Promise<EvalResult<'change'>> {
   const [{ loadModel, loadModelFor }, { evaluate }] = await Promise.all([
     import('../models/index.js'),
     import('../eval/index.js'),
@@ -82,7 +82,7 @@ async function changeOf(
   })
 }
 
-function factsOf(change: ChangeResult): [string, string][] {
+function factsOf(change: EvalResult<'change'>): [string, string][] {
   const { before, after, meanAbsoluteChange, maxAbsoluteChange, klDivergence, sameTopTokens, targets } = change
   return [
     ['tokens compared', String(targets)],

@@ -175,19 +175,19 @@ function buildOptions({ schema, idle = [] }: AnyCommand): Option[] {
 }
 
 /** Returns the name of an option's value, with a space before it; empty for a flag. */
-function valueName(facts: OptionFacts): string {
+export function valueName(facts: OptionFacts): string {
   if (facts.kind === 'flag') return ''
   if (facts.kind === 'optional-text') return ` [${facts.placeholder}]`
   return listedChoices(facts) ? ' <NAME>' : ` <${facts.placeholder}>`
 }
 
 /** Returns choices that are too long for a value's name, and are listed after the description instead. */
-function listedChoices({ placeholder, choices }: OptionFacts): readonly string[] | undefined {
+export function listedChoices({ placeholder, choices }: OptionFacts): readonly string[] | undefined {
   return placeholder.length > LONGEST_PLACEHOLDER ? choices : undefined
 }
 
 /** Returns the default of an option in words, or `required`; undefined if there is nothing to say. */
-function defaultWords(facts: OptionFacts, fallback: unknown): string | undefined {
+export function defaultWords(facts: OptionFacts, fallback: unknown): string | undefined {
   const { kind, defaultText, required, unless } = facts
   if (required) return unless ? `required without ${flagOf(unless)}` : 'required'
   const silent = fallback === undefined || fallback === false

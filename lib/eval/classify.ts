@@ -4,11 +4,11 @@ import { optionName } from '../common/option-names.js'
 import { labelledDocuments } from '../data/example.js'
 import { malformedRow } from '../data/rows/check.js'
 import { RowReading } from '../data/rows/reading.js'
-import { average } from './measures.js'
+import { average } from '../tasks/measures.js'
+import type { TaskContext } from './context.js'
 import { examplesOf, taskRecords } from './rows.js'
 import { rowsAtOnce } from './score.js'
 import { requireLabels, scoredLast } from './scores.js'
-import type { ClassifyResult, RewardResult, TaskContext } from './task.js'
 
 /** A row's label and what the model makes of it; labels are numbers. */
 interface Judged {
@@ -19,7 +19,7 @@ interface Judged {
 }
 
 /** Measures a classifier on rows with labels. @throws UsageError `no-head` */
-export async function classification(context: TaskContext): Promise<ClassifyResult> {
+export async function classification(context: TaskContext) {
   const { model, options, done, signal } = context
   const labels = requireLabels(model)
   const reading = new RowReading({ ...options, rows: 'labelled', labels })
@@ -41,16 +41,24 @@ export async function classification(context: TaskContext): Promise<ClassifyResu
   const places = labels.map((_, label) => label)
   const f1 = places.map((label) => f1Of(judged, label))
   return {
+    /** Share of right rows, a fraction. */
     accuracy: accuracyOf(judged),
+    /** Mean of the F1 of the labels that rows have or are taken for. */
     macroF1: average(f1.filter((value) => value !== null)),
+    /** F1 of each of these labels. */
     f1: Object.fromEntries(labels.flatMap((name, label) => (f1[label] === null ? [] : [[name, f1[label]!]]))),
+    /**
+     * Area under the ROC curve: of two labels that of the second, else the mean of each label's against the rest; null if all rows have
+     * one label.
+     */
     auc: aucOf(judged, labels.length),
+    /** Number of rows. */
     rows: judged.length,
   }
 }
 
 /** Measures a reward model on pairs of answers. @throws UsageError `no-head` */
-export async function preferences(context: TaskContext): Promise<RewardResult> {
+export async function preferences(context: TaskContext) {
   const { model, options, done, signal } = context
   requireLabels(model)
   const answers = documents(context, new RowReading({ ...options, rows: 'pairs' }))
@@ -67,7 +75,14 @@ export async function preferences(context: TaskContext): Promise<RewardResult> {
     await done({ chosen, rejected: scores[0], score: Number(margin > 0) }, `accuracy ${shareAbove(margins).toFixed(3)}`)
     chosen = null
   }
-  return { accuracy: shareAbove(margins), margin: average(margins), rows: margins.length }
+  return {
+    /** Share of pairs whose chosen answer has the higher score, a fraction. */
+    accuracy: shareAbove(margins),
+    /** Mean of the chosen answer's score less the rejected one's. */
+    margin: average(margins),
+    /** Number of pairs. */
+    rows: margins.length,
+  }
 }
 
 const shareAbove = (margins: readonly number[]): number => average(margins.map((margin) => Number(margin > 0)))

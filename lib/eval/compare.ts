@@ -5,9 +5,9 @@ import { packBatch } from '../data/packing.js'
 import type { ModelOutput, ModelView } from '../models/index.js'
 import { damagedModel } from '../tensor/operations/sampling.js'
 import { noGrad } from '../tensor/tape.js'
+import type { TaskContext } from './context.js'
 import { noTargets, type ScoredRow, scoredRows } from './rows.js'
 import { float64Sum, passesOf, rowsAtOnce, scorePass } from './score.js'
-import type { ChangeResult, ForgettingResult, TaskContext } from './task.js'
 
 /**
  * Returns the model before: the base, or the model without adapters.
@@ -54,7 +54,16 @@ class LossesOfBoth {
   means({ data }: TaskContext) {
     const { before, after, tokens, targets } = this
     if (targets === 0) throw noTargets(data, 'there is nothing to compare')
-    return { before: before / targets, after: after / targets, tokens, targets }
+    return {
+      /** Mean negative natural log-probability of the targets, by the model before. */
+      before: before / targets,
+      /** The same by the model with its active adapters. */
+      after: after / targets,
+      /** Tokens read. */
+      tokens,
+      /** Tokens predicted. */
+      targets,
+    }
   }
 }
 
@@ -62,7 +71,7 @@ class LossesOfBoth {
  * Measures how much worse a model has become at a text that it was not trained on: its mean loss less that of the model before.
  * Both read the same windows or rows as for `perplexity`, one pass after the other.
  */
-export async function forgetting(context: TaskContext): Promise<ForgettingResult> {
+export async function forgetting(context: TaskContext) {
   const { model, options, signal, done } = context
   const earlier = modelBefore(context)
   const losses = new LossesOfBoth()
@@ -76,7 +85,11 @@ export async function forgetting(context: TaskContext): Promise<ForgettingResult
     }
   }
   const means = losses.means(context)
-  return { forgetting: mean(), ...means }
+  return {
+    /** `after` less `before` [nats per target]: positive if the model has become worse at the text. */
+    forgetting: mean(),
+    ...means,
+  }
 }
 
 /** Logits of each model that are compared at a time. */
@@ -96,7 +109,7 @@ interface Comparison {
  * Measures how far a model's predictions are from those of the model before. Both read the same windows or rows as for
  * `perplexity`, one pass after the other, and are compared token by token over the whole vocabulary, in float64.
  */
-export async function change(context: TaskContext): Promise<ChangeResult> {
+export async function change(context: TaskContext) {
   const { model, options, signal, done } = context
   const earlier = modelBefore(context)
   const losses = new LossesOfBoth()
@@ -128,13 +141,16 @@ export async function change(context: TaskContext): Promise<ChangeResult> {
       )
     }
   }
-  const { before, after, tokens, targets } = losses.means(context)
+  const { tokens, targets, ...means } = losses.means(context)
   return {
-    before,
-    after,
+    ...means,
+    /** Mean of |log-probability of a target after − before|. */
     meanAbsoluteChange: sums.absolute / targets,
+    /** The largest of these. */
     maxAbsoluteChange: most,
+    /** Mean of Σ p ln(p / q) over the vocabulary [nats], with p of the model before and q of the model. */
     klDivergence: sums.divergence / targets,
+    /** Share of the targets for which both models have the same likeliest token. */
     sameTopTokens: sums.sameTop / targets,
     tokens,
     targets,

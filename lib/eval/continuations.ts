@@ -1,9 +1,6 @@
-/** Scores and generates continuations of prompts. */
-import { randomStream } from '../common/random.js'
+/** Tokens of prompts and of the texts that continue them. */
 import { strip } from '../data/templates/jinja/methods.js'
 import type { Tokenizer } from '../data/tokenizer/tokenizer.js'
-import type { Engine, EngineRequest } from '../engine/index.js'
-import { drain, GREEDY } from '../generate/index.js'
 
 /** A prompt and what may follow it, as ids. */
 export interface Pair {
@@ -48,19 +45,4 @@ export async function plainPairTokens(
     [context + continuation, context].map((text) => tokenizer.encode(text, signal)),
   )
   return { context: own!, continuation: whole!.slice(own!.length) }
-}
-
-/** A stream that greedy sampling never reads. */
-const UNUSED = randomStream(0, 'greedy')
-
-/** Continues a prompt greedily by as many tokens as asked for, whatever they are. */
-export async function complete(
-  engine: Engine,
-  ids: readonly number[],
-  limits: Pick<EngineRequest, 'maxNewTokens' | 'name' | 'signal'>,
-): Promise<number[]> {
-  const generated: number[] = []
-  const request = { ids, ...limits, stopIds: new Set<number>(), sampling: GREEDY, random: UNUSED }
-  await drain(engine.write(request), ({ id }) => generated.push(id))
-  return generated
 }

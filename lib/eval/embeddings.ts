@@ -13,11 +13,11 @@ import { aModel } from '../generate/index.js'
 import type { LoadedModel } from '../models/index.js'
 import { POOLINGS, type Pooling, poolingOf } from '../nn/pooling.js'
 import { pooledStates } from '../objectives/pooling.js'
+import { average } from '../tasks/measures.js'
 import { ranksOf } from './classify.js'
-import { average } from './measures.js'
+import type { TaskContext } from './context.js'
 import { taskRecords } from './rows.js'
 import { rowsAtOnce, rowValues } from './score.js'
-import type { EmbedResult, TaskContext } from './task.js'
 
 /** Options of `embeddingsOf`. */
 export interface EmbeddingOptions {
@@ -80,11 +80,20 @@ export async function embeddingsOf(
 /** Texts that count in the ranking of an anchor. */
 const BEST = 10
 
+interface Nearness {
+  /** Of related texts: the mean over anchors of the normalised discounted gain of the ten nearest texts (nDCG@10). */
+  ndcgAt10?: number
+  /** Of scored pairs: Spearman's correlation of cosines and scores; null if one of both does not vary. */
+  spearman?: number | null
+  /** Number of rows. */
+  rows: number
+}
+
 /**
  * Measures embeddings: with rows of related texts, how high each anchor's positives rank among all positives and negatives; with
  * scored pairs, how well cosines are in the order of the scores.
  */
-export async function nearness(context: TaskContext): Promise<EmbedResult> {
+export async function nearness(context: TaskContext): Promise<Nearness> {
   const { model, data, options, maxLength, signal, found } = context
   const reading = new RowReading({ ...options, rows: 'related' })
   const rows: RelatedRow[] = []
@@ -107,7 +116,7 @@ export async function nearness(context: TaskContext): Promise<EmbedResult> {
 
 type Vectors = ReadonlyMap<string, Float32Array>
 
-async function retrieval(rows: readonly RelatedRow[], vectors: Vectors, { done }: TaskContext): Promise<EmbedResult> {
+async function retrieval(rows: readonly RelatedRow[], vectors: Vectors, { done }: TaskContext): Promise<Nearness> {
   const corpus = [...new Set(rows.flatMap(({ positives, negatives }) => [...positives, ...negatives]))]
   const relevant = new Map<string, Set<string>>()
   for (const { anchor, positives } of rows)
@@ -125,7 +134,7 @@ async function retrieval(rows: readonly RelatedRow[], vectors: Vectors, { done }
   return { ndcgAt10: average(gains), rows: rows.length }
 }
 
-async function similarity(rows: readonly RelatedRow[], vectors: Vectors, { done }: TaskContext): Promise<EmbedResult> {
+async function similarity(rows: readonly RelatedRow[], vectors: Vectors, { done }: TaskContext): Promise<Nearness> {
   const cosines: number[] = []
   for (const { anchor, positives, score } of rows) {
     cosines.push(cosine(vectors.get(anchor)!, vectors.get(positives[0]!)!))

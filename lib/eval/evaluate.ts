@@ -16,31 +16,22 @@ import {
   requireOptions,
   type Task,
 } from '../options/index.js'
-import { askChoices } from './choice-task.js'
+import { generated, loadScorer, type Scorer } from '../tasks/generate.js'
+import { type AskedTask, type FiguresOf, isAsked, taskNamed } from '../tasks/index.js'
+import type { AnswerTask, ChoiceTask, Measures, RowEntry } from '../tasks/task.js'
+import { askChoices } from './ask-choices.js'
 import { classification, preferences } from './classify.js'
 import { change, forgetting } from './compare.js'
+import type { EvalProgress, TaskContext } from './context.js'
 import { nearness } from './embeddings.js'
-import { logProbs } from './logprobs.js'
-import { perplexity } from './perplexity.js'
-import { readPredictions } from './predictions.js'
+import { logProbs, perplexity } from './log-probs.js'
 import { recall } from './recall.js'
 import { openData, openTask } from './rows.js'
 import { textsAtOnce } from './score.js'
-import { generateTask, loadScorer, type Scorer } from './scorer.js'
-import type {
-  CountedResult,
-  DetailedResult,
-  EvalProgress,
-  EvalResults,
-  Measured,
-  RunTask,
-  TaskContext,
-} from './task.js'
-import { taskNamed } from './tasks/index.js'
-import { generatedTexts, scoreTexts, type TextOf } from './text-task.js'
+import { generatedTexts, readPredictions, scoreTexts, type TextOf } from './score-texts.js'
 
-/** The tasks that score no rows. */
-const OTHER_TASKS = {
+/** The tasks that ask no rows. */
+const measurements = {
   logprobs: logProbs,
   perplexity,
   recall,
@@ -49,9 +40,15 @@ const OTHER_TASKS = {
   classify: classification,
   reward: preferences,
   embed: nearness,
-} satisfies {
-  [T in Task]?: RunTask<T>
-}
+} satisfies Record<Exclude<Task, AskedTask>, (context: TaskContext) => Promise<object>>
+
+/**
+ * The result of a task: its figures by name. Of tasks with questions also the task's name and the number of rows, or with `details` an
+ * entry for each row.
+ */
+export type EvalResult<T extends Task = Task, Details extends boolean = boolean> = T extends AskedTask
+  ? { task: T; rows: Details extends true ? readonly RowEntry[] : number } & FiguresOf<T>
+  : Awaited<ReturnType<(typeof measurements)[Exclude<T, AskedTask>]>>
 
 /** Options of `evaluate`: those of `mora eval` in camelCase, and callbacks. */
 export interface EvaluateOptions<T extends Task = Task, Row = AnyRow>
@@ -114,22 +111,15 @@ const evaluateArguments = {
  * @throws RunError `scorer-failed`
  * @throws the reason of a `signal` that is aborted, between rows, forward passes and tokens
  */
-export async function evaluate<T extends Task = Task, Data extends DataInput = DataInput>(
+export async function evaluate<
+  T extends Task = Task,
+  Data extends DataInput = DataInput,
+  Details extends boolean = false,
+>(
   model: LoadedModel | null,
-  input: EvaluateOptions<T, RowOf<Data>> & { data: Data; details: true },
-): Promise<DetailedResult<T>>
-export async function evaluate<T extends Task = Task, Data extends DataInput = DataInput>(
-  model: LoadedModel | null,
-  input: EvaluateOptions<T, RowOf<Data>> & { data: Data; details?: false },
-): Promise<CountedResult<T>>
-export async function evaluate<T extends Task = Task, Data extends DataInput = DataInput>(
-  model: LoadedModel | null,
-  input: EvaluateOptions<T, RowOf<Data>> & { data: Data },
-): Promise<EvalResults[T]>
-export async function evaluate<T extends Task = Task>(
-  model: LoadedModel | null,
-  input: EvaluateOptions<T>,
-): Promise<EvalResults[T]> {
+  input: EvaluateOptions<T, RowOf<Data>> & { data?: Data; details?: Details },
+): Promise<EvalResult<T, Details>>
+export async function evaluate(model: LoadedModel | null, input: EvaluateOptions): Promise<object> {
   check({ model, input }, evaluateArguments)
   const { base, adapters, onProgress, onDownload, onWarning = () => {}, signal, ...given } = input
   signal?.throwIfAborted()
@@ -146,7 +136,7 @@ export async function evaluate<T extends Task = Task>(
   checkEvalOptions({ ...options, base, scorer: scorer ?? options.scorer })
   const measure = await prepare(model, options, { base: base ?? null, adapters, scorer, onDownload, onWarning, signal })
   const counter = new Counter(options.limit ?? null, onProgress)
-  const result = await withLines(options.output, (write) =>
+  return withLines(options.output, (write) =>
     measure({
       found(rows) {
         counter.total = rows
@@ -157,7 +147,6 @@ export async function evaluate<T extends Task = Task>(
       },
     }),
   )
-  return result as EvalResults[T]
 }
 
 type Call = Pick<EvaluateOptions, 'adapters' | 'onDownload' | 'signal'> & {
@@ -175,41 +164,49 @@ async function prepare(
   const { predictions } = options
   const name = options.task!
   const hub = { offline: options.offline, ...hubOptions }
-  const task =
-    name === 'generate' ? generateTask(scorer ?? (await loadScorer(options.scorer!))) : taskNamed(name, options)
-  if (predictions !== undefined && task?.kind === 'text') {
+  const task: AnswerTask | ChoiceTask | ((context: TaskContext) => Promise<object>) =
+    name === 'generate'
+      ? generated(scorer ?? (await loadScorer(options.scorer!)))
+      : isAsked(name)
+        ? taskNamed(name, options.score)
+        : measurements[name]
+  if (predictions !== undefined && 'answer' in task) {
     const data = await openData(options, hub)
     const open = async (rows: number): Promise<TextOf> => {
       const texts = await readPredictions(predictions, rows)
       return async (_, i) => texts[i]!
     }
-    return async (told) => resultOf(await scoreTexts(task, { ...data, ...told }, open), options)
+    return async (told) => resultOf(task, await scoreTexts(task, { ...data, ...told }, open), options)
   }
   if (model === null) {
     throw new UsageError('missing-argument', 'Missing a model; only the texts of predictions are scored without one.')
   }
-  const template = options.template ?? (task?.plain ? 'none' : 'auto')
+  const template = options.template ?? ('prompt' in task && task.prompt.isPlain ? 'none' : 'auto')
   const opened = await openTask(model.withAdapters(adapters), options, { ...hub, template })
   return async (told) => {
     const notes = new Notes(model.config.maxPositions)
     const context: TaskContext = { ...opened, ...told, base, encoded: notes.encoded, cut: notes.cut }
     let result: object
-    if (task === undefined) result = await OTHER_TASKS[name as keyof typeof OTHER_TASKS](context)
-    else if (task.kind === 'choices') result = resultOf(await askChoices(task, context), options)
+    if (typeof task === 'function') result = await task(context)
+    else if ('choices' in task) result = resultOf(task, await askChoices(task, context), options)
     else {
       await using engine = new Engine(context.model, { sequences: textsAtOnce(options) })
       const open = () => generatedTexts(task, context, engine)
-      result = resultOf(await scoreTexts(task, context, open, engine.sequences), options)
+      result = resultOf(task, await scoreTexts(task, context, open, engine.sequences), options)
     }
     for (const note of notes.texts()) hub.onWarning(note)
     return result
   }
 }
 
-const resultOf = ({ entries, measures }: Measured, { task, details }: EvalOptions): object => ({
+const resultOf = (
+  { measures }: { measures: Measures },
+  entries: readonly RowEntry[],
+  { task, details }: EvalOptions,
+): object => ({
   task,
   rows: details ? entries : entries.length,
-  ...measures,
+  ...Object.fromEntries(Object.entries(measures).map(([name, measure]) => [name, measure!(entries)])),
 })
 
 /** What was cut, to be said once at the end. */

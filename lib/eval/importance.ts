@@ -21,9 +21,9 @@ import { cast, square } from '../tensor/operations/arithmetic.js'
 import { keep, scope } from '../tensor/scope.js'
 import { noGrad } from '../tensor/tape.js'
 import { Tensor } from '../tensor/tensor.js'
+import type { EvalProgress } from './context.js'
 import { noTargets, openTask, scoredRows } from './rows.js'
 import { passesOf } from './score.js'
-import type { EvalProgress } from './task.js'
 
 const aModel = having('a model (loadModel gives one)', 'forwardAsync', 'linears', 'withAdapters', 'config')
 

@@ -2,8 +2,8 @@
 import { malformedRow } from '../data/rows/check.js'
 import type { DataRecord } from '../data/rows/record.js'
 import type { Message } from '../data/templates/template.js'
+import type { OpenData } from './context.js'
 import { taskRecords } from './rows.js'
-import type { OpenData } from './task.js'
 
 /** A question with its answer. */
 interface Solved {

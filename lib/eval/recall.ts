@@ -1,13 +1,13 @@
+import { randomStream } from '../common/random.js'
 import { mapAhead } from '../common/task-limit.js'
 import { encodeRow } from '../data/encode.js'
 import { malformedRow } from '../data/rows/check.js'
 import type { DataRecord } from '../data/rows/record.js'
-import { Engine } from '../engine/index.js'
-import { continuationText, requireTokenizer } from '../generate/index.js'
-import { complete } from './continuations.js'
+import { Engine, type EngineRequest } from '../engine/index.js'
+import { continuationText, drain, GREEDY, requireTokenizer } from '../generate/index.js'
+import type { TaskContext } from './context.js'
 import { taskRecords } from './rows.js'
 import { textsAtOnce } from './score.js'
-import type { RecallResult, TaskContext } from './task.js'
 
 interface RecallRow {
   prompt: string
@@ -25,7 +25,7 @@ interface EncodedCompletion {
  * Measures how well completions are memorised: generates as many tokens as each has, greedily, and compares the texts character
  * by character at each position.
  */
-export async function recall(context: TaskContext): Promise<RecallResult> {
+export async function recall(context: TaskContext) {
   const { model, options, data, reading, done, signal } = context
   const tokenizer = requireTokenizer(model)
   let characters = 0
@@ -65,7 +65,27 @@ export async function recall(context: TaskContext): Promise<RecallResult> {
       `character accuracy ${(right / characters).toFixed(3)}`,
     )
   }
-  return { characterAccuracy: right / characters, exactAccuracy: exact / rows }
+  return {
+    /** Share of the characters of all completions that are correct at their position. */
+    characterAccuracy: right / characters,
+    /** Share of the rows whose whole completion was recalled. */
+    exactAccuracy: exact / rows,
+  }
+}
+
+/** A stream that greedy sampling never reads. */
+const UNUSED = randomStream(0, 'greedy')
+
+/** Continues a prompt greedily by as many tokens as asked for, whatever they are. */
+async function complete(
+  engine: Engine,
+  ids: readonly number[],
+  limits: Pick<EngineRequest, 'maxNewTokens' | 'name' | 'signal'>,
+): Promise<number[]> {
+  const generated: number[] = []
+  const request = { ids, ...limits, stopIds: new Set<number>(), sampling: GREEDY, random: UNUSED }
+  await drain(engine.write(request), ({ id }) => generated.push(id))
+  return generated
 }
 
 /** Encodes the row as training does, so that the prompt is the one that was learnt. */

@@ -6,7 +6,7 @@ import { UsageError } from '../common/errors.js'
 import type { AnyRow } from '../data/sources/source.js'
 import { jsonIn } from '../io/json.js'
 import type { JudgedAnswer, Reward } from '../objectives/rewards.js'
-import { expectedAnswer, extractAnswer, isSameAnswer } from './answers.js'
+import { expectedAnswer, extractAnswer, isSameAnswer } from '../tasks/answers.js'
 
 const aPattern = expecting('a regular expression', z.instanceof(RegExp))
 const aSchema = expecting(

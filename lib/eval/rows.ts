@@ -12,7 +12,7 @@ import { namesOf, type OpenSource, openSources } from '../data/sources/open.js'
 import { promptTemplate, requireTokenizer } from '../generate/index.js'
 import type { HubOptions } from '../hub/index.js'
 import { type EvalInput, type EvalOptions, EvalSchema, maxLengthOf, parseOptions } from '../options/index.js'
-import type { DataContext, OpenData, RowsContext } from './task.js'
+import type { DataContext, OpenData, RowsContext } from './context.js'
 
 /** Opens the data of a task. */
 export async function openData(options: EvalOptions, hub: HubOptions): Promise<OpenData> {

@@ -8,9 +8,10 @@ import { type DataSource, pathsOf } from '../data/sources/source.js'
 import { objectiveNamed } from '../objectives/index.js'
 import { type OptionSource, optionPlace } from '../schema/names.js'
 import { type OptionsSchema, optionDefault, optionFacts } from '../schema/option-facts.js'
+import { ANSWER_TASKS, CHOICE_TASKS } from '../tasks/index.js'
 import { AnalyzeSchema } from './analyze.js'
 import { newAdapterOptions, scheduleOptions } from './defaults.js'
-import { CHOICE_TASKS, type EvalOptions, EvalSchema, type Task, TEXT_TASKS, writingOptions } from './eval.js'
+import { type EvalOptions, EvalSchema, type Task, writingOptions } from './eval.js'
 import { methodsWithOption, newAdapterFields, restartFields } from './new-adapter.js'
 import { TrainSchema, type TrainSettings } from './train.js'
 
@@ -211,15 +212,15 @@ export function checkEvalOptions(
   onlyOf('window', 'perplexity', 'forgetting', 'change')
   onlyOf('stride', 'perplexity', 'forgetting', 'change')
   onlyOf('base', 'forgetting', 'change')
-  const asking = [...TEXT_TASKS, ...CHOICE_TASKS]
+  const asking = [...ANSWER_TASKS, ...CHOICE_TASKS]
   onlyOf('shots', ...asking)
   onlyOf('shotsData', ...asking)
   onlyOf('details', ...asking)
-  onlyOf('predictions', ...TEXT_TASKS)
+  onlyOf('predictions', ...ANSWER_TASKS)
   onlyOf('scorer', 'generate')
   for (const [key, option] of Object.entries(writingOptions)) {
     const isDefault = isDeepStrictEqual(options[key as keyof typeof writingOptions], optionDefault(option))
-    if (!isDefault) onlyOf(key, ...TEXT_TASKS)
+    if (!isDefault) onlyOf(key, ...ANSWER_TASKS)
     refuse(
       !isDefault && options.predictions !== undefined,
       `${optionName(key)} does not go with ${optionName('predictions')}, whose texts are written already.`,

@@ -2,6 +2,7 @@
 import { z } from 'zod'
 import { choice, flag, integer, optionalChoice, optionalInteger, text } from '../schema/option.js'
 import { declare, inGroup, type LibraryInput, required, requiredByCommands } from '../schema/option-facts.js'
+import { ANSWER_TASKS, CHOICE_TASKS } from '../tasks/index.js'
 import {
   commonOptionsOfLoaded,
   evaluationData,
@@ -18,24 +19,6 @@ import { constraintOptions } from './constraint.js'
 import { GenerateSchema } from './generate.js'
 import { samplingOptions } from './sampling.js'
 
-/** Tasks that score a text for each row. */
-export const TEXT_TASKS = ['exact-match', 'gsm8k', 'gsm8k-cot', 'math', 'ner', 'convfinqa', 'generate'] as const
-export type TextTaskName = (typeof TEXT_TASKS)[number]
-
-/** Tasks that compare choices. */
-export const CHOICE_TASKS = [
-  'choices',
-  'mmlu',
-  'pubmedqa',
-  'medqa',
-  'medmcqa',
-  'rct',
-  'fpb',
-  'fiqa',
-  'headline',
-] as const
-export type ChoiceTaskName = (typeof CHOICE_TASKS)[number]
-
 export const TASKS = [
   'logprobs',
   'perplexity',
@@ -45,7 +28,7 @@ export const TASKS = [
   'classify',
   'reward',
   'embed',
-  ...TEXT_TASKS,
+  ...ANSWER_TASKS,
   ...CHOICE_TASKS,
 ] as const
 /** A measurement of `evaluate`; docs/commands/eval.md describes each. */

@@ -29,15 +29,11 @@ export {
 } from './defaults.js'
 export { DoctorSchema } from './doctor.js'
 export {
-  CHOICE_TASKS,
-  type ChoiceTaskName,
   type EvalInput,
   type EvalOptions,
   EvalSchema,
   TASKS,
   type Task,
-  TEXT_TASKS,
-  type TextTaskName,
 } from './eval.js'
 export { type ExportOptions, ExportSchema } from './export.js'
 export { type OutputKind, requireFreeOutput } from './free-output.js'

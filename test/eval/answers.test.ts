@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { canonicalNumber, expectedAnswer, extractAnswer, isSameAnswer } from '../../lib/eval/answers.js'
+import { canonicalNumber, expectedAnswer, extractAnswer, isSameAnswer } from '../../lib/tasks/answers.js'
 
 describe('extractAnswer', () => {
   it('takes the text after the last ####, on its line', () => {

@@ -289,6 +289,26 @@ describe('evaluate', () => {
       expect(bySum).toMatchObject({ accuracy: 0, perToken: 1 })
     })
 
+    it('openbookqa continues the stem alone', async () => {
+      const stem = 'A fruit is'
+      const data = [
+        { question_stem: stem, choices: { text: ['a stone', 'an apple'], label: ['A', 'B'] }, answerKey: 'B' },
+      ]
+      using model = await loadScripted([await plain(stem, ' an apple')])
+      const { rows, ...result } = await evaluate(model, { task: 'openbookqa', data, details: true })
+      expect(rows).toMatchObject([{ prompt: stem, answer: 1, predicted: 1, perCharacter: 1 }])
+      const figures = { score: 1, accuracy: 1, perCharacter: 1, perByte: 1, perToken: 1 }
+      expect(result).toEqual({ task: 'openbookqa', ...figures })
+    })
+
+    it('refuses solved examples without a part that the task shows', async () => {
+      using model = await loadScripted([])
+      const data = [{ question: 'Is it?', contexts: ['It is.'], final_decision: 'yes' }]
+      const shotsData = [{ question: 'Was it?', choices: ['yes', 'no', 'maybe'], answer: 1 }]
+      const run = evaluate(model, { task: 'pubmedqa', data, shots: 1, shotsData })
+      await expect(run).rejects.toThrow(/^row 1 of the rows given: this task needs the row's input/)
+    })
+
     it('refuses an answer that names no choice', async () => {
       using model = await loadScripted([])
       for (const answer of [2, 'C', 'apple']) {

@@ -3,24 +3,17 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
-import { lastBoxed } from '../../lib/eval/answers.js'
-import { best } from '../../lib/eval/choice-task.js'
+import { RowReading } from '../../lib/data/rows/reading.js'
 import { evaluate, type RowEntry } from '../../lib/eval/index.js'
-import { weightedF1 } from '../../lib/eval/measures.js'
-import { entities, entityF1, numbers } from '../../lib/eval/tasks/adaptllm.js'
-import {
-  flexibleExtract,
-  GSM8K_COT_STRICT,
-  GSM8K_STRICT,
-  gsm8kCotTask,
-  gsm8kTask,
-  strictMatch,
-} from '../../lib/eval/tasks/gsm8k.js'
-import { mathTask } from '../../lib/eval/tasks/math.js'
-import { isEquivalent, normalised } from '../../lib/eval/tasks/math-equivalence.js'
-import { metamathNumber, metamathText } from '../../lib/eval/tasks/metamath.js'
-import { mmluTask } from '../../lib/eval/tasks/mmlu.js'
-import type { Verdict } from '../../lib/eval/text-task.js'
+import { entities, entityF1, numbers } from '../../lib/tasks/adaptllm.js'
+import { lastBoxed } from '../../lib/tasks/answers.js'
+import { flexibleExtract, GSM8K_COT_STRICT, GSM8K_STRICT, gsm8k, gsm8kCot, strictMatch } from '../../lib/tasks/gsm8k.js'
+import { math } from '../../lib/tasks/math.js'
+import { isEquivalent, normalised } from '../../lib/tasks/math-equivalence.js'
+import { best, weightedF1 } from '../../lib/tasks/measures.js'
+import { metamathNumber, metamathText } from '../../lib/tasks/metamath.js'
+import { mmlu } from '../../lib/tasks/mmlu.js'
+import type { AnswerTask, Verdict } from '../../lib/tasks/task.js'
 import { evaluationJson, evaluationSizes } from './published.js'
 
 interface Filtered {
@@ -82,6 +75,9 @@ interface Mmlu {
 
 const given = { row: {}, where: 'row 1' }
 
+/** The answer that a row expects. */
+const expectedBy = (task: AnswerTask, value: object) => task.rows({ value, where: 'row 1' }, new RowReading()).answer!
+
 const folder = mkdtempSync(join(tmpdir(), 'mora-predictions-'))
 afterAll(() => rmSync(folder, { recursive: true }))
 let files = 0
@@ -97,14 +93,14 @@ evaluationSizes('gsm8k.json', (file) => {
   const { rows } = evaluationJson<Gsm8k>(file)
 
   it.each([
-    ['gsm8k', GSM8K_STRICT, gsm8kTask],
-    ['gsm8k_cot', GSM8K_COT_STRICT, gsm8kCotTask],
+    ['gsm8k', GSM8K_STRICT, gsm8k],
+    ['gsm8k_cot', GSM8K_COT_STRICT, gsm8kCot],
   ] as const)('the filters of %s extract and judge as the harness', (name, pattern, task) => {
     for (const { completion, answer, ...row } of rows) {
       const { 'strict-match': strict, 'flexible-extract': flexible } = row[name]
       expect([completion, strictMatch(completion, pattern)]).toEqual([completion, strict.extracted])
       expect([completion, flexibleExtract(completion)]).toEqual([completion, flexible.extracted])
-      const verdict = task.score({ ...given, text: completion, answer: '0', solution: answer }) as Verdict
+      const verdict = task.answer.judge({ ...given, text: completion, answer: '0', solution: answer }) as Verdict
       expect([completion, verdict.strict, verdict.flexible]).toEqual([
         completion,
         strict.exactMatch,
@@ -116,8 +112,8 @@ evaluationSizes('gsm8k.json', (file) => {
   it("MetaMath's rule extracts and judges as its program", () => {
     for (const { completion, answer, metamath } of rows) {
       expect([completion, metamathNumber(completion)]).toEqual([completion, metamath.extracted])
-      const reference = gsm8kTask.reference!({ answer, isCompletion: true }, 'row 1')
-      const { metamath: correct } = gsm8kTask.score({
+      const reference = expectedBy(gsm8k, { question: 'How many?', answer })
+      const { metamath: correct } = gsm8k.answer.judge({
         ...given,
         text: completion,
         answer: reference,
@@ -179,10 +175,10 @@ evaluationSizes('mmlu.json', (file) => {
       return { prompt: '', subject, answer, predicted, score: Number(predicted === answer) }
     })
     const { overQuestions, overSubjects, subjects } = accuracy.given
-    const result = mmluTask.summarise(entries)
-    expect(result.accuracy).toBeCloseTo(overQuestions, 12)
-    expect(result.meanOfSubjects).toBeCloseTo(overSubjects, 12)
-    expect(result.accuracyBySubject).toEqual(
+    const { measures } = mmlu
+    expect(measures.accuracy(entries)).toBeCloseTo(overQuestions, 12)
+    expect(measures.meanOfSubjects(entries)).toBeCloseTo(overSubjects, 12)
+    expect(measures.accuracyBySubject(entries)).toEqual(
       Object.fromEntries(Object.entries(subjects).map(([subject, { acc }]) => [subject, acc])),
     )
   })
@@ -206,9 +202,9 @@ evaluationSizes('math.json', (file) => {
     for (const { text, authorsContent, reference, referenceAnswer, metamath, boxedEqual } of solutions) {
       expect([text, lastBoxed(text)]).toEqual([text, authorsContent])
       expect([text, metamathText(text)]).toEqual([text, metamath.extracted])
-      const answer = mathTask.reference!({ answer: reference, isCompletion: true }, 'row 1')
+      const answer = expectedBy(math, { problem: 'How many?', solution: reference })
       expect(answer).toBe(referenceAnswer)
-      const verdict = mathTask.score({ ...given, text, answer, solution: reference }) as Record<string, unknown>
+      const verdict = math.answer.judge({ ...given, text, answer, solution: reference }) as Record<string, unknown>
       expect([text, verdict.metamath]).toEqual([text, Number(metamath.correct)])
       if (authorsContent !== null) expect([text, verdict.score]).toEqual([text, Number(boxedEqual)])
     }
@@ -260,8 +256,8 @@ evaluationSizes('tasks.json', (file) => {
 
 describe('our rule for GSM8K', () => {
   const score = (text: string, solution = '8 + 10 = <<8+10=18>>18\n#### 18') => {
-    const answer = gsm8kTask.reference!({ answer: solution, isCompletion: true }, 'row 1')
-    return gsm8kTask.score({ ...given, text, answer, solution }) as { score: number }
+    const answer = expectedBy(gsm8k, { question: 'How many?', answer: solution })
+    return gsm8k.answer.judge({ ...given, text, answer, solution }) as { score: number }
   }
 
   it.each([
@@ -280,7 +276,7 @@ describe('our rule for GSM8K', () => {
 
   it('refuses a row without a reference answer', () => {
     expect(() => score('18', 'It is eighteen.')).toThrow('row 1: expected an answer that is a number, or ends in ####')
-    const row = { answer: 'It is 18.', isCompletion: true }
-    expect(() => mathTask.reference!(row, 'row 1')).toThrow('row 1: expected a solution with its answer in \\boxed{}')
+    const row = { problem: 'How many?', solution: 'It is 18.' }
+    expect(() => expectedBy(math, row)).toThrow('row 1: expected a solution with its answer in \\boxed{}')
   })
 })

@@ -1,5 +1,6 @@
 import { UsageError } from '../../common/errors.js'
-import { checkEvalOptions, EvalSchema, forLibrary, loadOptions, TEXT_TASKS } from '../../options/index.js'
+import { checkEvalOptions, EvalSchema, forLibrary, loadOptions } from '../../options/index.js'
+import { ANSWER_TASKS } from '../../tasks/index.js'
 import { defineCommand } from '../command.js'
 import { requireFileOutput, requireInputs, requirePath } from '../paths.js'
 import { formatFacts, formatNumber } from '../terminal/format.js'
@@ -32,7 +33,7 @@ export const evalCommand = defineCommand({
     ])
     const load = { ...loadOptions(options), onWarning }
     const { adapter, allowOtherBase, task, predictions } = options
-    const generates = task === 'recall' || TEXT_TASKS.some((name) => name === task)
+    const generates = task === 'recall' || ANSWER_TASKS.some((name) => name === task)
     const passes = generates ? 'one token' : undefined
     using model =
       predictions === undefined ? await loadModelFor({ adapter, allowOtherBase, passes }, options.model!, load) : null
@@ -45,7 +46,7 @@ export const evalCommand = defineCommand({
       onProgress: ({ done, total, summary }) =>
         progress.show(`${done}${total === null ? '' : `/${total}`}  ${summary}`),
     })
-    return { json: result, text: describe(result as unknown as Record<string, unknown>) }
+    return { json: result, text: describe(result) }
   },
 })
 

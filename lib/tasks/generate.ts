@@ -5,7 +5,7 @@ import { plainCopy } from '../common/plain-copy.js'
 import { importModule } from '../common/user-module.js'
 import type { AnyRow } from '../data/sources/source.js'
 import { accuracy } from './measures.js'
-import type { TextTask } from './text-task.js'
+import type { AnswerTask } from './task.js'
 
 /**
  * Scores a text that answers a row.
@@ -15,24 +15,28 @@ import type { TextTask } from './text-task.js'
 export type Scorer<Row = AnyRow> = (given: { row: Row; text: string }) => number | Promise<number>
 
 /** Returns the task that scores texts by a function. */
-export const generateTask = (scorer: Scorer): TextTask => ({
-  kind: 'text',
-  maxNewTokens: 256,
-  async score({ row, text, where }) {
-    let score: unknown
-    try {
-      score = await scorer({ row: plainCopy(row) as AnyRow, text })
-    } catch (cause) {
-      throw new RunError('scorer-failed', `${where}: the scorer failed: ${reasonOfCaller(cause)}`, { cause })
-    }
-    if (typeof score === 'number' && Number.isFinite(score)) return { score }
-    throw new RunError(
-      'scorer-failed',
-      `${where}: expected a finite number from the scorer but received ${quoted(score)}.`,
-    )
-  },
-  summarise: accuracy,
-})
+export const generated = (scorer: Scorer) =>
+  ({
+    rows: (record, reading) => reading.prompt(record),
+    prompt: {},
+    answer: {
+      maxNewTokens: 256,
+      async judge({ row, text, where }) {
+        let score: unknown
+        try {
+          score = await scorer({ row: plainCopy(row) as AnyRow, text })
+        } catch (cause) {
+          throw new RunError('scorer-failed', `${where}: the scorer failed: ${reasonOfCaller(cause)}`, { cause })
+        }
+        if (typeof score === 'number' && Number.isFinite(score)) return { score }
+        throw new RunError(
+          'scorer-failed',
+          `${where}: expected a finite number from the scorer but received ${quoted(score)}.`,
+        )
+      },
+    },
+    measures: accuracy,
+  }) satisfies AnswerTask
 
 /**
  * Returns the default export of a JavaScript or TypeScript module.

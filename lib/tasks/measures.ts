@@ -1,20 +1,26 @@
-/** How the scores of rows are joined. */
-import type { Measures, RowEntry } from './task.js'
+/** Measures: how the entries of rows are joined into a figure. */
+import type { RowEntry } from './task.js'
 
 type Entries = readonly RowEntry[]
-
-/** Returns the mean over rows of a number that each row's entry has. */
-export const meanOf = (entries: Entries, key = 'score'): number => average(entries.map((entry) => Number(entry[key])))
 
 export const average = (values: readonly number[]): number =>
   values.reduce((total, value) => total + value, 0) / values.length
 
-/** The share of right rows. */
-export const accuracy = (entries: Entries): Measures => ({ score: meanOf(entries), accuracy: meanOf(entries) })
+/** Returns the measure that is the mean over rows of a number in each entry. */
+export const meanBy =
+  (key: string) =>
+  (entries: Entries): number =>
+    average(entries.map((entry) => Number(entry[key])))
+
+/** The share of right rows, a fraction, or the mean of other scores. */
+export const meanScore = meanBy('score')
+
+/** The measures of tasks that publish the accuracy. */
+export const accuracy = { score: meanScore, accuracy: meanScore }
 
 /** Returns the mean score of the rows of each subject, sorted by name; rows without a subject are left out. */
 export function bySubject(entries: Entries): Record<string, number> {
-  return Object.fromEntries(subjects(entries).map(([subject, rows]) => [subject, meanOf(rows)]))
+  return Object.fromEntries(subjects(entries).map(([subject, rows]) => [subject, meanScore(rows)]))
 }
 
 /** Returns the entries of each subject, sorted by name. */
@@ -43,3 +49,9 @@ export function weightedF1(entries: Entries): number {
   }
   return total / entries.length
 }
+
+/** Returns the index of the highest value, the first of equal ones. */
+export const best = (values: readonly number[]): number => values.indexOf(Math.max(...values))
+
+export const quotients = (sums: readonly number[], lengths: readonly number[]): number[] =>
+  sums.map((sum, i) => sum / lengths[i]!)

@@ -2,48 +2,63 @@
  * Tasks of finance and medicine as AdaptLLM measures them (Cheng et al. 2023): the column `input` holds the whole prompt, shots
  * included.
  */
-import type { ChoiceTask } from '../choice-task.js'
-import { accuracy, average, meanOf, subjects, weightedF1 } from '../measures.js'
-import type { RowEntry } from '../task.js'
-import type { TextTask } from '../text-task.js'
+import { accuracy, average, meanScore, subjects, weightedF1 } from './measures.js'
+import {
+  type AnswerTask,
+  type ChoiceTask,
+  choiceRows,
+  choiceRowsOfSubject,
+  questionRows,
+  type RowEntry,
+} from './task.js'
 
 /** The options continue the prompt. */
 const chosen = {
-  kind: 'choices',
-  plain: true,
-  question: ({ question }) => question,
-  answers: ({ choices }) => choices,
+  rows: choiceRows,
+  prompt: { isPlain: true, question: ({ question }) => question },
+  choices: ({ choices }) => choices,
   byAdaptllm: () => true,
-} as const satisfies Omit<ChoiceTask, 'summarise'>
+} satisfies Omit<ChoiceTask, 'measures'>
 
 /** The role of a sentence in an abstract (PubMed RCT, Dernoncourt & Lee 2017). The measure is the micro F1, which is the accuracy. */
-export const rctTask: ChoiceTask = { ...chosen, summarise: accuracy }
-
-const f1 = (entries: readonly RowEntry[], weighted: number) => ({
-  ...accuracy(entries),
-  score: weighted,
-  weightedF1: weighted,
-})
+export const rct = { ...chosen, measures: accuracy } satisfies ChoiceTask
 
 /** The sentiment of news (Financial PhraseBank) or of headlines and posts (FiQA). */
-export const sentimentTask: ChoiceTask = { ...chosen, summarise: (entries) => f1(entries, weightedF1(entries)) }
+export const sentiment = {
+  ...chosen,
+  measures: { ...accuracy, score: weightedF1, weightedF1 },
+} satisfies ChoiceTask
+
+const meanF1OfSubjects = (entries: readonly RowEntry[]): number =>
+  average(subjects(entries).map(([, rows]) => weightedF1(rows)))
 
 /** Nine questions about headlines on gold, told apart by `class_id`: the mean of their F1. */
-export const headlineTask: ChoiceTask = {
+export const headline = {
   ...chosen,
-  lacks: ({ subject }) => (subject === undefined ? 'subject' : undefined),
-  summarise: (entries) => f1(entries, average(subjects(entries).map(([, rows]) => weightedF1(rows)))),
-}
+  rows: choiceRowsOfSubject,
+  measures: { ...accuracy, score: meanF1OfSubjects, weightedF1: meanF1OfSubjects },
+} satisfies ChoiceTask
 
-const generated = { kind: 'text', plain: true, withoutBos: true, until: ['\n'], maxNewTokens: 100 } as const
+const generated = {
+  rows: questionRows(({ answer }) => answer),
+  prompt: { isPlain: true, withoutBos: true },
+} satisfies Partial<AnswerTask>
+
+const line = { until: ['\n'], maxNewTokens: 100 }
 
 /** Names in financial agreements: `Anna (PER), Nordvik (ORG)`. */
-export const nerTask: TextTask = {
+export const ner = {
   ...generated,
-  reference: ({ answer }) => answer,
-  score: ({ text, answer }) => ({ score: entityF1(entities(answer), entities(text)) }),
-  summarise: (entries) => ({ score: meanOf(entries), f1: meanOf(entries) }),
-}
+  answer: {
+    ...line,
+    judge: ({ text, answer }) => ({ score: entityF1(entities(answer), entities(text)) }),
+  },
+  measures: {
+    score: meanScore,
+    /** Mean F1 of a row's entities, half by their words and half by their types. */
+    f1: meanScore,
+  },
+} satisfies AnswerTask
 
 interface Entity {
   word: string
@@ -75,16 +90,18 @@ export function entityF1(right: readonly Entity[], predicted: readonly Entity[])
 }
 
 /** Figures of financial reports: any number of the answer may be the right one. */
-export const convfinqaTask: TextTask = {
+export const convfinqa = {
   ...generated,
-  reference: ({ answer }) => answer,
-  score({ text, answer }) {
-    const [expected] = numbers(answer)
-    const extracted = numbers(text)
-    return { score: Number(expected !== undefined && extracted.some((number) => isClose(number, expected))) }
+  answer: {
+    ...line,
+    judge({ text, answer }) {
+      const [expected] = numbers(answer)
+      const extracted = numbers(text)
+      return { score: Number(expected !== undefined && extracted.some((number) => isClose(number, expected))) }
+    },
   },
-  summarise: accuracy,
-}
+  measures: accuracy,
+} satisfies AnswerTask
 
 /** Returns the numbers of a text's first line. One that Python does not read, such as `035`, is infinite. */
 export function numbers(text: string): number[] {

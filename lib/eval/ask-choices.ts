@@ -1,49 +1,17 @@
-/** Tasks that compare the log-probabilities of choices. */
+/** Asks the rows of tasks that compare the log-probabilities of choices. */
 import { quoted } from '../common/errors.js'
-import { theOption } from '../common/option-names.js'
 import { malformedRow } from '../data/rows/check.js'
 import type { ChoiceRow } from '../data/rows/choices.js'
 import type { DataRecord } from '../data/rows/record.js'
 import { Engine, type ScoredPrompt } from '../engine/index.js'
 import { promptTokens, requireTokenizer } from '../generate/index.js'
+import { best, meanScore, quotients } from '../tasks/measures.js'
+import type { ChoiceTask, RowEntry } from '../tasks/task.js'
+import type { TaskContext } from './context.js'
 import { pairTokens, plainPairTokens } from './continuations.js'
-import { meanOf } from './measures.js'
 import { chatOf, plainText, Shots, type TaskPrompt } from './prompts.js'
 import { readAll } from './rows.js'
 import { textsAtOnce } from './score.js'
-import type { Measured, Measures, RowEntry, TaskContext } from './task.js'
-
-/** The log-probabilities of a row's choices. */
-interface ScoredChoices {
-  row: ChoiceRow
-  /** Sum over the tokens of each choice. */
-  sums: readonly number[]
-  /** Number of tokens of each choice. */
-  tokens: readonly number[]
-}
-
-/** Such a task: what is asked, what may be answered, and how the verdicts on rows are joined. */
-export interface ChoiceTask {
-  readonly kind: 'choices'
-  /** Whether the published prompt is plain text, which is used as such unless a template is named. */
-  readonly plain?: true
-  /** Returns a part that the task needs and a row lacks. */
-  lacks?(row: ChoiceRow): 'subject' | 'input' | undefined
-  /** Returns what stands before the shots. */
-  header?(row: ChoiceRow): string
-  /** Returns the text that asks; a space and an answer follow. */
-  question(row: ChoiceRow): string
-  /** Returns an answer for each choice. */
-  answers(row: ChoiceRow): readonly string[]
-  /**
-   * Whether AdaptLLM's rules hold: the highest mean of a token is predicted and not the highest sum, and prompts are tokenised as they
-   * are, without BOS.
-   */
-  byAdaptllm?(row: ChoiceRow): boolean
-  /** Returns further verdicts on a row. */
-  verdicts?(scored: ScoredChoices): Record<string, number>
-  summarise(entries: readonly RowEntry[]): Measures
-}
 
 interface ReadRow {
   row: ChoiceRow
@@ -52,7 +20,7 @@ interface ReadRow {
 }
 
 /** Reads and checks all rows, then asks each. Of equal choices the first is predicted. */
-export async function askChoices(task: ChoiceTask, context: TaskContext): Promise<Measured> {
+export async function askChoices(task: ChoiceTask, context: TaskContext): Promise<RowEntry[]> {
   const { model, options, signal, done } = context
   requireTokenizer(model)
   const entries: RowEntry[] = []
@@ -79,36 +47,30 @@ export async function askChoices(task: ChoiceTask, context: TaskContext): Promis
         answer: row.answer,
         predicted,
         score: Number(predicted === row.answer),
-        ...task.verdicts?.({ row, sums, tokens }),
+        ...task.verdicts?.(row, sums, tokens),
         logLikelihoods: sums,
       }
       entries.push(entry)
-      await done(entry, `accuracy ${meanOf(entries).toFixed(3)}`)
+      await done(entry, `accuracy ${meanScore(entries).toFixed(3)}`)
     }
   }
-  return { entries, measures: task.summarise(entries) }
+  return entries
 }
 
 async function readRows(task: ChoiceTask, context: TaskContext): Promise<ReadRow[]> {
+  const { prompt } = task
   const read = (record: DataRecord) => {
-    const row = context.reading.choices(record)
-    return { row, question: task.question(row), subject: row.subject }
+    const row = task.rows(record, context.reading)
+    return { row, question: prompt.question(row), subject: row.subject }
   }
   const shots = await Shots.read(context, (record) => {
     const { row, ...asked } = read(record)
-    return { ...asked, answer: task.answers(row)[row.answer]! }
+    return { ...asked, answer: task.choices(row)[row.answer]! }
   })
   return readAll(context, (record) => {
     const { row, question, subject } = read(record)
     const { where } = record
-    const lack = task.lacks?.(row)
-    if (lack !== undefined) {
-      throw malformedRow(
-        where,
-        `this task needs the row's ${lack}; name its column (${theOption('columns', { [lack]: 'COLUMN' })})`,
-      )
-    }
-    const header = task.header?.(row)
+    const header = prompt.header?.(row)
     return { row, where, asked: { header, question, shots: shots.before({ question, subject }, where) } }
   })
 }
@@ -120,7 +82,7 @@ async function tokensOf(
   { model, template, templateContext, signal }: TaskContext,
 ): Promise<ScoredPrompt> {
   const tokenizer = requireTokenizer(model)
-  const answers = task.answers(row)
+  const answers = task.choices(row)
   let prompt: number[]
   let continuations: number[][]
   if (template) {
@@ -145,9 +107,3 @@ function cutToFit({ ids, continuations, ...row }: ScoredPrompt, cut: TaskContext
   if (cuts.every(({ length }) => length === cuts[0]!.length)) return [{ ...row, ids: cuts[0]!, continuations }]
   return cuts.map((beginning, i) => ({ ...row, ids: beginning, continuations: [continuations[i]!] }))
 }
-
-/** Returns the index of the highest value, the first of equal ones. */
-export const best = (values: readonly number[]): number => values.indexOf(Math.max(...values))
-
-export const quotients = (sums: readonly number[], lengths: readonly number[]): number[] =>
-  sums.map((sum, i) => sum / lengths[i]!)

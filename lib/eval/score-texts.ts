@@ -1,10 +1,11 @@
-/** Tasks that score texts which answer prompts. */
-import { UsageError } from '../common/errors.js'
+/** Generates and scores the texts of tasks that judge them. */
+import { InputError, UsageError } from '../common/errors.js'
 import { theOption } from '../common/option-names.js'
 import { randomStream } from '../common/random.js'
 import { mapAhead } from '../common/task-limit.js'
+import { findDataFiles } from '../data/files/data-files.js'
+import { readRecords } from '../data/files/readers.js'
 import { malformedRow } from '../data/rows/check.js'
-import type { PromptRow, QuestionRow } from '../data/rows/rows.js'
 import type { Engine } from '../engine/index.js'
 import {
   constraintOf,
@@ -15,53 +16,18 @@ import {
   stopTokens,
   textOfTokens,
 } from '../generate/index.js'
-import { meanOf } from './measures.js'
+import { isJsonObject } from '../io/json.js'
+import { meanScore } from '../tasks/measures.js'
+import type { AnsweredRow, AnswerTask, RowEntry } from '../tasks/task.js'
+import type { DataContext, TaskContext } from './context.js'
 import { chatOf, plainText, Shots, type TaskPrompt } from './prompts.js'
 import { readAll } from './rows.js'
-import type { DataContext, Measured, Measures, RowEntry, TaskContext } from './task.js'
 
-/** What a text is scored by. */
-interface Given {
-  text: string
-  /** The reference answer; empty if the task has none. */
-  answer: string
-  /** The row's own answer, from which the reference was taken. */
-  solution: string
+interface ReadRow extends Pick<AnsweredRow, 'answer' | 'solution' | 'tools' | 'templateOptions'> {
+  asked: TaskPrompt | NonNullable<AnsweredRow['messages']> | Required<Pick<AnsweredRow, 'ids'>>
   /** The row with all its columns. */
   row: unknown
   where: string
-}
-
-/** The score of a text, and further figures and findings by name. */
-export interface Verdict {
-  score: number
-  [name: string]: unknown
-}
-
-/** Such a task: how a question is written, where an answer ends, how it is scored, and how the verdicts on rows are joined. */
-export interface TextTask {
-  readonly kind: 'text'
-  /** Whether the published prompt is plain text, which is used as such unless a template is named. */
-  readonly plain?: true
-  /** Whether a plain prompt has no BOS, whatever the tokenizer's rule. */
-  readonly withoutBos?: true
-  /** Writes a question as plain text; a space and an answer follow. In a chat, the question itself is the user's turn. */
-  question?(prompt: string): string
-  /** Texts that end an answer to a plain prompt. */
-  readonly until?: readonly string[]
-  /** Most tokens of an answer, if the option does not say. */
-  readonly maxNewTokens: number
-  /**
-   * Returns the answer that a row expects. If absent, rows need no answer.
-   * @throws InputError `malformed-row` if the row has none
-   */
-  reference?(row: QuestionRow, where: string): string
-  score(given: Given): Verdict | Promise<Verdict>
-  summarise(entries: readonly RowEntry[]): Measures
-}
-
-interface ReadRow extends Omit<Given, 'text'>, Pick<PromptRow, 'tools' | 'templateOptions'> {
-  asked: TaskPrompt | NonNullable<PromptRow['messages']> | Required<Pick<PromptRow, 'ids'>>
 }
 
 /** Returns the text that answers a row. */
@@ -74,11 +40,11 @@ export type TextOf = (row: ReadRow, index: number) => Promise<string>
  * @param atOnce number of texts that are asked for at once
  */
 export async function scoreTexts(
-  task: TextTask,
+  task: AnswerTask,
   context: DataContext,
   open: (rows: number) => Promise<TextOf>,
   atOnce = 1,
-): Promise<Measured> {
+): Promise<RowEntry[]> {
   const rows = await readRows(task, context)
   const textOf = await open(rows.length)
   const entries: RowEntry[] = []
@@ -89,17 +55,17 @@ export async function scoreTexts(
   )
   for await (const { row, text } of texts) {
     context.signal?.throwIfAborted()
-    const { asked, answer } = row
-    const verdict = await task.score({ ...row, text })
-    const prompt = Array.isArray(asked) ? asked : 'ids' in asked ? asked.ids : plainText(asked, task.question)
-    const entry = { prompt, text, ...(task.reference && { answer }), ...verdict }
+    const { asked, answer, solution = '', where } = row
+    const verdict = await task.answer.judge({ text, answer: answer ?? '', solution, row: row.row, where })
+    const prompt = Array.isArray(asked) ? asked : 'ids' in asked ? asked.ids : plainText(asked, task.prompt.question)
+    const entry = { prompt, text, ...(answer !== undefined && { answer }), ...verdict }
     entries.push(entry)
-    await context.done(entry, `score ${meanOf(entries).toFixed(3)}`)
+    await context.done(entry, `score ${meanScore(entries).toFixed(3)}`)
   }
-  return { entries, measures: task.summarise(entries) }
+  return entries
 }
 
-async function readRows(task: TextTask, context: DataContext): Promise<ReadRow[]> {
+async function readRows(task: AnswerTask, context: DataContext): Promise<ReadRow[]> {
   const { reading, options } = context
   const shots = await Shots.read(context, (record) => {
     const { prompt, answer } = reading.question(record)
@@ -108,33 +74,29 @@ async function readRows(task: TextTask, context: DataContext): Promise<ReadRow[]
   })
   return readAll(context, (record) => {
     const { where, value } = record
-    const question = task.reference && reading.question(record)
-    const { prompt, messages, ids, tools, templateOptions } = question ?? reading.prompt(record)
+    const { prompt, messages, ids, ...read } = task.rows(record, reading)
     if ((messages || ids) && options.shots > 0) {
       throw malformedRow(where, 'solved examples can stand before a prompt only, and the row is a conversation or ids')
     }
     return {
+      ...read,
       where,
       row: value,
-      solution: question?.answer ?? '',
-      answer: question ? task.reference!(question, where) : '',
       asked: messages ?? (ids && { ids }) ?? { question: prompt!, shots: shots.before({ question: prompt! }, where) },
-      tools,
-      templateOptions,
     }
   })
 }
 
 /** Generates texts, greedily unless options say otherwise. The beginning of a plain prompt is cut if it leaves no room for the answer. */
-export async function generatedTexts(task: TextTask, context: TaskContext, engine: Engine): Promise<TextOf> {
+export async function generatedTexts(task: AnswerTask, context: TaskContext, engine: Engine): Promise<TextOf> {
   const { model, options, template, templateContext, signal, cut } = context
   const tokenizer = requireTokenizer(model)
   const stopIds = await stopTokens(model, template)
-  const { maxNewTokens = task.maxNewTokens, system, seed } = options
+  const { maxNewTokens = task.answer.maxNewTokens, system, seed } = options
   const limits = await limitsOf({ ...options, maxNewTokens, logprobs: false, topLogprobs: 0 }, tokenizer)
   const ofTokens = { tokenizer, ...model.config, eosIds: [...stopIds] }
   const encode = (text: string) =>
-    task.withoutBos ? tokenizer.encode(text, signal) : tokenizer.encodeText(text, signal)
+    task.prompt.withoutBos ? tokenizer.encode(text, signal) : tokenizer.encodeText(text, signal)
   return async ({ where, asked, tools, templateOptions }) => {
     const isWritten = !Array.isArray(asked) && !('ids' in asked)
     const isPlain = template === null && isWritten
@@ -147,7 +109,7 @@ export async function generatedTexts(task: TextTask, context: TaskContext, engin
         ? { messages: asked }
         : { prompt: asked.ids }
     const ids = isPlain
-      ? cut(await encode(plainText(asked, task.question)), maxNewTokens)
+      ? cut(await encode(plainText(asked, task.prompt.question)), maxNewTokens)
       : await promptTokens(
           model,
           template,
@@ -165,7 +127,7 @@ export async function generatedTexts(task: TextTask, context: TaskContext, engin
       // As `generate` draws for a prompt.
       const random = randomStream(seed, 'generate')
       const request = { ids, ...limits, random, stopIds, constraint, name: `${where}: the prompt`, signal }
-      const stopStrings = [...limits.stopStrings!, ...((isPlain && task.until) || [])]
+      const stopStrings = [...limits.stopStrings!, ...((isPlain && task.answer.until) || [])]
       const { text } = await drain(textOfTokens(engine.write(request), { tokenizer, ...request, stopStrings }))
       return text
     } finally {
@@ -179,3 +141,21 @@ const withoutTemplate = () =>
     'no-chat-template',
     `A system message (${theOption('system')}) needs a chat template, and none is in use; name a template file, or leave it out.`,
   )
+
+/**
+ * Reads a file of rows with the column `text`, one for each row of the data.
+ * @throws InputError `malformed-row`, and `unfit-predictions` for another number of rows
+ */
+export async function readPredictions(path: string, rows: number): Promise<string[]> {
+  const texts: string[] = []
+  for await (const { value, where } of readRecords(await findDataFiles(path))) {
+    const text = isJsonObject(value) ? value.text : undefined
+    if (typeof text !== 'string') throw malformedRow(where, 'expected a row with the column text, which holds a text')
+    texts.push(text)
+  }
+  if (texts.length === rows) return texts
+  throw new InputError(
+    'unfit-predictions',
+    `${path}: expected ${rows} texts, one for each row of the data, but received ${texts.length}.`,
+  )
+}
