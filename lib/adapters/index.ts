@@ -19,7 +19,7 @@ export {
   optionalInteger,
   optionalReal,
 } from '../schema/option.js'
-export type { HubMeaning, OptionFacts, OptionKind, ResumeRule } from '../schema/option-facts.js'
+export type { HubMeaning, OptionFacts, ResumeRule } from '../schema/option-facts.js'
 export type { Destination } from '../tensor/destination.js'
 export * from '../tensor/operations/arithmetic.js'
 export { onDiagonal, scaleRows, scatter, transpose, weighted } from '../tensor/operations/factors.js'

@@ -17,19 +17,24 @@ export function expecting<S extends z.ZodType>(expects: string, schema: S): S {
   return copy
 }
 
+/** Returns a schema that says what it expects where the server parses it too: `words` are for each of its parts. */
+const worded = <S extends z.ZodType>(expects: string, schema: (words: { error: string }) => S): S =>
+  expecting(expects, schema({ error: expects }))
+
 /** Whether a value is an object with values by name, not a list, typed array, map, date or the like. */
 export const isObject = (value: unknown): value is Record<string, unknown> =>
   Object.prototype.toString.call(value) === '[object Object]'
 
 /** Returns a schema of values for which `fits` is true. */
-export const custom = (expects: string, fits: (value: unknown) => boolean) => expecting(expects, z.custom(fits))
+export const custom = <Value = unknown>(expects: string, fits: (value: unknown) => boolean) =>
+  worded(expects, (words) => z.custom<Value>(fits, words))
 
-export const aText = expecting('a non-empty text', z.string().min(1))
-export const anyText = expecting('a text', z.string())
-export const aFlag = z.boolean()
+export const aText = worded('a non-empty text', (words) => z.string(words).min(1, words))
+export const anyText = worded('a text', (words) => z.string(words))
+export const aFlag = worded('true or false', (words) => z.boolean(words))
 export const aFunction = custom('a function', (value) => typeof value === 'function')
 export const aSignal = expecting('an AbortSignal', z.instanceof(AbortSignal))
-export const anObject = custom('an object', isObject)
+export const anObject = custom<Record<string, unknown>>('an object', isObject)
 export const aNumber = expecting('a finite number', z.number())
 export const listOfTexts = expecting('a list of texts', z.array(aText))
 export const float32s = expecting('a Float32Array', z.instanceof(Float32Array))
@@ -38,10 +43,11 @@ export const atLeast = (least: number) => expecting(`a finite number of at least
 
 export const positive = expecting('a finite number above 0', z.number().positive())
 
-export const wholeFrom = (least: number) => expecting(`a whole number of at least ${least}`, z.int().min(least))
+export const wholeFrom = (least: number) =>
+  worded(`a whole number of at least ${least}`, (words) => z.int(words).min(least, words))
 
 export const wholeBetween = (least: number, most: number) =>
-  expecting(`a whole number from ${least} to ${most}`, z.int().min(least).max(most))
+  worded(`a whole number from ${least} to ${most}`, (words) => z.int(words).min(least, words).max(most, words))
 
 /** A list or a typed array of whole numbers, such as token ids. */
 export const wholes = custom('a list of whole numbers', isListOfWholes)
@@ -94,7 +100,6 @@ function expected(schema: z.ZodType): string {
   if (schema instanceof z.ZodNullable) return `${expected(schema.unwrap() as z.ZodType)} or null`
   if (schema instanceof z.ZodUnion) return (schema.options as z.ZodType[]).map(expected).join(' or ')
   if (schema instanceof z.ZodEnum) return `one of ${schema.options.join(', ')}`
-  if (schema instanceof z.ZodBoolean) return 'true or false'
   throw new TypeError('Expected a schema that says what it expects.')
 }
 

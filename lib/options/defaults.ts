@@ -7,7 +7,7 @@ import { type DescribedField, describedFieldsOf, type Method } from './new-adapt
 import type { TrainSettings } from './train.js'
 
 /** The description of a new adapter; options left out have their method's defaults. */
-export interface NewAdapterOptions extends Pick<TrainSettings, DescribedField> {
+interface NewAdapterOptions extends Pick<TrainSettings, DescribedField> {
   method: Method
   rank: number
   operator: Operator

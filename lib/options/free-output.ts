@@ -5,18 +5,15 @@ import { UsageError } from '../common/errors.js'
 import { optionName } from '../common/option-names.js'
 import { isWithin } from '../io/paths.js'
 
-/** Kind of an output: a file, or the folder of a model or an adapter. */
-export type OutputKind = 'file' | 'model' | 'adapter'
-
 /** Files and folders of training, which nothing else replaces, whatever `overwrite` says. */
 const TRAINING = ['run.yaml', 'checkpoints', 'weights.safetensors']
 
 /**
  * Throws if an output is a file in place of a folder or the reverse, contains an input, the working directory or a run, or
- * (without `overwrite`) exists and is not an empty folder.
+ * (without `overwrite`) exists and is not an empty folder. `kind` is a file, or the folder of a model or an adapter.
  */
 export function requireFreeOutput(
-  kind: OutputKind,
+  kind: 'file' | 'model' | 'adapter',
   output: string,
   { inputs, overwrite = false }: { inputs: readonly (string | null | undefined)[]; overwrite?: boolean | undefined },
 ): void {

@@ -22,7 +22,6 @@ export {
   endsWithBest,
   fullLearningRate,
   maxLengthOf,
-  type NewAdapterOptions,
   newAdapterOptions,
   pastPositions,
   scheduleOptions,
@@ -36,7 +35,7 @@ export {
   type Task,
 } from './eval.js'
 export { type ExportOptions, ExportSchema } from './export.js'
-export { type OutputKind, requireFreeOutput } from './free-output.js'
+export { requireFreeOutput } from './free-output.js'
 export { type GenerateInput, GenerateSchema, type GenerateSettings } from './generate.js'
 export { type ImatrixInput, ImatrixSchema } from './imatrix.js'
 export { type InspectOptions, InspectSchema } from './inspect.js'

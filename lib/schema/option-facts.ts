@@ -1,13 +1,10 @@
 /** The description of an option beside its type: one declaration, from which every list of options is derived. */
 import { z } from 'zod'
 
-/** Kind of an option's values. */
-export type OptionKind = 'flag' | 'number' | 'text' | 'choice' | 'list' | 'texts' | 'optional-text'
-
 /** The description of an option beside its type. */
 export interface OptionFacts {
   /** Kind of the option's values. */
-  kind: OptionKind
+  kind: 'flag' | 'number' | 'text' | 'choice' | 'list' | 'texts' | 'optional-text'
   /** One sentence for the help text. */
   description: string
   /** Placeholder of a value in help: `N`, `FILE`. */

@@ -11,8 +11,11 @@ import { health } from './routes/health.js'
 import { showMetrics } from './routes/metrics.js'
 import { listModels, oneModel } from './routes/models.js'
 import { tokenize } from './routes/tokenize.js'
-import type { Route, Serving } from './serving.js'
+import type { Serving } from './serving.js'
 import { clientLeft } from './visits.js'
+
+/** Answers a request. */
+type Route = (request: Request, serving: Serving) => Promise<Response>
 
 const GET: Readonly<Record<string, Route>> = {
   '/health': health,

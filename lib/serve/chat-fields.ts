@@ -1,20 +1,8 @@
 /** The body of a chat, and what it means for its texts. */
 import { z } from 'zod'
-import { isObject } from '../common/arguments.js'
+import { aFlag, anObject, anyText, aText, isObject, wholeBetween } from '../common/arguments.js'
 import type { ChatTemplate, Message } from '../data/templates/template.js'
-import {
-  eitherOf,
-  flagField,
-  listField,
-  objectField,
-  ofCharacters,
-  patternField,
-  someTextField,
-  textField,
-  wholeField,
-  wordField,
-  wrongField,
-} from './fields.js'
+import { eitherOf, listField, ofCharacters, patternField, wordField, wrongField } from './fields.js'
 import { constraintsIn, limitField, requireOneConstraint, samplingFields } from './sampling.js'
 
 /** The most messages of a conversation, parts of a message, calls of a message, and tools. */
@@ -26,18 +14,18 @@ const TEMPLATE_CHARACTERS = 2 ** 18
 const ROLES = ['system', 'developer', 'user', 'assistant', 'tool'] as const
 
 const part = z.looseObject(
-  { type: z.literal('text', { error: 'text, the only type of content that is supported,' }), text: textField() },
+  { type: z.literal('text', { error: 'text, the only type of content that is supported,' }), text: anyText },
   { error: 'an object with type and text' },
 )
 
 const call = z.looseObject(
   {
-    id: textField().optional(),
+    id: anyText.optional(),
     type: z.literal('function', { error: 'function' }).default('function'),
     function: z.looseObject(
       {
-        name: someTextField,
-        arguments: textField('a text of JSON'),
+        name: aText,
+        arguments: z.string({ error: 'a text of JSON' }),
       },
       { error: 'an object with name and arguments' },
     ),
@@ -84,7 +72,7 @@ const tool = z.looseObject(
   {
     type: z.literal('function', { error: 'function, the only type of tool that is supported,' }),
     function: z.looseObject(
-      { name: functionName, parameters: objectField.optional() },
+      { name: functionName, parameters: anObject.optional() },
       { error: 'an object with name and parameters' },
     ),
   },
@@ -96,13 +84,13 @@ export const toolsField = ofCharacters(
   TEMPLATE_CHARACTERS,
 )
 
-export const templateOptionsField = ofCharacters(objectField, TEMPLATE_CHARACTERS).refine(
+export const templateOptionsField = ofCharacters(anObject, TEMPLATE_CHARACTERS).refine(
   (given) => !['messages', 'tools', 'add_generation_prompt'].some((name) => name in given),
   { error: 'an object of variables other than messages, tools and add_generation_prompt' },
 )
 
 const jsonSchema = z.looseObject(
-  { name: textField().optional(), schema: objectField },
+  { name: anyText.optional(), schema: anObject },
   { error: 'an object with name and schema' },
 )
 
@@ -111,27 +99,27 @@ export const ChatBody = z.looseObject({
   messages: messagesField,
   max_tokens: limitField(1).optional(),
   max_completion_tokens: limitField(1).optional(),
-  logprobs: flagField.default(false),
-  top_logprobs: wholeField(0, 20).optional(),
+  logprobs: aFlag.default(false),
+  top_logprobs: wholeBetween(0, 20).optional(),
   tools: toolsField.default([]),
   tool_choice: eitherOf('auto, none, required, or { type: function, function: { name } }', [
     z.enum(['auto', 'none', 'required']),
     z.looseObject({ type: z.literal('function'), function: z.looseObject({ name: z.string() }) }),
   ]).default('auto'),
-  parallel_tool_calls: flagField.default(true),
+  parallel_tool_calls: aFlag.default(true),
   response_format: z
     .discriminatedUnion(
       'type',
       [
         z.looseObject({ type: z.literal('text') }),
-        z.looseObject({ type: z.literal('json_object'), schema: objectField.optional() }),
+        z.looseObject({ type: z.literal('json_object'), schema: anObject.optional() }),
         z.looseObject({ type: z.literal('json_schema'), json_schema: jsonSchema }),
       ],
       { error: 'one of text, json_object, json_schema' },
     )
     .default({ type: 'text' }),
   chat_template_kwargs: templateOptionsField.default({}),
-  reasoning_effort: textField().optional(),
+  reasoning_effort: anyText.optional(),
 })
 export type ChatCompletionRequest = z.output<typeof ChatBody>
 

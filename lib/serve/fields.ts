@@ -1,14 +1,10 @@
-/** Fields of requests, whose schemas say in words what they expect. */
+/** Fields of requests beside those of arguments: schemas that say in words what they expect. */
 import { z } from 'zod'
-import { isObject } from '../common/arguments.js'
 import { quoted } from '../common/errors.js'
 import { optionDefault, optionFacts } from '../schema/option-facts.js'
 import { ApiError } from './api-error.js'
 
-export const textField = (expects = 'a text') => z.string({ error: expects })
-export const someTextField = textField('a non-empty text').min(1, { error: 'a non-empty text' })
-export const patternField = (pattern: RegExp, expects: string) => textField(expects).regex(pattern, { error: expects })
-export const flagField = z.boolean({ error: 'true or false' })
+export const patternField = (pattern: RegExp, error: string) => z.string({ error }).regex(pattern, { error })
 
 /** A text of at most so many characters. */
 export function shortTextField(most: number) {
@@ -23,12 +19,6 @@ export const ofCharacters = <Field extends z.ZodType>(field: Field, most: number
 export function numberField(least: number, most: number) {
   const error = `a number from ${least} to ${most}`
   return z.number({ error }).min(least, { error }).max(most, { error })
-}
-
-export function wholeField(least: number, most = Number.MAX_SAFE_INTEGER) {
-  const error =
-    most === Number.MAX_SAFE_INTEGER ? `a whole number of at least ${least}` : `a whole number from ${least} to ${most}`
-  return z.int({ error }).min(least, { error }).max(most, { error })
 }
 
 export const wordField = <const Words extends readonly string[]>(words: Words) =>
@@ -80,8 +70,6 @@ export function optionField<Option extends z.ZodType>(option: Option) {
   }
   return z.unknown().transform(parse).optional()
 }
-
-export const objectField = z.custom<Record<string, unknown>>(isObject, { error: 'an object' })
 
 /**
  * Parses an object. A field that is null counts as absent, as OpenAI's clients mean it.

@@ -11,7 +11,7 @@ const IDLE_TIME = 65_000
 /** Milliseconds in which answers that are complete have to be fetched. */
 const LAST_TIME = 1000
 
-export interface ListenOptions {
+interface ListenOptions {
   host: string
   /** 0 for any free port. */
   port: number

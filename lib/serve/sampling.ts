@@ -1,26 +1,13 @@
 /** Parameters that completions and chats share. */
 import { randomInt } from 'node:crypto'
 import { z } from 'zod'
-import { isObject } from '../common/arguments.js'
+import { aFlag, anObject, anyText, aText, isObject, wholeBetween, wholeFrom } from '../common/arguments.js'
 import { fieldOf } from '../common/option-names.js'
 import type { GenerateOptions } from '../generate/index.js'
 import type { Model } from '../models/index.js'
 import { GenerateSchema, JSON_SPACINGS } from '../options/index.js'
 import { samplingOptions } from '../options/sampling.js'
-import {
-  eitherOf,
-  flagField,
-  listField,
-  numberField,
-  objectField,
-  optionField,
-  shortTextField,
-  someTextField,
-  textField,
-  wholeField,
-  wordField,
-  wrongField,
-} from './fields.js'
+import { eitherOf, listField, numberField, optionField, shortTextField, wordField, wrongField } from './fields.js'
 
 /** The most stop strings of a request. */
 const STOPS = 16
@@ -33,7 +20,7 @@ const [BAD_WORDS, BAD_WORD] = [512, 1024]
 const CHOICES = 16_384
 
 const constraint = 'an object with one of json, regex, choice and grammar'
-const aSchema = eitherOf('a JSON schema', [objectField, z.boolean()])
+const aSchema = eitherOf('a JSON schema', [anObject, z.boolean()])
 
 /** Checked by hand, since zod makes an issue for each entry. */
 const isBias = (value: unknown): boolean =>
@@ -76,23 +63,23 @@ export const samplingFields = {
   })
     .transform((words) => (words.length > 0 ? words : undefined))
     .optional(),
-  model: textField().optional(),
-  n: wholeField(1, MOST_TEXTS).default(1),
-  stream: flagField.default(false),
-  stream_options: z.looseObject({ include_usage: flagField.optional() }, { error: 'an object' }).optional(),
+  model: anyText.optional(),
+  n: wholeBetween(1, MOST_TEXTS).default(1),
+  stream: aFlag.default(false),
+  stream_options: z.looseObject({ include_usage: aFlag.optional() }, { error: 'an object' }).optional(),
   /** -1 is none: a default of llama.cpp and LM Studio. */
-  seed: wholeField(-1).optional(),
+  seed: wholeFrom(-1).optional(),
   stop: eitherOf(`a non-empty text or a list of at most ${STOPS}`, [
-    someTextField,
-    listField(someTextField, 'a list of stop strings', { most: STOPS }),
+    aText,
+    listField(aText, 'a list of stop strings', { most: STOPS }),
   ]).default([]),
   structured_outputs: z
     .strictObject(
       {
         json: aSchema.optional(),
-        regex: textField().optional(),
-        choice: listField(textField(), `a list of 1 to ${CHOICES} texts`, { least: 1, most: CHOICES }).optional(),
-        grammar: textField().optional(),
+        regex: anyText.optional(),
+        choice: listField(anyText, `a list of 1 to ${CHOICES} texts`, { least: 1, most: CHOICES }).optional(),
+        grammar: anyText.optional(),
       },
       { error: constraint },
     )
@@ -100,7 +87,7 @@ export const samplingFields = {
     .optional(),
   json_spacing: wordField(JSON_SPACINGS).default('either'),
   json_schema: aSchema.optional(),
-  grammar: textField().optional(),
+  grammar: anyText.optional(),
 }
 
 /** @throws ApiError 400 for options of a stream that is not asked for */
@@ -110,7 +97,7 @@ export function requireStream({ stream, stream_options: options }: SamplingBody)
 
 /** A number of new tokens; -1 is as many as there is room for: a default of llama.cpp and LM Studio. */
 export const limitField = (least: number) =>
-  eitherOf(`a whole number of at least ${least}`, [z.literal(-1), wholeField(least)])
+  eitherOf(`a whole number of at least ${least}`, [z.literal(-1), wholeFrom(least)])
 
 /** Returns the most new tokens of a text. */
 export const limitOf = (given: number | undefined, { config }: Model): number =>

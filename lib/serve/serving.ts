@@ -22,6 +22,3 @@ export interface Serving {
   /** Called with each failure that is not the client's. */
   readonly onError: (error: unknown) => void
 }
-
-/** Answers a request. */
-export type Route = (request: Request, serving: Serving) => Promise<Response>

@@ -12,7 +12,7 @@ interface Unsupported {
   readonly instead?: string
 }
 
-export type UnsupportedParameters = Readonly<Record<string, Unsupported>>
+type UnsupportedParameters = Readonly<Record<string, Unsupported>>
 
 const constraint: Unsupported = { instead: 'use structured_outputs' }
 const limit: Unsupported = { neutral: [-1], instead: 'use max_tokens' }

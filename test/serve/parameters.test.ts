@@ -6,7 +6,6 @@ import type { Model } from '../../lib/models/index.js'
 import { type ModelServer, serve } from '../../lib/serve/index.js'
 import {
   refuseUnsupported,
-  type UnsupportedParameters,
   unsupportedOfChats,
   unsupportedOfCompletions,
   unsupportedOfEmbeddings,
@@ -38,7 +37,7 @@ async function ask(path: string, body: object, of = server) {
 const CHAT = '/v1/chat/completions'
 const messages = [{ role: 'user', content: 'Hi' }]
 const tools = [{ type: 'function', function: { name: 'f', parameters: { type: 'object', properties: {} } } }]
-const ROUTES: [string, object, UnsupportedParameters][] = [
+const ROUTES: [string, object, Parameters<typeof refuseUnsupported>[1]][] = [
   [CHAT, { messages, max_tokens: 2 }, unsupportedOfChats],
   ['/v1/completions', { prompt: 'a', max_tokens: 2 }, unsupportedOfCompletions],
   ['/v1/embeddings', { input: 'a' }, unsupportedOfEmbeddings],

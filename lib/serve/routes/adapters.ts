@@ -1,9 +1,10 @@
 /** Adapters come and go while the server runs, as in vLLM: `POST /v1/load_lora_adapter`, `POST /v1/unload_lora_adapter`. */
 import { z } from 'zod'
+import { aFlag } from '../../common/arguments.js'
 import { ADAPTER_NAME, ADAPTER_NAME_WORDS } from '../../options/index.js'
 import { ApiError } from '../api-error.js'
 import { readBody } from '../body.js'
-import { flagField, parseFields, patternField } from '../fields.js'
+import { parseFields, patternField } from '../fields.js'
 import type { Serving } from '../serving.js'
 
 const name = patternField(ADAPTER_NAME, ADAPTER_NAME_WORDS)
@@ -13,7 +14,7 @@ const source = patternField(/^[^\0]{1,4096}$/, 'the path or hub id of an adapter
 const LoadBody = z.looseObject({
   lora_name: name,
   lora_path: source,
-  load_inplace: flagField.default(false),
+  load_inplace: aFlag.default(false),
 })
 
 export async function loadAdapter(request: Request, serving: Serving): Promise<Response> {

@@ -1,6 +1,7 @@
 /** `POST /v1/completions`: texts that continue prompts. */
 import { randomUUID } from 'node:crypto'
 import { z } from 'zod'
+import { aFlag, wholeBetween } from '../../common/arguments.js'
 import {
   type GeneratedPiece,
   type GenerateOptions,
@@ -9,7 +10,7 @@ import {
 } from '../../generate/index.js'
 import { readBody } from '../body.js'
 import { eventStream } from '../event-stream.js'
-import { flagField, parseFields, wholeField, wrongField } from '../fields.js'
+import { parseFields, wrongField } from '../fields.js'
 import { completionLogProbs } from '../logprobs.js'
 import { type GivenPrompt, promptsField, promptsOf, requireRoom } from '../prompts.js'
 import { limitField, limitOf, requireStream, samplingFields, samplingOf } from '../sampling.js'
@@ -22,8 +23,8 @@ const CompletionBody = z.looseObject({
   ...samplingFields,
   prompt: promptsField,
   max_tokens: limitField(0).default(16),
-  echo: flagField.default(false),
-  logprobs: wholeField(0, 20).optional(),
+  echo: aFlag.default(false),
+  logprobs: wholeBetween(0, 20).optional(),
 })
 type CompletionRequest = z.output<typeof CompletionBody>
 

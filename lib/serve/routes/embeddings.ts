@@ -1,17 +1,18 @@
 /** `POST /v1/embeddings`: pooled states of texts. */
 import { z } from 'zod'
+import { anyText, wholeFrom } from '../../common/arguments.js'
 import { readBody } from '../body.js'
 import { embedText } from '../embed-text.js'
-import { parseFields, textField, wholeField, wordField, wrongField } from '../fields.js'
+import { parseFields, wordField, wrongField } from '../fields.js'
 import { idsOf, promptsField, promptsOf, requireRoom } from '../prompts.js'
 import type { Serving } from '../serving.js'
 import { refuseUnsupported, unsupportedOfEmbeddings } from '../unsupported.js'
 
 const EmbeddingBody = z.looseObject({
-  model: textField().optional(),
+  model: anyText.optional(),
   input: promptsField,
   encoding_format: wordField(['float', 'base64']).default('float'),
-  dimensions: wholeField(1).optional(),
+  dimensions: wholeFrom(1).optional(),
 })
 
 export async function embeddings(request: Request, serving: Serving): Promise<Response> {

@@ -1,20 +1,21 @@
 /** `POST /tokenize`: the ids of a text or of a conversation, as vLLM has it. */
 import { z } from 'zod'
+import { aFlag, anyText } from '../../common/arguments.js'
 import { promptTemplate, promptTokens, requireTokenizer } from '../../generate/index.js'
 import { readBody } from '../body.js'
 import { messagesField, messagesFor, requireToolTemplate, templateOptionsField, toolsField } from '../chat-fields.js'
-import { flagField, parseFields, textField, wrongField } from '../fields.js'
+import { parseFields, wrongField } from '../fields.js'
 import type { Serving } from '../serving.js'
 import { refuseUnsupported, unsupportedOfTokenize } from '../unsupported.js'
 
 const TokenizeBody = z.looseObject({
-  model: textField().optional(),
-  prompt: textField().optional(),
+  model: anyText.optional(),
+  prompt: anyText.optional(),
   messages: messagesField.optional(),
   tools: toolsField.optional(),
   chat_template_kwargs: templateOptionsField.optional(),
-  add_special_tokens: flagField.default(true),
-  return_token_strs: flagField.default(false),
+  add_special_tokens: aFlag.default(true),
+  return_token_strs: aFlag.default(false),
 })
 
 export async function tokenize(request: Request, serving: Serving): Promise<Response> {
