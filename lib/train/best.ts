@@ -6,20 +6,23 @@ import { endsWithBest } from '../options/index.js'
 import type { Parameter } from '../tensor/parameter.js'
 import { checkpointPath, readCheckpointRecord, restoreTensors } from './checkpoints/checkpoint.js'
 import { whyTorn } from './checkpoints/checkpoint-files.js'
+import type { TrainerState } from './checkpoints/trainer-state.js'
 import type { TrainResult } from './events.js'
 import type { RankSync } from './rank-sync.js'
-import type { Session } from './session.js'
+import type { RunOutput, Session } from './session.js'
 
 /** Maximum number of bytes that are sent at once. */
 const PIECE = 2 ** 22
 
 /** Keeps the present values in memory where an evaluation was the best and no checkpoint will have them. */
 export async function noteBest(session: Session): Promise<void> {
-  const { state, options, output, sync, parameters } = session
-  if (!endsWithBest(options) || output || !sync.isFirst || state.best?.step !== state.step) return
+  const { options, work, output, progress } = session
+  const { sync, parameters } = work
+  const { state } = progress
+  if (!endsWithBest(options) || output.folder || !sync.isFirst || state.best?.step !== state.step) return
   const values = new Map<string, Float32Array>()
   for (const parameter of parameters) values.set(parameter.name, (await parameter.data()) as Float32Array)
-  session.bestValues = values
+  output.bestValues = values
 }
 
 /**
@@ -27,8 +30,9 @@ export async function noteBest(session: Session): Promise<void> {
  * run ends with; null where the last step is the best, or nothing chooses.
  */
 export async function restoreBest(session: Session): Promise<string | null> {
-  const { options, state, sync, parameters } = session
-  const { best, step, mergedAt } = state
+  const { options, work, output, progress } = session
+  const { sync, parameters } = work
+  const { best, step, mergedAt } = progress.state
   if (!endsWithBest(options) || best === null || best.step === step) return null
   const of = `step ${best.step}, whose evaluation loss ${best.evalLoss.toPrecision(5)} is the lowest`
   const last = `The run ends with the values of its last step, ${step}, and not of ${of}`
@@ -38,18 +42,18 @@ export async function restoreBest(session: Session): Promise<string | null> {
   const [failed] = await sync.broadcast(Uint8Array.of(Number(problem !== null)))
   if (failed) return `${last}: ${problem ?? 'rank 0 does not have them'}.`
   if (sync.ranks.size > 1) for (const parameter of parameters) await sendValues(parameter, sync)
-  session.resultStep = best.step
+  output.resultStep = best.step
   return `The run ends with the values of ${of}; it continues from step ${step} once it is resumed.`
 }
 
 /** Assigns the values from the checkpoint or from memory; returns why it cannot. */
-async function assignBest(session: Session, step: number): Promise<string | null> {
-  const { parameters, optimizer, bestValues } = session
-  if (bestValues) {
-    for (const parameter of parameters) parameter.assign(bestValues.get(parameter.name)!)
+async function assignBest({ work, output }: Session, step: number): Promise<string | null> {
+  const { parameters, optimizer } = work
+  if (output.bestValues) {
+    for (const parameter of parameters) parameter.assign(output.bestValues.get(parameter.name)!)
     return null
   }
-  const path = bestCheckpoint(session, step)
+  const path = bestCheckpoint(output, step)
   if (path === null) return 'their checkpoint is gone'
   const problem = await whyTorn(path)
   if (problem) return `the checkpoint ${path} cannot be read (${problem})`
@@ -59,9 +63,9 @@ async function assignBest(session: Session, step: number): Promise<string | null
 }
 
 /** Returns the checkpoint of a step, in the output or where the run was resumed from; null if there is none. */
-function bestCheckpoint({ output, resumedBeside }: Session, step: number): string | null {
-  const folders = [output?.checkpoints, resumedBeside].filter((folder) => typeof folder === 'string')
-  return folders.map((folder) => checkpointPath(folder, step)).find((path) => existsSync(path)) ?? null
+function bestCheckpoint({ folder, resumedBeside }: RunOutput, step: number): string | null {
+  const folders = [folder?.checkpoints, resumedBeside].filter((place) => typeof place === 'string')
+  return folders.map((place) => checkpointPath(place, step)).find((path) => existsSync(path)) ?? null
 }
 
 /** Gives a parameter the values of the first rank. */
@@ -76,8 +80,7 @@ async function sendValues(parameter: Parameter, sync: RankSync): Promise<void> {
 }
 
 /** The best evaluation of a run for its result. */
-export function bestOf(session: Session): TrainResult['best'] {
-  const { best, step } = session.state
+export function bestOf(output: RunOutput, { best, step }: TrainerState): TrainResult['best'] {
   if (best === null) return null
-  return { ...best, path: bestCheckpoint(session, best.step), isResult: (session.resultStep ?? step) === best.step }
+  return { ...best, path: bestCheckpoint(output, best.step), isResult: (output.resultStep ?? step) === best.step }
 }

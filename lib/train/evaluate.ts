@@ -5,11 +5,14 @@ import { aBatch, type Batch } from '../data/batch.js'
 import type { LoadedModel } from '../models/index.js'
 import { crossEntropyObjective } from '../objectives/cross-entropy.js'
 import { runObjective } from '../objectives/objective.js'
+import { afterEvaluation } from './checkpoints/trainer-state.js'
+import type { EvaluationEvent, SampleEvent } from './events.js'
+import { appendSamples } from './output/metrics-file.js'
 import { PassSums } from './pass-sums.js'
-import { eachPass } from './passes.js'
+import { eachPass, withStepSums } from './passes.js'
 import { RankSync } from './rank-sync.js'
-import type { Session } from './session.js'
-import { withStepSums } from './step-sums.js'
+import { sampledFor } from './rollouts.js'
+import type { RunWork, Session } from './session.js'
 
 const meanLossArguments = {
   model: having('a model', 'lossAsync', 'setDropout'),
@@ -40,18 +43,18 @@ export async function meanLoss(
  * Returns the sums of an objective over all batches of all ranks, from forward passes without dropout; null if a rank's signal
  * was aborted meanwhile.
  */
-export async function evaluateBatches(
-  session: Pick<Session, 'objective' | 'passes' | 'sync' | 'signal'>,
+async function evaluateBatches(
+  work: Pick<RunWork, 'objective' | 'passes' | 'sync' | 'signal'>,
   batches: Iterable<Batch> | AsyncIterable<Batch>,
 ): Promise<PassSums | null> {
-  const { objective, passes, sync, signal } = session
+  const { objective, passes, sync } = work
   passes.setDropout(null)
   const own = new PassSums(objective.metrics)
   const gradients = false
-  const step = await withStepSums(session, batches)
+  const step = await withStepSums(work, batches)
   if (!step) return null
   const { stepSums } = step
-  const drop = await eachPass({ passes, sync, signal }, step.batches, { gradients }, async (batch) => {
+  const drop = await eachPass(work, step.batches, { gradients }, async (batch) => {
     check({ batch }, { batch: aBatch })
     const part = await objective.loss(passes, batch, { gradients, stepSums })
     try {
@@ -67,4 +70,59 @@ export async function evaluateBatches(
     throw new RunError('no-targets', 'The evaluation data has no target token, so its mean loss is undefined.')
   }
   return sums
+}
+
+/** Measures the loss on the evaluation data; null if a rank's signal was aborted meanwhile. */
+export async function evaluateSession(session: Session): Promise<EvaluationEvent | null> {
+  const { work, rows, progress } = session
+  const { objective, facts } = work
+  const batches = function* () {
+    for (const some of rows.evaluationSteps()) yield* rows.batchesOf(some, facts.machine.tokenBudget)
+  }
+  const sums = objective.sample ? await evaluateAnswers(session) : await evaluateBatches(work, batches())
+  if (!sums) return null
+  const { loss: evalLoss, metrics } = sums
+  if (!Number.isFinite(evalLoss)) throw nonFiniteEvaluation(evalLoss, session)
+  progress.state = afterEvaluation(progress.state, evalLoss)
+  const { step, best } = progress.state
+  const epoch = rows.epochAfter(step)
+  return { type: 'evaluation', step, epoch, evalLoss, best: best?.step === step, ...(metrics && { metrics }) }
+}
+
+/** Has the evaluation data's prompts answered once each: the loss is minus the mean reward, or else that of the answers. */
+async function evaluateAnswers(session: Session): Promise<Pick<PassSums, 'loss' | 'metrics'> | null> {
+  const { work, rows } = session
+  const { objective, facts, sync, signal } = work
+  const own = new PassSums(objective.metrics)
+  const batches: Batch[] = []
+  for (const some of rows.evaluationSteps()) {
+    const sampled = await sampledFor(session, some, { draws: 'evaluation', answers: 1 })
+    own.addMetrics(sampled.metrics)
+    batches.push(...rows.batchesOf(sampled.rows, facts.machine.tokenBudget))
+  }
+  if (!objective.metrics.includes('reward')) return evaluateBatches(work, batches)
+  const all = await sync.sum([...own.values], { drop: signal?.aborted ?? false })
+  if (!all) return null
+  const { metrics } = own.over(all)
+  return { loss: -metrics!.reward!, metrics }
+}
+
+function nonFiniteEvaluation(evalLoss: number, { progress, output: { lastCheckpoint } }: Session): RunError {
+  const checkpoint = lastCheckpoint ? `the last good checkpoint is ${lastCheckpoint.path}` : 'no checkpoint was written'
+  return new RunError(
+    'non-finite',
+    `Training stopped after step ${progress.state.step}: the loss on the evaluation data is ${evalLoss}; ${checkpoint}.`,
+  )
+}
+
+/** Generates an answer to every prompt of `samplePrompt`, greedily, and writes a line for each. */
+export async function takeSamples({ options, work, output, progress }: Session): Promise<SampleEvent[]> {
+  const { step } = progress.state
+  const events: SampleEvent[] = []
+  for (const prompt of options.samplePrompt ?? []) {
+    events.push({ type: 'sample', step, prompt, text: await work.sample(prompt) })
+  }
+  if (output.folder) await appendSamples(output.folder.samples, events)
+  progress.state = { ...progress.state, sampledAt: step }
+  return events
 }

@@ -1,17 +1,16 @@
 import { RunError } from '../common/errors.js'
 import type { Batch } from '../data/batch.js'
+import type { SampledStep } from '../objectives/rollouts.js'
 import type { AdamWStepOptions } from '../optim/adamw.js'
 import type { Parameter } from '../tensor/parameter.js'
 import type { Tensor } from '../tensor/tensor.js'
 import { firstNonFinite } from './finite.js'
 import { GradientSum } from './gradient-sum.js'
 import { PassSums } from './pass-sums.js'
-import { eachPass } from './passes.js'
-import type { StepRollouts } from './rollouts.js'
-import type { Session } from './session.js'
-import { withStepSums } from './step-sums.js'
+import { eachPass, withStepSums } from './passes.js'
+import type { RunWork } from './session.js'
 
-export interface StepReport {
+interface StepReport {
   /** Over all ranks. */
   sums: PassSums
   /** Global norm of the mean gradient, before clipping. */
@@ -20,22 +19,22 @@ export interface StepReport {
   nonFinite: { parameter: string | null } | null
 }
 
-type StepSession = Pick<Session, 'objective' | 'passes' | 'parameters' | 'optimizer' | 'sync' | 'signal' | 'canBeSaved'>
+type StepWork = Pick<RunWork, 'objective' | 'passes' | 'parameters' | 'optimizer' | 'sync' | 'signal' | 'canBeSaved'>
 
 /**
  * Takes one optimizer step. Losses, weights and gradients of all micro-batches and ranks are summed and divided once, by the
  * total weight of the step, so the result does not depend on how rows are split into micro-batches or distributed over ranks.
  * If the signal of any rank is aborted between two micro-batches, the step ends on all ranks with null and no gradients.
- * Otherwise the session cannot be saved until the caller has noted the step.
+ * Otherwise the run cannot be saved until the caller has noted the step.
  */
 export async function optimizerStep(
-  session: StepSession,
+  work: StepWork,
   batches: Iterable<Batch> | AsyncIterable<Batch>,
   options: Required<Pick<AdamWStepOptions, 'learningRate' | 'maxGradNorm'>>,
-  sampled: Pick<StepRollouts, 'rollouts' | 'metrics'> | null = null,
+  sampled: Pick<SampledStep, 'rollouts' | 'metrics'> | null = null,
 ): Promise<StepReport | null> {
-  const { parameters, optimizer } = session
-  const sums = await addUp(session, batches, sampled).catch((error: unknown) => {
+  const { parameters, optimizer } = work
+  const sums = await addUp(work, batches, sampled).catch((error: unknown) => {
     forgetGradients(parameters)
     throw error
   })
@@ -44,7 +43,7 @@ export async function optimizerStep(
     return null
   }
   const gradients = retainGradients(parameters)
-  session.canBeSaved = false
+  work.canBeSaved = false
   // Moments alone would move the weights on.
   if (gradients.length === 0 && sampled) return { sums, gradNorm: 0, nonFinite: null }
   const norm = optimizer.step({ ...options, scaleGradients: 1 / sums.weight })
@@ -60,13 +59,13 @@ export async function optimizerStep(
 
 /** Sums losses and gradients of the step over all ranks; null if a rank gave up. */
 async function addUp(
-  session: StepSession,
+  work: StepWork,
   batches: Iterable<Batch> | AsyncIterable<Batch>,
-  sampled: Pick<StepRollouts, 'rollouts' | 'metrics'> | null,
+  sampled: Pick<SampledStep, 'rollouts' | 'metrics'> | null,
 ): Promise<PassSums | null> {
-  const { objective, passes, parameters, sync } = session
+  const { objective, passes, parameters, sync } = work
   const { shards } = passes
-  const step = await withStepSums(session, batches)
+  const step = await withStepSums(work, batches)
   if (!step) return null
   const { stepSums } = step
   const own = new PassSums(objective.metrics)
@@ -77,22 +76,17 @@ async function addUp(
     begin: () => gradients.begin(),
     onPast: (unit: number) => gradients.onPast(unit),
   }
-  const drop = await eachPass(
-    session,
-    markingLast(step.batches),
-    { gradients: true, last },
-    async ({ batch, isLast }) => {
-      const part = await objective.loss(passes, batch, { gradients: true, stepSums, rollouts: sampled?.rollouts })
-      try {
-        // Gradients that the last pass completes are sent to the other ranks while the rest is computed.
-        const onGradient = isLast || shards ? gradients.onGradient : undefined
-        if (part.loss.requiresGrad !== false) await part.loss.backward({ onGradient })
-        own.add(part, await part.loss.item(), batch)
-      } finally {
-        part.loss.dispose()
-      }
-    },
-  ).catch(async (error: unknown) => {
+  const drop = await eachPass(work, markingLast(step.batches), { gradients: true, last }, async ({ batch, isLast }) => {
+    const part = await objective.loss(passes, batch, { gradients: true, stepSums, rollouts: sampled?.rollouts })
+    try {
+      // Gradients that the last pass completes are sent to the other ranks while the rest is computed.
+      const onGradient = isLast || shards ? gradients.onGradient : undefined
+      if (part.loss.requiresGrad !== false) await part.loss.backward({ onGradient })
+      own.add(part, await part.loss.item(), batch)
+    } finally {
+      part.loss.dispose()
+    }
+  }).catch(async (error: unknown) => {
     // Ranks with a whole model always reach the sums, those with a sharded model only once all make the last pass.
     if (!shards || gradients.hasBegun) await gradients.finish().catch(() => {})
     throw error

@@ -1,19 +1,22 @@
-import type { Session } from './session.js'
+import type { Batch } from '../data/batch.js'
+import type { LossOptions } from '../objectives/objective.js'
+import type { RunWork } from './session.js'
 
-type PassSession = Pick<Session, 'passes' | 'sync' | 'signal'>
+type PassWork = Pick<RunWork, 'passes' | 'sync' | 'signal'>
+type Batches = Iterable<Batch> | AsyncIterable<Batch>
 
 /** The last pass of all ranks with a sharded model. */
-interface LastPass<Batch> {
+interface LastPass<Item> {
   /** Whether this is the last batch of this rank. */
-  isOf(batch: Batch): boolean
+  isOf(batch: Item): boolean
   begin(): void
   /** See `ModelShards.begin`. */
   onPast(unit: number): void
 }
 
-interface PassPurpose<Batch> {
+interface PassPurpose<Item> {
   readonly gradients: boolean
-  readonly last?: LastPass<Batch>
+  readonly last?: LastPass<Item>
 }
 
 /**
@@ -21,11 +24,11 @@ interface PassPurpose<Batch> {
  * passes as the one with the most batches (a rank without a batch only provides its part of the weights), and the signal of any
  * rank counts.
  */
-export async function eachPass<Batch>(
-  { passes, sync, signal }: PassSession,
-  batches: Iterable<Batch> | AsyncIterable<Batch>,
-  purpose: PassPurpose<Batch>,
-  pass: (batch: Batch) => Promise<void>,
+export async function eachPass<Item>(
+  { passes, sync, signal }: PassWork,
+  batches: Iterable<Item> | AsyncIterable<Item>,
+  purpose: PassPurpose<Item>,
+  pass: (batch: Item) => Promise<void>,
 ): Promise<boolean> {
   const { shards } = passes
   if (shards) return eachPassOfShards(shards, { passes, sync, signal }, batches, purpose, pass)
@@ -36,12 +39,12 @@ export async function eachPass<Batch>(
   return false
 }
 
-async function eachPassOfShards<Batch>(
-  shards: NonNullable<Session['passes']['shards']>,
-  { sync, signal }: PassSession,
-  batches: Iterable<Batch> | AsyncIterable<Batch>,
-  { gradients, last }: PassPurpose<Batch>,
-  pass: (batch: Batch) => Promise<void>,
+async function eachPassOfShards<Item>(
+  shards: NonNullable<RunWork['passes']['shards']>,
+  { sync, signal }: PassWork,
+  batches: Iterable<Item> | AsyncIterable<Item>,
+  { gradients, last }: PassPurpose<Item>,
+  pass: (batch: Item) => Promise<void>,
 ): Promise<boolean> {
   const iterator = Symbol.asyncIterator in batches ? batches[Symbol.asyncIterator]() : batches[Symbol.iterator]()
   for (;;) {
@@ -62,4 +65,24 @@ async function eachPassOfShards<Batch>(
     }
     if (isLast) return false
   }
+}
+
+/**
+ * Returns the batches of a step with what the objective has to know of all of them before the loss of the first, over all ranks;
+ * null if a rank's signal is aborted meanwhile.
+ */
+export async function withStepSums(
+  { objective: { stepSums }, passes, sync, signal }: PassWork & Pick<RunWork, 'objective'>,
+  batches: Batches,
+): Promise<({ batches: Batches } & Pick<LossOptions, 'stepSums'>) | null> {
+  if (!stepSums) return { batches }
+  const all: Batch[] = []
+  const own = new Float64Array(stepSums.length)
+  for await (const batch of batches) {
+    if (signal?.aborted) break
+    all.push(batch)
+    for (const [i, value] of (await stepSums.of(passes, batch)).entries()) own[i]! += value
+  }
+  const sums = await sync.sum([...own], { drop: signal?.aborted ?? false })
+  return sums && { batches: all, stepSums: [...sums] }
 }

@@ -1,160 +1,82 @@
 import { RunError, reworded } from '../common/errors.js'
-import type { TokeniseProgress } from '../data/tokenise.js'
-import type { TrainingHold } from '../models/adaptation/training-hold.js'
-import { endsWithBest } from '../options/index.js'
-import type { Ranks } from '../tensor/ranks.js'
+import type { Model } from '../models/model.js'
+import type { NativeDevice } from '../native/addon.js'
+import type { TrainSettings } from '../options/index.js'
 import { bestOf, noteBest, restoreBest } from './best.js'
-import { isByTime } from './checkpoints/checkpoint.js'
-import type { EvaluationEvent, NoticeEvent, SampleEvent, StepEvent, TrainResult } from './events.js'
-import { dropFailures } from './failures.js'
+import {
+  dueCheckpoint,
+  evaluationIsDue,
+  hasLastingCheckpoint,
+  patienceIsOver,
+  restartIsDue,
+  samplesAreDue,
+} from './due.js'
+import { evaluateSession, takeSamples } from './evaluate.js'
+import type { EvaluationEvent, StepEvent, TrainResult } from './events.js'
 import { setHeadRate } from './learning-rate.js'
-import { Metrics } from './output/metrics.js'
 import { RankSync } from './rank-sync.js'
-import { restartAdapter, restartIsDue } from './restarts.js'
+import { idleNotice, type Notice, noticesOf, rowProgress, toolNotice } from './reports.js'
+import { restartAdapter } from './restarts.js'
+import { DROPPED } from './rollouts.js'
 import type { RunControl } from './run.js'
-import { samplesAreDue, takeSamples } from './samples.js'
-import { evaluateSession, saveAtOnce, saveResult, saveSession } from './save-session.js'
+import { saveAtOnce, saveResult, saveSession } from './save-session.js'
 import type { Session } from './session.js'
-import { stoppedEarly } from './stopped-early.js'
+import type { RunParts } from './setup/plan-run.js'
+import { setUp } from './setup/set-up.js'
 import { notePeak, takeStep } from './take-step.js'
 import { STEPS_TO_JUDGE, whatIsUntrained, zeroRateNotice } from './untrained.js'
 
-/** The parts that a run consists of. */
-export interface RunParts {
-  readonly hold: TrainingHold
-  /** By default a single process. */
-  readonly ranks?: Ranks
-  /** Called with a function that saves the last step synchronously, while the next is being computed. */
-  readonly onBegun?: (saveAtOnce: () => void) => void
-  /** @param reading ends reading rows before the first step */
-  setUp(sync: RankSync, onTokenised: (progress: TokeniseProgress) => void, reading: AbortSignal): Promise<Session>
-}
+type Held = ReturnType<Model['holdForTraining']>
 
 /**
- * Runs training from beginning to end: set up, train, save. An aborted signal ends it as `stop` does, with everything saved,
+ * Runs training from beginning to end: set up, take steps, finish. An aborted signal ends it as `stop` does, with everything saved,
  * and then it rejects with the signal's reason. Every piece of work is exclusive; events are sent in between, when the reader
  * of the run may save, pause or use the model. All ranks end together, even if one of them fails.
  */
 export async function runTraining(
   control: RunControl,
-  { hold, ranks, setUp, onBegun }: RunParts,
+  { hold, ranks, onBegun, ...parts }: RunParts & Held & { model: Model; options: TrainSettings },
 ): Promise<TrainResult> {
   const sync = new RankSync(ranks, () => control.stopRequested)
-  const progress = rowProgress(control, sync)
+  const { reading, report: onTokenised, end: endReading } = rowProgress(control, sync)
+  const notices: string[] = []
   const begin = async () => {
-    const session = await hold.change(() => setUp(sync, progress.report, progress.reading))
-    const metrics = new Metrics(session, control.logged)
+    const note = (message: string) => void notices.push(message)
+    const session = await hold.change(() =>
+      setUp({ ...parts, sync, logged: control.logged, notice: note, onTokenised, reading }),
+    )
     control.onSave(async () => {
-      await metrics.write()
+      await session.output.metrics.write()
       return (await saveSession(session)).path
     })
     onBegun?.(() => saveAtOnce(session))
-    return { session, metrics }
+    return session
   }
-  const { session, metrics } = await sync.together(() => control.exclusive(begin))
+  const session = await sync.together(() => control.exclusive(begin))
   control.begun()
+  const notice = noticesOf(control, sync)
+  const steps = async () => {
+    await endReading()
+    for (const message of notices) await notice(message)
+    return takeSteps(session, control, hold, notice)
+  }
+  const train = async () => {
+    const isDropped = await steps().catch(async (error: unknown) => {
+      if (!session.work.signal?.aborted || error !== session.work.signal.reason) throw error
+      await sync.agree({ drop: true })
+      return true
+    })
+    return { isDropped, result: await finish(session, control, notice) }
+  }
   try {
-    const work = async () => {
-      await progress.end()
-      return takeTurns(session, control, hold, metrics)
-    }
-    const { result, isDropped } = await sync.together(
-      () => trainSession(session, control, metrics, work),
-      (error) => control.exclusive(() => savedAfter(error, session)),
+    const { isDropped, result } = await sync.together(train, (error) =>
+      control.exclusive(() => savedAfter(error, session)),
     )
-    if (isDropped || result.stopped) session.signal?.throwIfAborted()
+    if (isDropped || result.stopped) session.work.signal?.throwIfAborted()
     return result
   } finally {
-    session.ended = true
-    session.optimizer.dispose()
-    setHeadRate(session.parameters, 1)
-    session.data.close()
-    session.output?.close()
+    release(session)
   }
-}
-
-/** Fewer rows are read too fast to be worth an event. */
-const FEW_ROWS = 256
-
-/** Reports rows as they are read, one event at a time: the set-up, which reads them, does not wait for the reader of events. */
-function rowProgress(control: RunControl, { isFirst, ranks }: RankSync) {
-  let isFree = isFirst
-  let hasBegun = false
-  let sent = Promise.resolve()
-  const reading = new AbortController()
-  return {
-    reading: reading.signal,
-    report(figures: TokeniseProgress): void {
-      if (figures.rows < FEW_ROWS) return
-      // Several ranks end together.
-      if (control.stopRequested && !hasBegun && ranks.size === 1) reading.abort(stoppedEarly())
-      if (!isFree) return
-      isFree = false
-      sent = control.emit({ type: 'progress', ...figures })
-      sent.then(
-        () => {
-          isFree = true
-        },
-        () => {}, // thrown by `end`
-      )
-    },
-    /** Reports no more, and resolves when the last event is handled. */
-    async end(): Promise<void> {
-      hasBegun = true
-      await sent
-      isFree = false
-    },
-  }
-}
-
-/** The end of training; `isDropped` if the computation at the end was discarded. */
-interface Trained {
-  readonly result: TrainResult
-  readonly isDropped: boolean
-}
-
-async function trainSession(
-  session: Session,
-  control: RunControl,
-  metrics: Metrics,
-  turns: () => Promise<boolean>,
-): Promise<Trained> {
-  const { sync, signal } = session
-  const isDropped = await turns().catch(async (error: unknown) => {
-    if (!signal?.aborted || error !== signal.reason) throw error
-    await sync.agree({ drop: true })
-    return true
-  })
-  if (sync.isFirst) for (const message of session.data.notes()) await control.emit({ type: 'notice', message })
-  if (session.output && !hasLastingCheckpoint(session)) {
-    await control.emit(await control.exclusive(() => saveSession(session)))
-  }
-  const untrained = await control.exclusive(() => whatIsUntrained(session))
-  for (const message of [untrained, zeroRateNotice(session)])
-    if (message && message !== session.untrained && sync.isFirst) await control.emit({ type: 'notice', message })
-  const restored = await control.exclusive(() => restoreBest(session))
-  if (restored && sync.isFirst) await control.emit({ type: 'notice', message: restored })
-  await control.exclusive(() => saveResult(session, untrained))
-  await metrics.end(session.state.step)
-  for (const event of metrics.takeEvents()) await control.emit(event)
-  // No rank ends before everything is on the disk.
-  const { stop } = await sync.agree()
-  const result = resultOf(session, stop)
-  // A run that was stopped may still train something.
-  if (untrained && !result.stopped) throw new RunError('untrained', afterTraining(untrained, session))
-  return { result, isDropped }
-}
-
-function afterTraining(untrained: string, { output }: Session): string {
-  return output ? `${untrained.replace(/\.$/, '')}; what the run did is in ${output.path}.` : untrained
-}
-
-/** Saves the steps before another rank's failure, and returns the failure with the place where they are. */
-async function savedAfter(error: unknown, session: Session): Promise<unknown> {
-  await dropFailures(session.model.device)
-  if (!session.output || session.state.step === 0) return error
-  const { step, path } = await saveSession(session, { byTime: true })
-  return reworded(error, (message) => `${message.replace(/\.$/, '')}; step ${step} is saved in ${path}.`)
 }
 
 /**
@@ -162,45 +84,19 @@ async function savedAfter(error: unknown, session: Session): Promise<unknown> {
  * checkpoint, a restart of the adapter) and then takes the next step, so a run that is resumed at any point continues as if it
  * had never ended. In every round ranks agree whether to stop, save or wait. Returns whether a rank discarded its computation.
  */
-async function takeTurns(
-  session: Session,
-  control: RunControl,
-  hold: TrainingHold,
-  metrics: Metrics,
-): Promise<boolean> {
-  const { sync } = session
-  /** Does work, reports its event and writes its metrics; returns null if the work was discarded. */
-  const measured = async <Event extends StepEvent | EvaluationEvent>(work: () => Promise<Event | null>) => {
-    const event = await control.exclusive(async () => {
-      const event = await work()
-      return event && metrics.hold(event)
-    })
-    if (!event) return null
-    try {
-      await control.emit(event)
-    } finally {
-      await control.exclusive(() => metrics.write())
-    }
-    session.canBeSaved = true
-    for (const logged of metrics.takeEvents()) await control.emit(logged)
-    return event
-  }
-  const report = async (event: NoticeEvent | SampleEvent) => {
-    if (sync.isFirst) await control.emit(event)
-  }
-  for (const message of session.notices) await report({ type: 'notice', message })
-  let isIdleTold = false
-  let isErrorTold = false
+async function takeSteps(session: Session, control: RunControl, hold: Held['hold'], notice: Notice): Promise<boolean> {
+  const { work, rows, progress } = session
+  const { sync } = work
   for (;;) {
-    const ended = await control.unlessStopped(session.data.prepare(session.state.step))
-    if (ended) await report({ type: 'notice', message: ended })
+    const ended = await control.unlessStopped(rows.prepare(progress.state.step))
+    await notice(ended)
     if (evaluationIsDue(session)) {
       if ((await sync.agree()).stop) return false
-      if (!(await measured(() => evaluateSession(session)))) return true
+      if (!(await measured(session, control, () => evaluateSession(session)))) return true
       await control.exclusive(() => noteBest(session))
     }
     if (samplesAreDue(session) && !control.stopRequested) {
-      for (const sample of await control.exclusive(() => takeSamples(session))) await report(sample)
+      for (const sample of await control.exclusive(() => takeSamples(session))) await control.emit(sample)
     }
     const due = dueCheckpoint(session)
     const { stop, save, wait } = await sync.agree({ save: due !== null, wait: control.isPaused })
@@ -211,11 +107,9 @@ async function takeTurns(
       await sync.agree()
       continue
     }
-    if (patienceIsOver(session)) {
-      await report({ type: 'notice', message: patienceNotice(session) })
-      return false
-    }
-    if (session.state.step >= session.data.totalSteps) return false
+    const impatient = patienceIsOver(session)
+    await notice(impatient)
+    if (impatient || progress.state.step >= rows.totalSteps) return false
     if (wait) {
       await control.whilePaused()
       await sync.agree()
@@ -225,82 +119,109 @@ async function takeTurns(
       await control.emit(await control.exclusive(() => hold.change(() => restartAdapter(session))))
       continue
     }
-    const { effective } = session.counts
-    const taken = await measured(() => takeStep(session))
-    if (!taken) return true
-    if (session.toolError !== null && !isErrorTold) {
-      isErrorTold = true
-      await report({ type: 'notice', message: toolNotice(session.toolError) })
-    }
-    const isToJudge = effective < STEPS_TO_JUDGE && session.counts.effective === STEPS_TO_JUDGE && !session.restarts
-    const early = isToJudge && (await control.exclusive(() => whatIsUntrained(session)))
-    if (early) {
-      session.untrained = early
-      await report({ type: 'notice', message: early })
-    }
-    if (session.objective.sample && taken.gradNorm === 0 && !isIdleTold) {
-      isIdleTold = true
-      await report({ type: 'notice', message: idleNotice(taken) })
-    }
+    const { effective } = progress.counts
+    // The rows of the step, their passes, the sums over all ranks, and the update.
+    const step = await measured(session, control, () => takeStep(session))
+    if (!step) return true
+    if (progress.toolError !== null) await notice(toolNotice(progress.toolError), 'tool')
+    if (work.objective.sample && step.gradNorm === 0) await notice(idleNotice(step), 'idle')
+    const isToJudge = effective < STEPS_TO_JUDGE && progress.counts.effective === STEPS_TO_JUDGE && !work.restarts
+    if (isToJudge) await notice(await control.exclusive(() => whatIsUntrained(session)))
   }
 }
 
-const toolNotice = (error: string): string =>
-  `A tool that the model called failed (toolErrors in metrics.jsonl): ${error}. Later failures are reported to the model alone.`
-
-const idleNotice = ({ step }: StepEvent): string =>
-  `Step ${step} had no gradient: the rewards within each group were equal (zeroStd in metrics.jsonl). Later steps may be affected too.`
-
-function evaluationIsDue({ state, options, data }: Session): boolean {
-  if (!data.hasEvaluation || state.step === 0 || state.evaluatedAt === state.step) return false
-  const every = options.evalEvery
-  return state.step === data.totalSteps || (every !== undefined && state.step % every === 0)
+/** Saves the last step and the result. */
+async function finish(session: Session, control: RunControl, notice: Notice): Promise<TrainResult> {
+  const { work, rows, output, progress } = session
+  const { metrics, folder } = output
+  for (const message of rows.notes()) await notice(message)
+  if (folder && !hasLastingCheckpoint(session)) {
+    await control.emit(await control.exclusive(() => saveSession(session)))
+  }
+  const untrained = await control.exclusive(() => whatIsUntrained(session))
+  for (const message of [untrained, zeroRateNotice(session)]) await notice(message)
+  await notice(await control.exclusive(() => restoreBest(session)))
+  await control.exclusive(() => saveResult(session, untrained))
+  await metrics.end(progress.state.step)
+  for (const event of metrics.takeEvents()) await control.emit(event)
+  // No rank ends before everything is on the disk.
+  const { stop } = await work.sync.agree()
+  const result = resultOf(session, stop)
+  // A run that was stopped may still train something.
+  if (untrained && !result.stopped) {
+    const where = folder ? `${untrained.replace(/\.$/, '')}; what the run did is in ${folder.path}.` : untrained
+    throw new RunError('untrained', where)
+  }
+  return result
 }
 
-function dueCheckpoint(session: Session): { byTime: boolean } | null {
-  const { state, options, output, lastCheckpoint, data } = session
-  if (!output || state.step === 0 || hasLastingCheckpoint(session)) return null
-  if (options.saveEvery !== undefined && state.step % options.saveEvery === 0) return { byTime: false }
-  if (options.keepBest && state.best?.step === state.step) return { byTime: false }
-  const isSaved = lastCheckpoint?.step === state.step || state.step === data.totalSteps
-  // Without keepBest, only the last of these stays.
-  if (!isSaved && endsWithBest(options) && state.best?.step === state.step) return { byTime: true }
-  return !isSaved && timeIsOver(session) ? { byTime: true } : null
+/** Does work, reports its event and writes its metrics; returns null if the work was discarded. */
+async function measured<Event extends StepEvent | EvaluationEvent>(
+  { work, output: { metrics } }: Session,
+  control: RunControl,
+  compute: () => Promise<Event | null>,
+): Promise<Event | null> {
+  const event = await control.exclusive(async () => {
+    const event = await compute().catch((error: unknown) => {
+      if (error === DROPPED) return null
+      throw error
+    })
+    return event && metrics.hold(event)
+  })
+  if (!event) return null
+  try {
+    await control.emit(event)
+  } finally {
+    await control.exclusive(() => metrics.write())
+  }
+  work.canBeSaved = true
+  for (const logged of metrics.takeEvents()) await control.emit(logged)
+  return event
 }
 
-/** Whether more than `saveMinutes` of work could be lost if the next step took as long as the last one. */
-function timeIsOver({ options: { saveMinutes }, now, savedAt, steppedAt }: Session): boolean {
-  const time = now()
-  return saveMinutes > 0 && time - savedAt + (time - steppedAt) > saveMinutes * 60_000
-}
-
-/** Whether the current step has a checkpoint that no newer one will replace. */
-function hasLastingCheckpoint({ state, lastCheckpoint }: Session): boolean {
-  return lastCheckpoint?.step === state.step && !isByTime(lastCheckpoint.path)
-}
-
-function patienceIsOver({ state, options }: Session): boolean {
-  return options.patience !== undefined && state.evaluationsWithoutBetter >= options.patience
-}
-
-function patienceNotice({ state, options }: Session): string {
-  const best = `${state.best?.evalLoss.toPrecision(5)} at step ${state.best?.step}`
-  return `Training ends at step ${state.step}: ${options.patience} evaluations were not better than ${best}.`
-}
-
-function resultOf(session: Session, stopRequested: boolean): TrainResult {
-  const { state, data, facts, seconds, tokens, output } = session
-  notePeak(session)
+function resultOf({ work, rows, output, progress }: Session, stopRequested: boolean): TrainResult {
+  notePeak(work, progress)
+  const { state, seconds, tokens, peakMemoryBytes } = progress
   return {
     steps: state.step,
     loss: state.loss,
     evalLoss: state.evalLoss,
-    best: bestOf(session),
-    trainableParameters: facts.trainable.parameters,
+    best: bestOf(output, state),
+    trainableParameters: work.facts.trainable.parameters,
     tokensPerSecond: seconds > 0 ? tokens / seconds : 0,
-    peakMemoryBytes: session.peakMemoryBytes,
-    sources: data.reports,
-    output: output?.path ?? null,
-    stopped: stopRequested && state.step < data.totalSteps,
+    peakMemoryBytes,
+    sources: rows.reports,
+    output: output.folder?.path ?? null,
+    stopped: stopRequested && state.step < rows.totalSteps,
+  }
+}
+
+/** Saves the steps before another rank's failure, and returns the failure with the place where they are. */
+async function savedAfter(error: unknown, session: Session): Promise<unknown> {
+  const { work, output, progress } = session
+  await dropFailures(work.model.device)
+  if (!output.folder || progress.state.step === 0) return error
+  const { step, path } = await saveSession(session, { byTime: true })
+  return reworded(error, (message) => `${message.replace(/\.$/, '')}; step ${step} is saved in ${path}.`)
+}
+
+function release({ work, rows, output, progress }: Session): void {
+  progress.hasEnded = true
+  work.optimizer.dispose()
+  setHeadRate(work.parameters, 1)
+  work.teacher?.dispose()
+  rows.close()
+  output.folder?.close()
+}
+
+/**
+ * Waits for what a failed run has enqueued, and drops the error that this may end with: it belongs to the run, and whoever waits for the
+ * device next would be told it.
+ */
+export async function dropFailures(device: NativeDevice): Promise<void> {
+  try {
+    await device.synchronize()
+  } catch {
+    // The run ends with its first error.
   }
 }

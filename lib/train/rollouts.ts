@@ -1,21 +1,26 @@
 /** Rows that an objective makes of the model's own answers, for as many steps as it uses them. */
 import { rowOfDocument, targetCounts } from '../data/batch.js'
 import type { StepRow } from '../data/step-rows.js'
+import { resolveTemplate } from '../data/templates/template.js'
+import { Engine, PAGE } from '../engine/index.js'
+import { requireTokenizer, stopTokens } from '../generate/index.js'
+import type { Model } from '../models/model.js'
 import { tokenLogProbs } from '../objectives/objective.js'
 import type { Rollout, SampleContext, SampledStep } from '../objectives/rollouts.js'
 import type { WeightedSum } from '../objectives/weighted-sum.js'
 import { gatherJson } from '../tensor/ranks.js'
-import type { SampledRecord } from './checkpoints/sampled-record.js'
 import type { TrainerState } from './checkpoints/trainer-state.js'
 import { appendRollouts } from './output/metrics-file.js'
+import type { RankSync } from './rank-sync.js'
 import type { Session } from './session.js'
 
-/** Rows of a step that were sampled. */
-export interface StepRollouts {
-  readonly rows: readonly StepRow[]
-  readonly rollouts: ReadonlyMap<number, Rollout>
-  /** Means that this rank adds to the step's. */
-  readonly metrics: Readonly<Record<string, WeightedSum>>
+/** Answers that are written at once. */
+const ANSWERS_AT_ONCE = 64
+
+type SampledRecord = NonNullable<TrainerState['generation']>[number]
+
+/** This rank's rows of a step that were sampled, with the means that it adds to the step's. */
+interface StepRollouts extends Pick<SampledStep, 'rows' | 'rollouts' | 'metrics'> {
   /** Answers that are used for later steps too. */
   readonly generation: TrainerState['generation']
 }
@@ -29,7 +34,9 @@ export const DROPPED = Symbol('dropped')
  * @throws DROPPED if the signal of another rank was aborted meanwhile
  */
 export async function rolloutsOfStep(session: Session): Promise<StepRollouts | null> {
-  const { objective, state, output } = session
+  const { work, output, progress } = session
+  const { objective } = work
+  const { state } = progress
   if (!objective.sample) return null
   const { steps, times } = objective.reuse
   const at = state.step % (steps * times)
@@ -38,8 +45,9 @@ export async function rolloutsOfStep(session: Session): Promise<StepRollouts | n
   const generation = kept ?? (await sampledSteps(session, state.step - (at % steps), steps))
   const record = generation[at % steps]!
   const isFirstUse = at < steps
-  if (isFirstUse && output) await appendRollouts(output.rollouts, state.step + 1, record.records)
-  const { rank, size } = session.sync.ranks
+  const { folder } = output
+  if (isFirstUse && folder) await appendRollouts(folder.rollouts, state.step + 1, record.records)
+  const { rank, size } = work.sync.ranks
   const own = [...record.rows.keys()].filter((i) => i % size === rank)
   return {
     rows: own.map((i) => {
@@ -48,20 +56,21 @@ export async function rolloutsOfStep(session: Session): Promise<StepRollouts | n
       return { row, documents, ...(weight !== undefined && { weight }) }
     }),
     rollouts: new Map(own.map((i) => [record.rows[i]!.row, record.rollouts[i]! as Rollout])),
-    metrics: isFirstUse && session.sync.isFirst ? record.metrics : {},
+    metrics: isFirstUse && work.sync.isFirst ? record.metrics : {},
     generation: at + 1 < steps * times ? generation : null,
   }
 }
 
 /** Samples the rows of some steps. */
 async function sampledSteps(session: Session, first: number, steps: number): Promise<SampledRecord[]> {
-  const { data, sync } = session
+  const { work, rows, progress } = session
+  const { sync } = work
   const sampled: SampledRecord[] = []
-  for (let step = first; step < Math.min(first + steps, data.totalSteps); step++) {
-    const own = await sampledFor(session, await data.rowsOfStep(step), { draws: step })
+  for (let step = first; step < Math.min(first + steps, rows.totalSteps); step++) {
+    const own = await sampledFor(session, await rows.rowsOfStep(step), { draws: step })
     if ((await sync.agree()).drop) throw DROPPED
-    const all = await onAllRanks(session, own)
-    session.toolError ??= all.toolError ?? null
+    const all = await onAllRanks(sync, own)
+    progress.toolError ??= all.toolError ?? null
     sampled.push(all)
   }
   return sampled
@@ -69,26 +78,26 @@ async function sampledSteps(session: Session, first: number, steps: number): Pro
 
 /** Samples for rows of this rank. */
 export function sampledFor(
-  session: Session,
-  rows: readonly StepRow[],
+  { options, work, rows }: Session,
+  some: readonly StepRow[],
   what: Pick<SampleContext, 'draws' | 'answers'>,
 ): Promise<SampledStep> {
-  const { objective, options, passes, data, facts, sync, signal, tokenizer, openWriter } = session
+  const { model, objective, passes, facts, sync, signal } = work
   passes.setDropout(null)
-  return objective.sample!(rows, {
+  return objective.sample!(some, {
     ...what,
     seed: options.seed,
-    tokenizer: tokenizer!,
+    tokenizer: model.tokenizer!,
     signal,
-    openWriter,
+    openWriter: (tokens) => openWriter(model, options.template, tokens),
     async sum(values) {
       const all = await sync.sum(values)
       if (!all) throw DROPPED
       return [...all]
     },
-    async logProbs(rows, temperature) {
+    async logProbs(sampled, temperature) {
       const all = new Map<number, number[]>()
-      for (const batch of data.batchesOf(rows, facts.machine.tokenBudget)) {
+      for (const batch of rows.batchesOf(sampled, facts.machine.tokenBudget)) {
         using values = await tokenLogProbs(passes, batch, { temperature, gradients: false })
         const logps = Array.from(await values.data(), Number)
         let from = 0
@@ -102,8 +111,26 @@ export function sampledFor(
   })
 }
 
+/** Opens an engine for answers by the model's current weights, of as many tokens each with its prompt. */
+async function openWriter(
+  model: Model,
+  template: string,
+  tokens: readonly number[],
+): ReturnType<SampleContext['openWriter']> {
+  const stopIds = await stopTokens(model, await resolveTemplate(template, requireTokenizer(model)))
+  const sequences = Math.min(ANSWERS_AT_ONCE, tokens.length)
+  const longest = [...tokens].sort((a, b) => b - a).slice(0, sequences)
+  // Memory is allocated in pages; a sequence may fill its last one in part.
+  const room = longest.reduce((sum, length) => sum + length + PAGE, 0)
+  const engine = new Engine(model, { sequences, tokens: room })
+  return {
+    write: ({ logprobs, ...request }) => engine.write({ ...request, stopIds, topLogprobs: logprobs ? 0 : undefined }),
+    [Symbol.asyncDispose]: () => engine.close(),
+  }
+}
+
 /** Joins what each rank sampled, in the order of rows. */
-async function onAllRanks({ sync }: Session, own: SampledStep): Promise<SampledRecord> {
+async function onAllRanks(sync: RankSync, own: SampledStep): Promise<SampledRecord> {
   const records = (await gatherJson<object>(sync, {
     rows: own.rows.map(({ row, documents: [document], weight }) => ({
       row,

@@ -4,7 +4,7 @@ import { UsageError } from '../common/errors.js'
 import { taskLimit } from '../common/task-limit.js'
 import { EventChannel } from './event-channel.js'
 import type { TrainEvent, TrainResult } from './events.js'
-import { LoggedNumbers } from './output/logged-numbers.js'
+import { LoggedNumbers } from './output/metrics.js'
 import { isStoppedEarly } from './stopped-early.js'
 
 /** The interface of a run for the training recipe. */
@@ -34,7 +34,7 @@ export interface RunControl {
  */
 export type EventCallback = (event: TrainEvent) => void | Promise<void>
 
-export type TrainRecipe = (control: RunControl) => Promise<TrainResult>
+type TrainRecipe = (control: RunControl) => Promise<TrainResult>
 
 const runArguments = {
   recipe: expecting('what a run does (train makes runs)', aFunction),

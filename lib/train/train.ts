@@ -4,26 +4,16 @@ import { registerMethod } from '../adapters/registry.js'
 import { aFunction, aSignal, check, expecting, having, optionsSchema } from '../common/arguments.js'
 import { type RowChoices, rowChoiceKinds } from '../data/rows/row-choices.js'
 import type { AnyRow, DataInput, RowOf } from '../data/sources/source.js'
-import { resolveTemplate } from '../data/templates/template.js'
-import { Engine, PAGE } from '../engine/index.js'
-import { generate, requireTokenizer, stopTokens } from '../generate/index.js'
 import { Model } from '../models/index.js'
 import { builtInChoice, type ObjectiveName } from '../objectives/index.js'
 import type { Objective } from '../objectives/objective.js'
 import type { MethodInput, OptionOfMethod, TrainInput, TrainSettings } from '../options/index.js'
 import { type Ranks, someRanks } from '../tensor/ranks.js'
-import { dropFailures } from './failures.js'
 import { type LearningRate, requireNoSchedule } from './learning-rate.js'
-import { type RunParts, runTraining } from './recipe.js'
-import { type EventCallback, Run, type TrainRecipe } from './run.js'
+import { dropFailures, runTraining } from './recipe.js'
+import { type EventCallback, Run } from './run.js'
+import type { RunParts } from './setup/plan-run.js'
 import { resolveTrainOptions } from './setup/resolve-options.js'
-import { setUp, type TrainingParts } from './setup/set-up.js'
-import { loadTeacher } from './setup/teacher.js'
-
-/** Maximum number of tokens in a sample. */
-const SAMPLE_TOKENS = 64
-/** Answers that are written at once. */
-const ANSWERS_AT_ONCE = 64
 
 /**
  * Options that only the library has, or that take more values there. It is a type because editors do not show the first two
@@ -128,42 +118,8 @@ export function train(model: Model, options: Omit<TrainOptions, 'data'>): Run {
   return trainWith(model, options as TrainOptions)
 }
 
-/** Starts a run with the checked options of a command, which run.yaml records unchanged. */
-export function trainByCommand(
-  model: Model,
-  options: TrainSettings,
-  parts: Pick<StartParts, 'ranks' | 'signal' | 'onBegun'>,
-): Run {
-  return start(model, options, { ...partsOf(model, { ...options, signal: parts.signal }), ...parts })
-}
-
-function partsOf(model: Model, options: Pick<TrainOptions, 'template' | 'signal'>): TrainingParts {
-  return {
-    sample: async (prompt) => {
-      const { template, signal } = options
-      const { text } = await generate(model, { prompt, template, maxNewTokens: SAMPLE_TOKENS, signal })
-      return text
-    },
-    async openWriter(tokens) {
-      const { template = 'auto' } = options
-      const resolved = await resolveTemplate(template, requireTokenizer(model))
-      const stopIds = await stopTokens(model, resolved)
-      const sequences = Math.min(ANSWERS_AT_ONCE, tokens.length)
-      const longest = [...tokens].sort((a, b) => b - a).slice(0, sequences)
-      // Memory is allocated in pages; a sequence may fill its last one in part.
-      const room = longest.reduce((sum, length) => sum + length + PAGE, 0)
-      const engine = new Engine(model, { sequences, tokens: room })
-      return {
-        write: ({ logprobs, ...request }) =>
-          engine.write({ ...request, stopIds, topLogprobs: logprobs ? 0 : undefined }),
-        [Symbol.asyncDispose]: () => engine.close(),
-      }
-    },
-  }
-}
-
 /** Starts a run; `own` replaces parts of it. */
-export function trainWith(model: Model, call: TrainOptions, own: Partial<StartParts> = {}): Run {
+export function trainWith(model: Model, call: TrainOptions, own: RunParts = {}): Run {
   check({ options: call }, trainArguments)
   const { onEvent, signal, learningRate, ranks, method, objective, map, filter, maxTokens, ...given } = call
   signal?.throwIfAborted()
@@ -184,37 +140,26 @@ export function trainWith(model: Model, call: TrainOptions, own: Partial<StartPa
   } as TrainInput
   const options = resolveTrainOptions({ ...others, ...byName }, ownMethod, ownObjective)
   const choices = { map, filter, maxTokens }
-  return start(
-    model,
-    options,
-    { ...partsOf(model, call), objective: ownObjective, live, learningRate: ownRate, signal, ranks, choices, ...own },
-    onEvent,
-  )
+  const parts = { objective: ownObjective, live, learningRate: ownRate, signal, ranks, choices, ...own }
+  return startRun(model, options, parts, onEvent)
 }
 
-type StartParts = TrainingParts & Pick<RunParts, 'onBegun' | 'ranks'>
-
-function start(model: Model, options: TrainSettings, parts: StartParts, onEvent?: EventCallback): Run {
-  const { passes, hold } = model.holdForTraining()
-  const { ranks, signal, onBegun } = parts
-  let teacher: Model | null = null
-  const begin: RunParts['setUp'] = async (sync, onTokenised, reading) => {
-    teacher = await loadTeacher(model, options, parts)
-    const live = { ...parts.live, ...(teacher && { teacher }) }
-    const onKept = () => teacher?.dispose()
-    return setUp(model, options, { ...parts, live, sync, onTokenised, reading, onKept, passes })
-  }
-  const recipe: TrainRecipe = async (control) => {
-    hold.onDispose(control.stop)
-    try {
-      return await runTraining(control, { hold, ranks, onBegun, setUp: begin })
-    } catch (error) {
-      await dropFailures(model.device)
-      throw error
-    } finally {
-      teacher?.dispose()
-      hold.end()
-    }
-  }
-  return new Run(recipe, onEvent, signal)
+/** Starts a run with checked options, which run.yaml records unchanged. */
+export function startRun(model: Model, options: TrainSettings, parts: RunParts, onEvent?: EventCallback): Run {
+  const held = model.holdForTraining()
+  return new Run(
+    async (control) => {
+      held.hold.onDispose(control.stop)
+      try {
+        return await runTraining(control, { ...parts, ...held, model, options })
+      } catch (error) {
+        await dropFailures(model.device)
+        throw error
+      } finally {
+        held.hold.end()
+      }
+    },
+    onEvent,
+    parts.signal,
+  )
 }

@@ -3,7 +3,7 @@
 import { optionName } from '../common/option-names.js'
 import { elementsOf } from '../native/addon.js'
 import type { Parameter } from '../tensor/parameter.js'
-import type { Session } from './session.js'
+import type { RunWork, Session } from './session.js'
 
 /**
  * Steps after which a tensor without a gradient counts as untrained: a factor of a product whose other factor begins at zero, as in
@@ -14,7 +14,7 @@ export const STEPS_TO_JUDGE = 3
 const MOST_COMPARED = 2 ** 26
 
 /** Returns copies of the values that a run begins with; null if they take too much memory. */
-export async function initialValues(parameters: readonly Parameter[]): Promise<Session['initial']> {
+export async function initialValues(parameters: readonly Parameter[]): Promise<RunWork['initial']> {
   const bytes = parameters.reduce((sum, { shape }) => sum + 4 * elementsOf(shape), 0)
   if (bytes > MOST_COMPARED) return null
   const values = new Map<Parameter, Float32Array>()
@@ -23,14 +23,16 @@ export async function initialValues(parameters: readonly Parameter[]): Promise<S
 }
 
 /** Says that nothing was to be trained: every rate was 0. */
-export function zeroRateNotice({ counts, state }: Session): string | null {
+export function zeroRateNotice({ progress: { counts, state } }: Session): string | null {
   if (counts.taken === 0 || counts.rated > 0) return null
   return `The learning rate of every step up to step ${state.step} was 0, so nothing was trained.`
 }
 
 /** Returns a sentence that says what the steps so far did not train, the same on all ranks; null if nothing is amiss. */
 export async function whatIsUntrained(session: Session): Promise<string | null> {
-  const { counts, parameters, optimizer, facts, state } = session
+  const { work, progress } = session
+  const { parameters, optimizer, facts } = work
+  const { counts, state } = progress
   const { taken, rated, effective } = counts
   // Moments are those since the last restart.
   if (taken === 0 || rated === 0 || (effective === 0 && state.merges > 0)) return null
@@ -47,8 +49,8 @@ export async function whatIsUntrained(session: Session): Promise<string | null> 
   return `${untrained.length} of ${parameters.length} trained tensors had no gradient that is not zero in any step, so they were not trained, first ${untrained[0]}: leave out what does not act on the loss, with ${optionName('targetModules')} or ${optionName('modulesToSave')}.`
 }
 
-async function isUnchanged({ initial, state, parameters }: Session): Promise<boolean> {
-  if (!initial || state.merges > 0) return false
+async function isUnchanged({ work: { initial, parameters }, progress }: Session): Promise<boolean> {
+  if (!initial || progress.state.merges > 0) return false
   for (const parameter of parameters) {
     const [before, now] = [initial.get(parameter)!, await parameter.data()]
     if (before.some((value, i) => value !== now[i])) return false

@@ -80,7 +80,7 @@ async function trained(ranks: RanksOfCommand, options: TrainSettings, context: C
     model.setActiveAdapters([])
     return model
   })
-  const { trainByCommand } = await training
+  const { startRun } = await training
   model.device.profile(options.profile)
   const quiet = options.quiet || !sync.isFirst
   let saveAtOnce = () => {}
@@ -91,7 +91,7 @@ async function trained(ranks: RanksOfCommand, options: TrainSettings, context: C
     hasBegun = true
   }
   const progress = new Progress(context.terminal.stderr, { quiet })
-  const run = trainByCommand(model, options, { ranks, signal: setUp.signal, onBegun })
+  const run = startRun(model, options, { ranks, signal: setUp.signal, onBegun })
   const oneOfMany = ranks.size > 1 ? { saveAtOnce: () => saveAtOnce() } : null
   // Several ranks end together; a single process has nothing to save before training begins.
   const giveUp = () => {

@@ -1,14 +1,16 @@
 /** A checkpoint's tensors as float32 safetensors, and the manifest that shows that a checkpoint is complete. */
 
+import { createHash } from 'node:crypto'
+import { closeSync, openSync, writeSync } from 'node:fs'
 import { open, readdir, stat } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { InputError, quoted } from '../../common/errors.js'
 import { sha256File, writeFileAtomic } from '../../io/atomic.js'
 import { isJsonObject, readJsonObject } from '../../io/json.js'
 import { readExactly } from '../../io/open.js'
-import { readSafetensorsHeader, writeSafetensors } from '../../io/safetensors.js'
+import { readSafetensorsHeader, safetensorsHeader, writeSafetensors } from '../../io/safetensors.js'
 import type { Tensor } from '../../tensor/tensor.js'
-import { finiteValues } from '../finite.js'
+import { allFinite, finiteValues } from '../finite.js'
 
 export const MANIFEST = 'manifest.json'
 
@@ -29,6 +31,35 @@ export async function writeTensors(path: string, tensors: readonly { name: strin
       },
     })),
   )
+}
+
+/** Returns the bytes of a file of tensors; null if values cannot be read at once or are not finite. */
+export function safetensorsAtOnce(tensors: readonly { name: string; tensor: Tensor }[]): Uint8Array[] | null {
+  const read = tensors.flatMap(({ name, tensor }) => {
+    const values = tensor.dataAtOnce()
+    if (!values || !allFinite(values)) return []
+    const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength)
+    return [{ name, shape: tensor.shape, dtype: 'float32' as const, bytes }]
+  })
+  if (read.length < tensors.length) return null
+  return [safetensorsHeader(read), ...read.map(({ bytes }) => bytes)]
+}
+
+/** Writes a new file within one call, and returns its entry in the manifest. */
+export function writeAtOnce(path: string, parts: readonly Uint8Array[]): ManifestFiles[string] {
+  const hash = createHash('sha256')
+  const file = openSync(path, 'wx')
+  let bytes = 0
+  try {
+    for (const part of parts) {
+      hash.update(part)
+      for (let from = 0; from < part.length; ) from += writeSync(file, part, from)
+      bytes += part.length
+    }
+  } finally {
+    closeSync(file)
+  }
+  return { bytes, sha256: hash.digest('hex') }
 }
 
 /** Reads a file of float32 tensors, one at a time. */

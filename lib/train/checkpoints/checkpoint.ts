@@ -1,6 +1,6 @@
 /** `checkpoints/step-000100/`: everything that a run needs to continue as if it had never stopped. */
 
-import { existsSync } from 'node:fs'
+import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { z } from 'zod'
@@ -8,34 +8,35 @@ import { aFunction, aText, check, expecting } from '../../common/arguments.js'
 import { about, InputError } from '../../common/errors.js'
 import { removeFolder, replaceFolder, sync, writeError, writeFileAtomic } from '../../io/atomic.js'
 import { readJsonObject } from '../../io/json.js'
+import { temporaryBeside } from '../../io/leftovers.js'
 import { malformed } from '../../io/open.js'
 import { readAs } from '../../io/read-as.js'
 import { elementsOf } from '../../native/addon.js'
 import type { AdamW } from '../../optim/adamw.js'
 import { endsWithBest, type TrainSettings } from '../../options/index.js'
 import type { Parameter } from '../../tensor/parameter.js'
-import { readTensors, whyTorn, writeManifest, writeTensors } from './checkpoint-files.js'
-import { type RunFacts, RunFactsSchema } from './run-facts.js'
+import type { Tensor } from '../../tensor/tensor.js'
+import type { RunWork } from '../session.js'
+import {
+  MANIFEST,
+  type ManifestFiles,
+  manifestText,
+  readTensors,
+  safetensorsAtOnce,
+  whyTorn,
+  writeAtOnce,
+  writeManifest,
+  writeTensors,
+} from './checkpoint-files.js'
+import { RunFactsSchema } from './run-facts.js'
 import { type TrainerState, TrainerStateSchema } from './trainer-state.js'
 
 const FORMAT = 2
-export const WEIGHTS = 'weights.safetensors'
-export const OPTIMIZER = 'optimizer.safetensors'
-export const STATE = 'state.json'
+const WEIGHTS = 'weights.safetensors'
+const OPTIMIZER = 'optimizer.safetensors'
+const STATE = 'state.json'
 /** A file beside those of the manifest: it marks a checkpoint that the next one replaces. */
-export const BY_TIME = 'by-time'
-
-/** The parts of a run that a checkpoint holds. */
-export interface CheckpointParts {
-  parameters: readonly Parameter[]
-  optimizer: AdamW
-  state: TrainerState
-  facts: RunFacts
-  /** Also writes the adapter's own files, so that the checkpoint can be used as an adapter. */
-  saveAdapter: ((folder: string) => Promise<void>) | null
-  /** Whether the next checkpoint replaces this one. */
-  byTime: boolean
-}
+const BY_TIME = 'by-time'
 
 const CheckpointRecordSchema = z.object({
   state: TrainerStateSchema,
@@ -44,42 +45,86 @@ const CheckpointRecordSchema = z.object({
   updates: z.record(z.string(), z.int().min(0)),
 })
 
-export type CheckpointRecord = z.output<typeof CheckpointRecordSchema>
+type CheckpointRecord = z.output<typeof CheckpointRecordSchema>
 
 export function checkpointPath(checkpoints: string, step: number): string {
   return join(checkpoints, `step-${String(step).padStart(6, '0')}`)
 }
 
-interface WrittenCheckpoint {
-  path: string
-  /** The error that kept the adapter's own files out of it, if any; a run can continue from it all the same. */
-  failure: unknown
+/** Returns the tensors in each file of a checkpoint. */
+export function tensorFiles(
+  parameters: readonly Parameter[],
+  { tensors }: ReturnType<AdamW['state']>,
+): [name: string, tensors: { name: string; tensor: Tensor }[]][] {
+  return [
+    [WEIGHTS, parameters.map((tensor) => ({ name: tensor.name, tensor }))],
+    [OPTIMIZER, tensors],
+  ]
 }
 
-/** Writes a checkpoint, completely or not at all. Throws a `RunError` if a value is not finite. */
-export async function writeCheckpoint(checkpoints: string, parts: CheckpointParts): Promise<WrittenCheckpoint> {
-  const { parameters, optimizer, state, facts, saveAdapter, byTime } = parts
+/** Returns what a checkpoint holds besides the adapter's own files: files of tensors, and the text of the record. */
+function contentsOf({ parameters, optimizer, facts }: CheckpointParts, state: TrainerState) {
+  const moments = optimizer.state()
+  const record = { format: FORMAT, state, updates: moments.updates, facts }
+  return { files: tensorFiles(parameters, moments), record: `${JSON.stringify(record, null, 2)}\n` }
+}
+
+type CheckpointParts = Pick<RunWork, 'parameters' | 'optimizer' | 'facts'>
+
+/**
+ * Writes a checkpoint, completely or not at all. Returns its path, and the error that kept the adapter's own files out of it, if
+ * any; a run can continue from it all the same. Throws a `RunError` if a value is not finite.
+ * @param saveAdapter writes the adapter's own files too, so that the checkpoint can be used as an adapter
+ * @param byTime whether the next checkpoint replaces this one
+ */
+export async function writeCheckpoint(
+  checkpoints: string,
+  parts: CheckpointParts,
+  state: TrainerState,
+  { saveAdapter, byTime }: { saveAdapter: ((folder: string) => Promise<void>) | null; byTime: boolean },
+): Promise<{ path: string; failure: unknown }> {
   const path = checkpointPath(checkpoints, state.step)
+  const { files, record } = contentsOf(parts, state)
   let failure: unknown = null
   await replaceFolder(path, async (folder) => {
-    await writeTensors(
-      join(folder, WEIGHTS),
-      parameters.map((parameter) => ({ name: parameter.name, tensor: parameter })),
-    )
-    const { updates, tensors } = optimizer.state()
-    await writeTensors(join(folder, OPTIMIZER), tensors)
+    for (const [name, tensors] of files) await writeTensors(join(folder, name), tensors)
     await saveAdapter?.(folder).catch((error: unknown) => {
       failure = error
     })
-    await writeFileAtomic(join(folder, STATE), recordText({ state, updates, facts }))
+    await writeFileAtomic(join(folder, STATE), record)
     await writeManifest(folder, state.step)
     if (byTime) await writeFileAtomic(join(folder, BY_TIME), '')
   })
   return { path, failure }
 }
 
-export function recordText({ state, updates, facts }: CheckpointRecord): string {
-  return `${JSON.stringify({ format: FORMAT, state, updates, facts }, null, 2)}\n`
+/**
+ * Writes a temporary checkpoint within one call: without waiting, without syncing to disk and without the adapter's own files. It
+ * survives the end of the process; after a power cut its manifest shows whether it is whole. Writes nothing if values cannot be
+ * read at once or are not finite, if the step already has a checkpoint, or if the disk refuses: in those cases the run's regular
+ * checkpoint reports the error.
+ */
+export function writeCheckpointAtOnce(checkpoints: string, parts: CheckpointParts, state: TrainerState): void {
+  const path = checkpointPath(checkpoints, state.step)
+  if (existsSync(path)) return
+  const { files, record } = contentsOf(parts, state)
+  const ofTensors = files.flatMap(([name, tensors]) => {
+    const bytes = safetensorsAtOnce(tensors)
+    return bytes ? [[name, bytes] as const] : []
+  })
+  if (ofTensors.length < files.length) return
+  const folder = temporaryBeside(path, 'tmp')
+  try {
+    mkdirSync(folder, { recursive: true })
+    const manifest: ManifestFiles = {}
+    for (const [name, bytes] of [...ofTensors, [STATE, [Buffer.from(record)]] as const])
+      manifest[name] = writeAtOnce(join(folder, name), bytes)
+    writeFileSync(join(folder, MANIFEST), manifestText(state.step, manifest))
+    writeFileSync(join(folder, BY_TIME), '')
+    renameSync(folder, path)
+  } catch {
+    rmSync(folder, { recursive: true, force: true })
+  }
 }
 
 /** Reads the state and facts of the run that a checkpoint belongs to. */
@@ -131,13 +176,8 @@ export async function restoreTensors(
   }
 }
 
-export interface FoundCheckpoint {
-  step: number
-  path: string
-}
-
 /** Returns a run's checkpoints, complete or torn, the newest first. */
-async function listCheckpoints(checkpoints: string): Promise<FoundCheckpoint[]> {
+async function listCheckpoints(checkpoints: string): Promise<{ step: number; path: string }[]> {
   const names = await readdir(checkpoints).catch(() => [])
   return names
     .flatMap((name) => {

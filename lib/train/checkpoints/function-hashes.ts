@@ -4,7 +4,7 @@ import type { RowChoices } from '../../data/rows/row-choices.js'
 import type { Objective } from '../../objectives/objective.js'
 
 /** Functions that a run is given, by the names under which they may change. */
-export interface RunFunctions extends Pick<RowChoices, 'map' | 'filter'> {
+interface RunFunctions extends Pick<RowChoices, 'map' | 'filter'> {
   /** One of the program's own. */
   readonly objective?: Objective | undefined
   readonly rewards?: unknown

@@ -24,7 +24,7 @@ import { readAs } from '../../io/read-as.js'
 import type { Model } from '../../models/model.js'
 import { AdamW } from '../../optim/adamw.js'
 import type { Parameter } from '../../tensor/parameter.js'
-import { checkpointPath, OPTIMIZER, restoreTensors, WEIGHTS } from './checkpoint.js'
+import { checkpointPath, restoreTensors, tensorFiles } from './checkpoint.js'
 import { whyTorn, writeManifest, writeTensors } from './checkpoint-files.js'
 
 const FORMAT = 1
@@ -121,17 +121,20 @@ export async function saveCheckpoint(folder: string, loop: SavedLoop): Promise<s
   check({ folder, loop }, saveArguments)
   const { model, optimizer, loader, random, step, values = {} } = loop
   const parameters = trainedBy(loop)
-  const { updates, tensors } = optimizer.state()
-  const record = { format: FORMAT, step, updates, loader: loader?.state(), random: random?.state(), values }
+  const moments = optimizer.state()
+  const record = {
+    format: FORMAT,
+    step,
+    updates: moments.updates,
+    loader: loader?.state(),
+    random: random?.state(),
+    values,
+  }
   const text = jsonOf(record)
   const active = model.adapterSet.activeNames()
   const path = checkpointPath(folder, step)
   await replaceFolder(path, async (place) => {
-    await writeTensors(
-      join(place, WEIGHTS),
-      parameters.map((tensor) => ({ name: tensor.name, tensor })),
-    )
-    await writeTensors(join(place, OPTIMIZER), tensors)
+    for (const [name, tensors] of tensorFiles(parameters, moments)) await writeTensors(join(place, name), tensors)
     if (active.length === 1) await model.saveAdapter(active[0]!, place)
     await writeFileAtomic(join(place, LOOP), text)
     await writeManifest(place, step)

@@ -1,8 +1,20 @@
 import { z } from 'zod'
 import { StreamPlaceSchema } from '../../data/stream/place.js'
-import { SampledRecordSchema } from './sampled-record.js'
 
 const count = z.int().min(0)
+
+/** What was sampled for one step on all ranks, as JSON. */
+const SampledRecordSchema = z.object({
+  rows: z.array(
+    z.object({ row: z.int(), ids: z.array(z.int()), mask: z.array(z.int()), weight: z.number().optional() }),
+  ),
+  rollouts: z.array(
+    z.object({ advantage: z.number(), sampled: z.array(z.number()).optional(), old: z.array(z.number()).optional() }),
+  ),
+  metrics: z.record(z.string(), z.object({ sum: z.number(), weight: z.number() })),
+  records: z.array(z.looseObject({})),
+  toolError: z.string().optional(),
+})
 
 /** The progress of a run: what a checkpoint needs besides weights and moments. */
 export const TrainerStateSchema = z.object({

@@ -18,16 +18,11 @@ const MOST_ATTEMPTS = 20
 /** How long another process may take to remove a stale lock. */
 const TURN_MILLISECONDS = 10
 
-/** The lock that a run has on its output folder. */
-export interface Lock {
-  release(): void
-}
-
 /**
  * Locks an output folder, which is created if absent. Takes over the lock of a dead process; throws a `UsageError` if a live
  * process, or one on another machine, has the lock.
  */
-export function lockFolder(folder: string): Lock {
+export function lockFolder(folder: string): { release(): void } {
   const path = join(folder, LOCK_NAME)
   const content = JSON.stringify(thisProcess())
   try {

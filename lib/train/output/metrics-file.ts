@@ -25,7 +25,7 @@ const OF_EVALUATIONS = ['step', 'epoch', 'evalLoss'] as const
 export const OWN_KEYS: ReadonlySet<string> = new Set([...OF_STEPS, ...OF_EVALUATIONS, 'time'])
 
 /** A line as written; logged numbers may follow. */
-export interface MetricsLine {
+interface MetricsLine {
   readonly step: number
   /** ISO 8601. */
   readonly time: string

@@ -9,7 +9,7 @@ import { removeFolder, writeFileAtomic } from '../../io/atomic.js'
 import { removeLeftovers } from '../../io/leftovers.js'
 import { isWithin } from '../../io/paths.js'
 import type { RunFacts } from '../checkpoints/run-facts.js'
-import { type Lock, lockFolder } from './lock.js'
+import { lockFolder } from './lock.js'
 
 /** Names whose presence shows that a folder contains a run or its result. */
 const RUN_NAMES = [
@@ -59,7 +59,7 @@ export class OutputFolder {
 
   private constructor(
     readonly path: string,
-    readonly lock: Lock,
+    readonly lock: ReturnType<typeof lockFolder>,
   ) {
     this.checkpoints = join(path, 'checkpoints')
     this.merges = join(path, 'merges')

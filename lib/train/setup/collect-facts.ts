@@ -4,63 +4,64 @@ import { createHash } from 'node:crypto'
 import { packageVersion } from '../../common/package-info.js'
 import type { Model } from '../../models/model.js'
 import { elementsOf } from '../../native/addon.js'
-import type { RunObjective } from '../../objectives/objective.js'
-import { plainOptions, scheduleNames, scheduleOptions, type TrainSettings } from '../../options/index.js'
+import { plainOptions, scheduleNames, scheduleOptions } from '../../options/index.js'
 import type { Parameter } from '../../tensor/parameter.js'
-import { functionHashes, type RunFunctions } from '../checkpoints/function-hashes.js'
+import { functionHashes } from '../checkpoints/function-hashes.js'
 import type { RunFacts } from '../checkpoints/run-facts.js'
-import { headRate, type LearningRate, recordedAs } from '../learning-rate.js'
+import { headRate, recordedAs } from '../learning-rate.js'
+import type { RunRows } from '../rows.js'
 import type { TrainedPart } from './plan-model.js'
-import type { TrainingData } from './training-data.js'
-
-/** Options with their defaults, as recorded. */
-type ResolvedOptions = Pick<TrainSettings, 'model'> & Readonly<Record<string, unknown>>
+import type { PlannedRun } from './plan-run.js'
 
 /** With a function as the learning rate, no schedule is recorded. */
 const WITHOUT_SCHEDULE = Object.fromEntries(scheduleNames.map((name) => [name, undefined]))
 
-export function withDefaults(
-  options: TrainSettings,
-  part: TrainedPart,
-  data: TrainingData,
-  { ownRate, trainsHead }: { ownRate: LearningRate | undefined; trainsHead: boolean },
-): ResolvedOptions {
-  const learningRate = options.learningRate ?? part.learningRate
-  const rate = ownRate
-    ? { ...WITHOUT_SCHEDULE, learningRate: recordedAs(ownRate) }
-    : { ...scheduleOptions(options), learningRate }
-  return {
-    ...options,
-    ...rate,
-    ...(trainsHead && !ownRate && { headLearningRate: headRate(options, learningRate) }),
-    maxLength: data.maxLength,
-    shuffleBuffer: data.shuffleBuffer,
-    maxSteps: data.totalSteps,
-  }
-}
-
+/** @param tokenBudget of the steps */
 export async function collectFacts(
-  model: Model,
-  options: ResolvedOptions,
-  { resolved }: TrainedPart,
+  { model, options, objective, functions, sync, learningRate: ownRate }: PlannedRun,
+  rows: RunRows,
+  part: TrainedPart,
   parameters: readonly Parameter[],
-  data: TrainingData,
-  { tokenBudget, ranks }: Pick<RunFacts['machine'], 'tokenBudget' | 'ranks'>,
-  { hashes }: Pick<RunObjective, 'hashes'>,
-  functions: RunFunctions,
+  tokenBudget: number,
 ): Promise<RunFacts> {
   const { device, dtype } = model
   const { name, detail, threads } = device.facts()
+  const learningRate = options.learningRate ?? part.learningRate
+  const trainsHead = objective.labels !== undefined
+  const rate = ownRate
+    ? { ...WITHOUT_SCHEDULE, learningRate: recordedAs(ownRate) }
+    : {
+        ...scheduleOptions(options),
+        learningRate,
+        ...(trainsHead && { headLearningRate: headRate(options, learningRate) }),
+      }
+  const resolved = {
+    ...options,
+    ...rate,
+    maxLength: rows.maxLength,
+    shuffleBuffer: rows.shuffleBuffer,
+    maxSteps: rows.totalSteps,
+    ...part.resolved,
+    ...rows.sources,
+    model: options.model ?? model.reference,
+  }
   return {
-    options: plainOptions({ ...options, ...resolved, ...data.sources, model: options.model ?? model.reference }),
-    machine: { device: device.kind, processor: `${name} (${detail})`, threads, dtype, tokenBudget, ranks },
+    options: plainOptions(resolved),
+    machine: {
+      device: device.kind,
+      processor: `${name} (${detail})`,
+      threads,
+      dtype,
+      tokenBudget,
+      ranks: sync.ranks.size,
+    },
     versions: {
       'node-mora': packageVersion(),
       node: process.versions.node,
       platform: `${process.platform}-${process.arch}`,
     },
     functions: functionHashes(functions),
-    hashes: { model: modelHash(model), data: data.hash, evalData: data.evaluationHash, ...hashes },
+    hashes: { model: modelHash(model), data: rows.hash, evalData: rows.evaluationHash, ...objective.hashes },
     trainable: {
       tensors: parameters.length,
       parameters: parameters.reduce((sum, { shape }) => sum + elementsOf(shape), 0),

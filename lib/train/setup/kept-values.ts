@@ -6,34 +6,28 @@ import { optionName } from '../../common/option-names.js'
 import { type Batch, boundsOf, targetCounts } from '../../data/batch.js'
 import type { StepRow } from '../../data/step-rows.js'
 import { writeFileAtomic } from '../../io/atomic.js'
-import type { ForwardModel, KeptValues, RunObjective } from '../../objectives/objective.js'
-import type { RunFacts } from '../checkpoints/run-facts.js'
-import type { RankSync } from '../rank-sync.js'
-import type { TrainingData } from './training-data.js'
+import type { KeptValues } from '../../objectives/objective.js'
+import type { RunRows } from '../rows.js'
+import type { RunWork } from '../session.js'
 
 /** Values by the hash of a document. */
 type Values = Map<string, Float32Array>
 
-interface KeptParts {
-  readonly model: ForwardModel
-  readonly data: TrainingData
-  readonly facts: RunFacts
-  readonly sync: RankSync
-  /** The file, on the rank that writes; null if nothing is written. */
-  readonly path: string | null
-  readonly signal: AbortSignal | undefined
-  /** Whether the weights that the values come from have changed since the run began. */
-  readonly isLate: boolean
-}
-
 /** Rows whose passes are planned together. */
 const ROWS_AT_ONCE = 64
 
-/** Returns the objective with what it keeps, from the file if it is that of these rows and models. */
-export async function withKeptValues(objective: RunObjective, parts: KeptParts): Promise<RunObjective> {
+/**
+ * Gives the objective the values that it keeps, from the file if it is that of these rows and models.
+ * @param path the file, on the rank that writes; null if nothing is written
+ */
+export async function withKeptValues(
+  work: RunWork,
+  rows: RunRows,
+  { path, isResumed }: { path: string | null; isResumed: boolean },
+): Promise<RunWork> {
+  const { objective, facts, sync, restarts, teacher } = work
   const { keep } = objective
-  if (!keep) return objective
-  const { path, facts, sync } = parts
+  if (!keep) return work
   const hash = createHash('sha256')
     .update(JSON.stringify([facts.hashes, facts.machine.dtype, keep.settings, keep.width]))
     .digest()
@@ -43,17 +37,22 @@ export async function withKeptValues(objective: RunObjective, parts: KeptParts):
   const [first] = await sync.gather(isCurrent ? found : new Uint8Array(0))
   let values = first!.length > 0 ? decoded(first!, hash) : null
   if (!values) {
-    if (parts.isLate) throw lost(path)
-    const all = await sync.gather(encoded(await computed(keep, parts), hash))
+    // The weights that the values come from have changed since the run began.
+    if (isResumed && (facts.options.method === 'full' || restarts)) throw lost(path)
+    const all = await sync.gather(encoded(await computed(keep, work, rows), hash))
     values = new Map(all.flatMap((bytes) => [...decoded(bytes, hash)!]))
     if (isOnDisk) await writeFileAtomic(path, encoded(values, hash))
   }
+  teacher?.dispose()
   const kept = (batch: Batch) => lookUp(values, batch)
   const { loss, stepSums } = objective
   return {
-    ...objective,
-    loss: (model, batch, how) => loss(model, batch, { ...how, kept }),
-    stepSums: stepSums && { length: stepSums.length, of: (model, batch) => stepSums.of(model, batch, { kept }) },
+    ...work,
+    objective: {
+      ...objective,
+      loss: (model, batch, how) => loss(model, batch, { ...how, kept }),
+      stepSums: stepSums && { length: stepSums.length, of: (model, batch) => stepSums.of(model, batch, { kept }) },
+    },
   }
 }
 
@@ -66,8 +65,9 @@ function lost(path: string | null): UsageError {
 }
 
 /** Computes the values of this rank's share of all rows. */
-async function computed(keep: KeptValues, { model, data, facts, sync, signal }: KeptParts): Promise<Values> {
-  if (!data.allRows) {
+async function computed(keep: KeptValues, work: RunWork, { allRows, batchesOf }: RunRows): Promise<Values> {
+  const { passes, facts, sync, signal } = work
+  if (!allRows) {
     throw new UsageError(
       'unfit-options',
       `Values of rows are computed before the first step, but these rows are read as steps need them: give ${optionName('shuffleBuffer')} 0.`,
@@ -75,14 +75,14 @@ async function computed(keep: KeptValues, { model, data, facts, sync, signal }: 
   }
   const { rank, size } = sync.ranks
   const values: Values = new Map()
-  for (const rows of data.allRows) {
+  for (const rows of allRows) {
     for (let first = rank; first < rows.length; first += ROWS_AT_ONCE * size) {
       const some: StepRow[] = []
       for (let row = first; row < rows.length && some.length < ROWS_AT_ONCE; row += size)
         some.push({ ...rows.row(row), row: some.length })
-      for (const batch of data.batchesOf(some, facts.machine.tokenBudget)) {
+      for (const batch of batchesOf(some, facts.machine.tokenBudget)) {
         signal?.throwIfAborted()
-        const own = await keep.of(model, batch)
+        const own = await keep.of(passes, batch)
         let at = 0
         for (const { key, targets } of documentsOf(batch)) {
           values.set(key, own.slice(at, at + targets * keep.width))

@@ -7,18 +7,18 @@ import { slowdown } from '../../models/load/storage-plan.js'
 import type { Model } from '../../models/model.js'
 import type { TrainSettings } from '../../options/index.js'
 import { binarySize } from '../../tensor/memory-budget.js'
+import type { RunRows } from '../rows.js'
 import type { TrainedPart } from './plan-model.js'
-import type { TrainingData } from './training-data.js'
 
 /** @param tokens in a usual forward pass */
 export async function setupNotes(
   model: Model,
   part: TrainedPart,
-  data: TrainingData,
+  rows: RunRows,
   { init }: TrainSettings,
   tokens: number,
 ): Promise<string[]> {
-  const ofTokens = init === undefined ? await untrainedTargets(model, part, data) : []
+  const ofTokens = init === undefined ? await untrainedTargets(model, part, rows) : []
   return [...notesOfRanks(model, part), ...storageOfBase(model, tokens), ...ofTokens]
 }
 
@@ -59,7 +59,7 @@ function storageOfBase({ base, device, dtype, quantised }: Model, tokens: number
 async function untrainedTargets(
   model: Model,
   { adapter }: TrainedPart,
-  { trainedSpecialTokens: targets }: TrainingData,
+  { trainedSpecialTokens: targets }: RunRows,
 ): Promise<string[]> {
   if (adapter === null || targets.length === 0) return []
   const untrained = await model.untrainedTokens(targets.map(({ id }) => id))

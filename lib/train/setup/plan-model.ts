@@ -39,7 +39,7 @@ export interface TrainedPart {
 }
 
 /** The tensors to be trained, before they are created. */
-interface PlannedPart {
+export interface PlannedPart {
   /** Null for an adapter that exists, in the model or in a folder. */
   readonly cost: AdapterCost | null
   /** @param labels of the head that is trained too */

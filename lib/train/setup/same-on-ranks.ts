@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto'
 import { optionFacts, TrainSchema } from '../../options/index.js'
 import type { Parameter } from '../../tensor/parameter.js'
 import { type RunFacts, shown } from '../checkpoints/run-facts.js'
-import type { TrainingData } from './training-data.js'
+import type { RunRows } from '../rows.js'
 
 /** Options that may differ between ranks, such as paths and parts of a machine: their contents are compared instead. */
 const OWN = new Set([
@@ -26,7 +26,7 @@ const OWN = new Set([
 export async function factsToCompare(
   { versions, options, machine, hashes, functions, trainable }: RunFacts,
   parameters: readonly Parameter[],
-  { firstRows }: Pick<TrainingData, 'firstRows'>,
+  { firstRows }: Pick<RunRows, 'firstRows'>,
 ): Promise<[name: string, value: string][]> {
   const { model, data, evalData, ...ofObjective } = hashes
   const hash = createHash('sha256')

@@ -1,8 +1,8 @@
 import { UsageError } from '../../common/errors.js'
 import type { Tokenizer } from '../../data/tokenizer/tokenizer.js'
 import { loadModel, Model } from '../../models/index.js'
+import type { Objective } from '../../objectives/objective.js'
 import type { TrainSettings } from '../../options/index.js'
-import type { TrainingParts } from './set-up.js'
 
 /**
  * Loads the model that a run by name imitates, beside the trained one, for the caller to dispose of; null if the program has given
@@ -12,7 +12,7 @@ import type { TrainingParts } from './set-up.js'
 export async function loadTeacher(
   model: Model,
   { teacher, offline, rotaryDtype }: TrainSettings,
-  { live, signal }: Pick<TrainingParts, 'live' | 'signal'>,
+  { live, signal }: { live?: Objective['live']; signal?: AbortSignal | undefined },
 ): Promise<Model | null> {
   const given = live?.teacher
   if (given instanceof Model) requireSameTokens(model.tokenizer, given.tokenizer)

@@ -2,6 +2,8 @@
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
+import { crossEntropyObjective } from '../../../lib/objectives/cross-entropy.js'
+import type { Objective } from '../../../lib/objectives/objective.js'
 import type { Ranks } from '../../../lib/tensor/ranks.js'
 import type { TrainEvent } from '../../../lib/train/events.js'
 import { isKnownToAllRanks } from '../../../lib/train/rank-sync.js'
@@ -122,6 +124,30 @@ describe('a signal of one rank', () => {
     ])
     expect(all[1]!.error).toBe(REASON)
     expect(all[0]!.error).toBeNull()
+  })
+
+  it('ends an evaluation of sampled answers on all', async () => {
+    const controller = new AbortController()
+    const { signal } = controller
+    const objective: Objective = {
+      name: 'answers',
+      loss: crossEntropyObjective.loss,
+      async sample(rows, { draws, signal, sum }) {
+        if (draws === 'evaluation') {
+          if (signal) controller.abort(REASON)
+          signal?.throwIfAborted()
+          await sum([rows.length])
+        }
+        const rollouts = new Map(rows.map(({ row }) => [row, { advantage: 1 }]))
+        return { rows, rollouts, metrics: {}, records: rows.map(() => ({})) }
+      },
+    }
+    const all = await trainOn(2, { ...evaluating(), objective }, { 1: { options: { signal } } })
+    expect(all.map((one) => [stepsOf(one), evaluatedOf(one)])).toEqual([
+      [[1, 2], []],
+      [[1, 2], []],
+    ])
+    expect(all.map(({ error }) => error)).toEqual([null, REASON])
   })
 
   it('whose reason a handler throws ends all after the step', async () => {

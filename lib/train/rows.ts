@@ -1,26 +1,27 @@
-import { UsageError } from '../../common/errors.js'
-import { TheOption } from '../../common/option-names.js'
-import type { Batch } from '../../data/batch.js'
-import { type DatasetOptions, loadDataset, loadOpened } from '../../data/dataset.js'
-import { countTokens } from '../../data/example.js'
-import type { DataPurpose } from '../../data/files/data-files.js'
-import { microBatches } from '../../data/packing.js'
-import type { RowChoices } from '../../data/rows/row-choices.js'
-import { describeReport, type SourceReport, sourceReports } from '../../data/sources/report.js'
-import type { RecordedSource } from '../../data/sources/source.js'
-import { SpecialTargets } from '../../data/special-targets.js'
-import { type RowSet, type SampledOptions, SampledRows, type StepRow, type StepRows } from '../../data/step-rows.js'
-import { openForTraining } from '../../data/stream/open-for-training.js'
-import { RowStream, type StreamOptions } from '../../data/stream/row-stream.js'
-import type { DataSummary } from '../../data/summary.js'
-import type { Tokenizer } from '../../data/tokenizer/tokenizer.js'
-import type { Model } from '../../models/model.js'
-import type { ObjectiveRows, RunObjective } from '../../objectives/objective.js'
-import { encodingOptions, maxLengthOf, pastPositions, type TrainSettings } from '../../options/index.js'
-import type { Ranks } from '../../tensor/ranks.js'
+import { UsageError } from '../common/errors.js'
+import { TheOption } from '../common/option-names.js'
+import type { Batch } from '../data/batch.js'
+import { type DatasetOptions, loadDataset, loadOpened } from '../data/dataset.js'
+import { countTokens } from '../data/example.js'
+import type { DataPurpose } from '../data/files/data-files.js'
+import { microBatches } from '../data/packing.js'
+import type { RowChoices } from '../data/rows/row-choices.js'
+import { describeReport, type SourceReport, sourceReports } from '../data/sources/report.js'
+import type { RecordedSource } from '../data/sources/source.js'
+import { SpecialTargets } from '../data/special-targets.js'
+import { type RowSet, type SampledOptions, SampledRows, type StepRow, type StepRows } from '../data/step-rows.js'
+import { openForTraining } from '../data/stream/open-for-training.js'
+import { RowStream, type StreamOptions } from '../data/stream/row-stream.js'
+import type { DataSummary } from '../data/summary.js'
+import type { Tokenizer } from '../data/tokenizer/tokenizer.js'
+import type { Model } from '../models/model.js'
+import type { ObjectiveRows, RunObjective } from '../objectives/objective.js'
+import { encodingOptions, maxLengthOf, pastPositions, type TrainSettings } from '../options/index.js'
+import type { Ranks } from '../tensor/ranks.js'
+import type { RunFacts } from './checkpoints/run-facts.js'
 
 /** A run's rows, by the steps that use them. */
-export interface TrainingData extends Pick<StepRows, 'totalSteps' | 'prepare' | 'place' | 'epochAfter' | 'close'> {
+export interface RunRows extends Pick<StepRows, 'totalSteps' | 'prepare' | 'place' | 'epochAfter' | 'close'> {
   /** Maximum number of tokens in a row. */
   readonly maxLength: number
   /** Rows of a stream among which the next is drawn; 0: all rows were read, though they are many. */
@@ -50,33 +51,29 @@ export interface TrainingData extends Pick<StepRows, 'totalSteps' | 'prepare' | 
   notes(): string[]
 }
 
-/** Where a resumed run continues. */
-interface StreamBeginning extends Required<Pick<StreamOptions, 'step' | 'place' | 'isVerified'>> {
-  /** The options that the run has recorded. */
-  readonly recorded: Readonly<Record<string, unknown>>
-}
-
-export interface TrainingDataOptions {
+interface RunRowsOptions {
   objective: RunObjective
   ranks: Ranks
   notice: (message: string) => void
-  signal?: AbortSignal
+  signal?: AbortSignal | undefined
   /** Ends reading rows before the first step. */
   reading?: AbortSignal | undefined
   /** Called repeatedly while rows are tokenised. */
   onTokenised?: DatasetOptions['onProgress']
   /** How the program changes and chooses rows. */
-  choices?: RowChoices
-  /** Where a stream continues. */
-  from?: StreamBeginning
+  choices?: RowChoices | undefined
+  /** Where a stream continues, and the options that the run to resume has recorded. */
+  from?:
+    | (Required<Pick<StreamOptions, 'step' | 'place' | 'isVerified'>> & { recorded: RunFacts['options'] })
+    | undefined
 }
 
 /** Reads and tokenises the rows of a run: all of them, or for a stream those of the first step. */
-export async function loadTrainingData(
+export async function loadRunRows(
   model: Model,
   options: TrainSettings,
-  { objective, ranks, notice, signal, reading, onTokenised, choices, from }: TrainingDataOptions,
-): Promise<TrainingData> {
+  { objective, ranks, notice, signal, reading, onTokenised, choices, from }: RunRowsOptions,
+): Promise<RunRows> {
   const { maxPositions, vocabularySize } = model.config
   const maxLength = maxLengthOf(options.maxLength, maxPositions)
   const past = pastPositions(maxLength, maxPositions)
@@ -165,7 +162,7 @@ interface TrainingRows extends Pick<ObjectiveRows, 'parts' | 'hash'> {
   readonly trainedSpecialTokens: DataSummary['trainedSpecialTokens']
 }
 
-type RowParts = Pick<TrainingDataOptions, 'objective' | 'ranks' | 'from'> & { tokenizer: Tokenizer | null }
+type RowParts = Pick<RunRowsOptions, 'objective' | 'ranks' | 'from'> & { tokenizer: Tokenizer | null }
 
 async function trainingRows(
   options: TrainSettings,
