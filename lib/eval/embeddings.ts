@@ -2,7 +2,6 @@
 
 import { z } from 'zod'
 import { anyText, aSignal, check, expecting, optionsSchema, wholeFrom } from '../common/arguments.js'
-import type { Batch } from '../data/batch.js'
 import { encodeRow } from '../data/encode.js'
 import type { Document } from '../data/example.js'
 import { malformedRow } from '../data/rows/check.js'
@@ -12,12 +11,12 @@ import { DEFAULT_MAX_LENGTH } from '../data/rows/row-length.js'
 import { aModel } from '../generate/index.js'
 import type { LoadedModel } from '../models/index.js'
 import { POOLINGS, type Pooling, poolingOf } from '../nn/pooling.js'
-import { pooledStates } from '../objectives/pooling.js'
+import { embedded } from '../objectives/pooling.js'
 import { average } from '../tasks/measures.js'
 import { ranksOf } from './classify.js'
 import type { TaskContext } from './context.js'
 import { taskRecords } from './rows.js'
-import { rowsAtOnce, rowValues } from './score.js'
+import { passesOf, rowsAtOnce } from './score.js'
 
 /** Options of `embeddingsOf`. */
 export interface EmbeddingOptions {
@@ -71,9 +70,10 @@ export async function embeddingsOf(
     }
   }
   const all: Float32Array[] = []
-  const pooled = (batch: Batch) => pooledStates(model, batch, pooling, false)
-  for await (const { values } of rowValues(encoded(), pooled, { batchSize, ...(signal && { signal }) }))
-    all.push(values)
+  for await (const pass of passesOf(encoded(), batchSize)) {
+    signal?.throwIfAborted()
+    all.push(...(await embedded(model, pass, pooling)))
+  }
   return all
 }
 

@@ -1,10 +1,8 @@
 /** Computes log-probabilities of many short rows, several per forward pass. */
-import type { Batch } from '../data/batch.js'
 import { countTargets, type Document } from '../data/example.js'
 import { packBatch } from '../data/packing.js'
 import type { LoadedModel } from '../models/index.js'
 import type { EvalOptions } from '../options/index.js'
-import type { Tensor } from '../tensor/tensor.js'
 
 /** Tokens of a forward pass: more would take memory and not be faster on a CPU. A longer row has a pass of its own. */
 const TOKEN_BUDGET = 2048
@@ -56,21 +54,6 @@ export async function* passesOf<Row extends Document>(
     tokens += row.ids.length
   }
   if (pass.length > 0) yield pass
-}
-
-/** Yields what `compute` returns of each row, [rows, …], one row after the other; holds the rows of one forward pass only. */
-export async function* rowValues<Row extends Document>(
-  rows: Iterable<Row> | AsyncIterable<Row>,
-  compute: (batch: Batch) => Promise<Tensor>,
-  { batchSize, signal }: ScoreOptions,
-): AsyncGenerator<{ row: Row; values: Float32Array }> {
-  for await (const pass of passesOf(rows, batchSize)) {
-    signal?.throwIfAborted()
-    using computed = await compute(packBatch(pass.map(({ ids, mask }, row) => ({ ids, mask, row }))))
-    const values = (await computed.data()) as Float32Array
-    const size = values.length / pass.length
-    for (const [i, row] of pass.entries()) yield { row, values: values.slice(i * size, (i + 1) * size) }
-  }
 }
 
 /** Scores the rows of one forward pass. */

@@ -4,13 +4,14 @@ import { anObject, anyText, aSignal, aText, check, expecting, optionsSchema, who
 import { UsageError } from '../common/errors.js'
 import { encodeRow } from '../data/encode.js'
 import type { Document } from '../data/example.js'
+import { packBatch } from '../data/packing.js'
 import { RowReading } from '../data/rows/reading.js'
 import { DEFAULT_MAX_LENGTH } from '../data/rows/row-length.js'
 import { resolveTemplate } from '../data/templates/template.js'
 import { aModel } from '../generate/index.js'
 import type { LoadedModel } from '../models/index.js'
 import { lastScores } from '../objectives/objective.js'
-import { rowValues, type ScoreOptions } from './score.js'
+import { passesOf, type ScoreOptions } from './score.js'
 
 /** Returns the names of the labels that the model's head scores. @throws UsageError `no-head` */
 export function requireLabels({ labels }: LoadedModel): readonly string[] {
@@ -21,14 +22,20 @@ export function requireLabels({ labels }: LoadedModel): readonly string[] {
   )
 }
 
-/** Yields the scores of each label, one row after the other. */
+/** Yields the scores of each label, one row after the other; holds the rows of one forward pass only. */
 export async function* scoredLast<Row extends Document>(
   model: LoadedModel,
   rows: AsyncIterable<Row> | Iterable<Row>,
-  options: ScoreOptions,
+  { batchSize, signal }: ScoreOptions,
 ): AsyncGenerator<{ row: Row; scores: number[] }> {
-  for await (const { row, values } of rowValues(rows, (batch) => lastScores(model, batch, false), options))
-    yield { row, scores: [...values] }
+  for await (const pass of passesOf(rows, batchSize)) {
+    signal?.throwIfAborted()
+    const batch = packBatch(pass.map(({ ids, mask }, row) => ({ ids, mask, row })))
+    using computed = await lastScores(model, batch, false)
+    const values = (await computed.data()) as Float32Array
+    const labels = values.length / pass.length
+    for (const [i, row] of pass.entries()) yield { row, scores: [...values.subarray(i * labels, (i + 1) * labels)] }
+  }
 }
 
 /** Options of `scoresOf`. */

@@ -84,9 +84,10 @@ export class ModelView extends ForwardPasses {
     return this.#adapters.model.unsupportedPooling
   }
 
-  /** How hidden states become the embedding of a text; null if nothing says. */
+  /** How hidden states become the embedding of a text: as its adapters were trained, else as the model says; null if nothing says. */
   get pooling(): Pooling | null {
-    return this.#adapters.model.pooling
+    const [ofAdapter] = [...this.#factors.keys()].flatMap((name) => this.#adapters.provenance(name).pooling ?? [])
+    return ofAdapter ?? this.#adapters.model.pooling
   }
 
   /** Returns a view of the same model with these adapters, by default with those of this view. */

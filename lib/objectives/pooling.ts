@@ -1,6 +1,7 @@
 /** Embeddings of texts: their hidden states, pooled and scaled to length 1. */
 import { type Batch, boundsOf } from '../data/batch.js'
-import type { Pooling } from '../nn/pooling.js'
+import { packBatch } from '../data/packing.js'
+import { type Pooling, type PoolingOfModel, poolingOf } from '../nn/pooling.js'
 import { add, cast, div, sqrt, square } from '../tensor/operations/arithmetic.js'
 import { matmul } from '../tensor/operations/products.js'
 import { sum } from '../tensor/operations/reductions.js'
@@ -29,6 +30,23 @@ export async function pooledStates(
   } finally {
     states.dispose()
   }
+}
+
+/**
+ * Returns the embedding [D] of each text, of length 1, in one forward pass.
+ * @param pooling by default as the model says
+ * @throws UsageError `unsupported-option` where the model's files pool in another way
+ */
+export async function embedded(
+  model: Pick<ForwardModel, 'forwardAsync'> & PoolingOfModel,
+  texts: readonly { ids: ArrayLike<number> }[],
+  pooling: Pooling = poolingOf(model),
+): Promise<Float32Array[]> {
+  const batch = packBatch(texts.map(({ ids }, row) => ({ ids, mask: new Uint8Array(ids.length), row })))
+  using states = await pooledStates(model, batch, pooling, false)
+  const values = (await states.data()) as Float32Array
+  const width = values.length / texts.length
+  return texts.map((_, i) => values.slice(i * width, (i + 1) * width))
 }
 
 /** The matrix [B, T] that takes the mean of each document's tokens. */

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { lora } from '../../lib/adapters/methods/lora.js'
 import { DEMO_MODEL } from '../../lib/demo/demo.js'
+import { embeddingsOf } from '../../lib/eval/index.js'
 import { generate } from '../../lib/generate/index.js'
 import { loadModel } from '../../lib/models/index.js'
 import type { Model } from '../../lib/models/model.js'
@@ -115,6 +116,8 @@ describe('a server', () => {
     expect(await embedding('demo')).toEqual(mean)
     // The adapter is fresh, so states are the same.
     expect(await embedding('pooled')).not.toEqual(mean)
+    const ofView = await embeddingsOf(model.withAdapters(['pooled']), [prompts[0]!])
+    expect(ofView).toEqual(await embeddingsOf(model, [prompts[0]!], { pooling: 'last' }))
     await server.unloadAdapter('pooled')
   })
 

@@ -1,8 +1,8 @@
 /** `POST /v1/embeddings`: pooled states of texts. */
 import { z } from 'zod'
 import { anyText, wholeFrom } from '../../common/arguments.js'
+import { embedded } from '../../objectives/pooling.js'
 import { readBody } from '../body.js'
-import { embedText } from '../embed-text.js'
 import { parseFields, wordField, wrongField } from '../fields.js'
 import { idsOf, promptsField, promptsOf, requireRoom } from '../prompts.js'
 import type { Serving } from '../serving.js'
@@ -30,10 +30,11 @@ export async function embeddings(request: Request, serving: Serving): Promise<Re
       if (ids.length === 0) throw wrongField('input', 'Expected some text for input but received none.')
       requireRoom([ids], 'input', model)
     }
+    const view = model.withAdapters(adapters)
     const states: Float32Array[] = []
     for (const ids of texts) {
       visit.signal.throwIfAborted()
-      states.push(await embedText(model, ids, adapters))
+      states.push(...(await embedded(view, [{ ids }])))
       visit.begin()
     }
     const width = states[0]!.length
