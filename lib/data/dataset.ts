@@ -21,7 +21,7 @@ import { checkIds, encodeRow } from './encode.js'
 import { type Document, type Example, labelledDocuments } from './example.js'
 import type { FindOptions } from './files/data-files.js'
 import type { LongRowCounts } from './long-rows.js'
-import { ROW_KINDS, type RowKind } from './rows/forms.js'
+import { kindNamed, ROW_KINDS, type RowKindName } from './rows/kinds/index.js'
 import { type ReadingOptions, RowReading, readingKinds } from './rows/reading.js'
 import { type RowChoices, rowChoiceKinds } from './rows/row-choices.js'
 import { DEFAULT_MAX_LENGTH, LONG_ROWS, type LongRows } from './rows/row-length.js'
@@ -63,7 +63,7 @@ export interface DatasetOptions<Row = AnyRow, Mapped = unknown>
    * good or bad; `labelled`: a text and its label; `related`: an anchor, a positive text and negative texts. Default
    * `examples`.
    */
-  rows?: RowKind
+  rows?: RowKindName
   /** Names of the labels of `labelled` rows, by number; by default the sorted labels of the rows. */
   labels?: readonly string[] | undefined
   /** `auto` (the model's own, the default), `none`, or the path of a Jinja file. */
@@ -194,8 +194,7 @@ export async function loadOpened(
   const settings = await encodeOptions(options)
   const all = await tokenised(sources, settings, { ...options, limit })
   // Of whole texts no token is predicted.
-  const areWhole = options.rows === 'labelled' || options.rows === 'related'
-  const keepsAll = options.keepWithoutTarget && !areWhole
+  const keepsAll = options.keepWithoutTarget && !kindNamed(options.rows)?.areWhole
   const data = keepsAll ? all : await withTargets(all, { ofWeights: options.keepWithoutTarget ?? false })
   const name = namesOf(sources)
   requireRows(data.summary, name, options)
@@ -379,9 +378,10 @@ export async function encodeOptions(options: DatasetOptions): Promise<RowSetting
 }
 
 /** Refuses options that only rows with one completion have. @throws UsageError `unfit-options` */
-function requireFitOfAnswers({ rows = 'examples', longRows = 'keep-start', trainOn, text }: DatasetOptions): void {
-  if (rows === 'examples') return
-  const areWhole = rows === 'labelled' || rows === 'related'
+function requireFitOfAnswers({ rows, longRows = 'keep-start', trainOn, text }: DatasetOptions): void {
+  const kind = kindNamed(rows)
+  if (!kind) return
+  const { areWhole } = kind
   const ofRows = areWhole ? 'rows of whole texts' : 'rows of answers to prompts'
   const refuse = (what: string, why: string) => {
     throw new UsageError('unfit-options', `${what} does not go with ${ofRows}: ${why}.`)

@@ -13,9 +13,8 @@ import type { TurnTokens } from './masks/token-spans.js'
 import type { TurnCounts } from './masks/turn-counts.js'
 import { hasArrowNulls } from './rows/arrow-nulls.js'
 import { malformedRow } from './rows/check.js'
-import type { RelatedRow } from './rows/related.js'
 import type { LongRows } from './rows/row-length.js'
-import { type AnswersRow, IGNORED_LABEL, type LabelledRow, type Row } from './rows/rows.js'
+import { type ComparedRow, IGNORED_LABEL, type Row } from './rows/rows.js'
 import { checkRoles } from './templates/roles.js'
 import type { ChatTemplate, Message, TemplateContext } from './templates/template.js'
 import type { Tokenizer } from './tokenizer/tokenizer.js'
@@ -58,31 +57,12 @@ export interface EncodedRow extends Omit<LimitedRow, 'documents'> {
  * @throws InputError of a row that cannot be trained as it stands
  * @throws UsageError `no-tokenizer`, `no-chat-template`
  */
-export async function encodeRow(
-  row: Row | AnswersRow | LabelledRow | RelatedRow,
-  where: string,
-  options: EncodeOptions,
-): Promise<EncodedRow> {
-  const encoded = await encodeUnweighed(row, where, options)
+export async function encodeRow(row: Row | ComparedRow, where: string, options: EncodeOptions): Promise<EncodedRow> {
+  const encode = row.kind === 'compared' ? encodeCompared(row, where, options) : encodeExample(row, where, options)
+  const { rows, ...facts } = await encode
   const { weight } = row
-  if (weight === undefined) return encoded
-  return { ...encoded, rows: encoded.rows.map((one) => ({ ...(weight === 0 ? untrained(one) : one), weight })) }
-}
-
-async function encodeUnweighed(
-  row: Row | AnswersRow | LabelledRow | RelatedRow,
-  where: string,
-  options: EncodeOptions,
-): Promise<EncodedRow> {
-  if (row.kind === 'related') return relatedTexts(row, where, options)
-  if (row.kind === 'labelled') {
-    const { rows, ...facts } = await encodeWhole(row.of, where, options)
-    return { rows: rows.map((one) => ({ ...untrained(one), label: row.label })), ...facts }
-  }
-  if (row.kind === 'answers') {
-    return joinedAnswers(await Promise.all(row.answers.map((one) => encodeRow(one, where, options))), row)
-  }
-  return encodeExample(row, where, options)
+  if (weight === undefined) return { rows, ...facts }
+  return { rows: rows.map((one) => ({ ...(weight === 0 ? untrained(one) : one), weight })), ...facts }
 }
 
 async function encodeExample(row: Row, where: string, options: EncodeOptions): Promise<EncodedRow> {
@@ -140,28 +120,6 @@ async function encodeWhole(row: Row, where: string, options: EncodeOptions): Pro
   return limited(trainedWhole(ids), undefined, where, tokenizer, options)
 }
 
-/** Encodes an anchor with its positive and negative texts, as one example for each positive text. */
-async function relatedTexts(
-  { anchor, positives, negatives, score }: RelatedRow,
-  where: string,
-  options: EncodeOptions,
-): Promise<EncodedRow> {
-  if (score !== undefined) {
-    throw malformedRow(
-      where,
-      'the row says how alike two texts are, and pairs that belong together are trained: give those alone, without scores',
-    )
-  }
-  const encoded = (text: string) => encodeWhole({ kind: 'text', text }, where, options)
-  const all = await Promise.all([anchor, ...negatives, ...positives].map(encoded))
-  const { cut } = all.find((one) => one.cut) ?? {}
-  const how = { length: Math.max(...all.map(({ length }) => length)), ...(cut && { cut }) }
-  if (all.some(({ rows }) => rows.length === 0)) return { rows: [], ...how }
-  const [first, ...others] = all.flatMap(({ rows }) => untrained(rows[0]!).documents)
-  const own = others.slice(0, negatives.length)
-  return { rows: others.slice(negatives.length).map((positive) => ({ documents: [first!, positive, ...own] })), ...how }
-}
-
 const noTemplate = (where: string) =>
   new UsageError(
     'no-chat-template',
@@ -169,29 +127,40 @@ const noTemplate = (where: string) =>
   )
 
 /**
- * Joins the completions of a prompt into one example. It has no targets if a completion has no token or all completions are
- * equal; no example is returned if a completion is dropped.
+ * Joins the texts of each example. An example of answers has no targets if one has no token or all are equal; no example is
+ * returned if a text is dropped.
  */
-function joinedAnswers(answers: readonly EncodedRow[], { label }: AnswersRow): EncodedRow {
-  const { chat, cut } = answers.find(({ cut }) => cut) ?? answers[0]!
-  const length = Math.max(...answers.map((answer) => answer.length))
-  const how = { length, ...(cut && { cut }), ...(chat && { chat }) }
-  const documents = answers.flatMap(({ rows }) => rows.flatMap((one) => one.documents))
-  if (documents.length < answers.length) return { rows: [], ...how }
-  const areEqual =
-    documents.length > 1 && documents.every(({ ids }) => Buffer.compare(bytesOf(ids), bytesOf(documents[0]!.ids)) === 0)
-  const joined: Example = { documents, ...(label !== undefined && { label }) }
-  const isUntrained = areEqual || documents.some((one) => countTargets([one]) === 0)
-  return { rows: [isUntrained ? untrained(joined) : joined], ...how }
+async function encodeCompared(
+  { examples, label, areWhole }: ComparedRow,
+  where: string,
+  options: EncodeOptions,
+): Promise<EncodedRow> {
+  const encode = areWhole ? encodeWhole : encodeRow
+  const texts = [...new Set(examples.flat())]
+  const encoded = await Promise.all(texts.map((text) => encode(text, where, options)))
+  const { chat, cut } = encoded.find(({ cut }) => cut) ?? encoded[0]!
+  const how = { length: Math.max(...encoded.map(({ length }) => length)), ...(cut && { cut }), ...(chat && { chat }) }
+  if (encoded.some(({ rows }) => rows.length === 0)) return { rows: [], ...how }
+  const rows = examples.map((one): Example => {
+    const documents = one.flatMap((text) => encoded[texts.indexOf(text)]!.rows[0]!.documents)
+    const example = { documents, ...(label !== undefined && { label }) }
+    return areWhole || areEqual(documents) || documents.some((own) => countTargets([own]) === 0)
+      ? untrained(example)
+      : example
+  })
+  return { rows, ...how }
 }
+
+const areEqual = (documents: readonly Document[]): boolean =>
+  documents.length > 1 && documents.every(({ ids }) => Buffer.compare(bytesOf(ids), bytesOf(documents[0]!.ids)) === 0)
+
+const bytesOf = (ids: Int32Array): Uint8Array => new Uint8Array(ids.buffer, ids.byteOffset, ids.byteLength)
 
 /** Returns the example with nothing trained. */
 function untrained(example: Example): Example {
   for (const { mask } of example.documents) mask.fill(0)
   return example
 }
-
-const bytesOf = (ids: Int32Array): Uint8Array => new Uint8Array(ids.buffer, ids.byteOffset, ids.byteLength)
 
 function messagesOf(row: Exclude<Row, { kind: 'text' | 'tokenised' }>): Message[] {
   if (row.kind === 'messages') return row.messages

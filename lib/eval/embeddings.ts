@@ -5,9 +5,10 @@ import { anyText, aSignal, check, expecting, optionsSchema, wholeFrom } from '..
 import { encodeRow } from '../data/encode.js'
 import type { Document } from '../data/example.js'
 import { malformedRow } from '../data/rows/check.js'
+import { type RelatedTexts, related, relatedTexts } from '../data/rows/kinds/related.js'
 import { RowReading } from '../data/rows/reading.js'
-import type { RelatedRow } from '../data/rows/related.js'
 import { DEFAULT_MAX_LENGTH } from '../data/rows/row-length.js'
+import type { ComparedRow } from '../data/rows/rows.js'
 import { aModel } from '../generate/index.js'
 import type { LoadedModel } from '../models/index.js'
 import { POOLINGS, type Pooling, poolingOf } from '../nn/pooling.js'
@@ -64,7 +65,7 @@ export async function embeddingsOf(
   const how = { tokenizer: model.tokenizer, template: null, maxLength, trainOn: 'completion', signal } as const
   const encoded = async function* (): AsyncGenerator<Document> {
     for (const [i, text] of texts.entries()) {
-      const row = { kind: 'labelled', of: { kind: 'text', text }, label: 0 } as const
+      const row: ComparedRow = { kind: 'compared', examples: [[{ kind: 'text', text }]], areWhole: true }
       const encoded = await encodeRow(row, `text ${i + 1}`, how)
       yield* encoded.rows.flatMap(({ documents }) => documents)
     }
@@ -95,10 +96,10 @@ interface Nearness {
  */
 export async function nearness(context: TaskContext): Promise<Nearness> {
   const { model, data, options, maxLength, signal, found } = context
-  const reading = new RowReading({ ...options, rows: 'related' })
-  const rows: RelatedRow[] = []
+  const reading = new RowReading(options)
+  const rows: RelatedTexts[] = []
   for await (const record of taskRecords(data, { limit: options.limit, signal })) {
-    const row = reading.wanted(record) as RelatedRow
+    const row = relatedTexts(reading.formed(record, related))
     if (rows.length > 0 && (row.score === undefined) !== (rows[0]!.score === undefined))
       throw malformedRow(record.where, 'some rows have a score and others have none: measure them apart')
     rows.push(row)
@@ -116,7 +117,7 @@ export async function nearness(context: TaskContext): Promise<Nearness> {
 
 type Vectors = ReadonlyMap<string, Float32Array>
 
-async function retrieval(rows: readonly RelatedRow[], vectors: Vectors, { done }: TaskContext): Promise<Nearness> {
+async function retrieval(rows: readonly RelatedTexts[], vectors: Vectors, { done }: TaskContext): Promise<Nearness> {
   const corpus = [...new Set(rows.flatMap(({ positives, negatives }) => [...positives, ...negatives]))]
   const relevant = new Map<string, Set<string>>()
   for (const { anchor, positives } of rows)
@@ -134,7 +135,7 @@ async function retrieval(rows: readonly RelatedRow[], vectors: Vectors, { done }
   return { ndcgAt10: average(gains), rows: rows.length }
 }
 
-async function similarity(rows: readonly RelatedRow[], vectors: Vectors, { done }: TaskContext): Promise<Nearness> {
+async function similarity(rows: readonly RelatedTexts[], vectors: Vectors, { done }: TaskContext): Promise<Nearness> {
   const cosines: number[] = []
   for (const { anchor, positives, score } of rows) {
     cosines.push(cosine(vectors.get(anchor)!, vectors.get(positives[0]!)!))

@@ -5,8 +5,7 @@ import { checkIds, encodeRow } from '../data/encode.js'
 import { countTargets, type Document, type Example } from '../data/example.js'
 import { RowReading } from '../data/rows/reading.js'
 import type { DataRecord } from '../data/rows/record.js'
-import type { RelatedRow } from '../data/rows/related.js'
-import type { AnswersRow, LabelledRow, Row } from '../data/rows/rows.js'
+import type { ComparedRow, Row } from '../data/rows/rows.js'
 import { resolveTools } from '../data/rows/tools.js'
 import { namesOf, type OpenSource, openSources } from '../data/sources/open.js'
 import { promptTemplate, requireTokenizer } from '../generate/index.js'
@@ -81,7 +80,7 @@ export async function readAll<Row>(
  * longer, the start is kept; it has no example if nothing of an answer is left.
  */
 export async function examplesOf(
-  row: Row | AnswersRow | LabelledRow | RelatedRow,
+  row: Row | ComparedRow,
   where: string,
   { model, options, template, templateContext: context, maxLength, encoded: told, signal }: RowsContext,
 ): Promise<Example[]> {

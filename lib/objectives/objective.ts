@@ -3,7 +3,7 @@ import { aFlag, check, having, optionsSchema, positive } from '../common/argumen
 import { aBatch, type Batch, boundsOf, targetWeights, weightOfTargets } from '../data/batch.js'
 import type { DatasetOptions, DatasetPart } from '../data/dataset.js'
 import type { Document } from '../data/example.js'
-import type { RowKind } from '../data/rows/forms.js'
+import type { RowKindName } from '../data/rows/kinds/index.js'
 import type { DataInput, DataSource } from '../data/sources/source.js'
 import type { RowSet, StepRow } from '../data/step-rows.js'
 import type { DataSummary } from '../data/summary.js'
@@ -144,7 +144,7 @@ export interface Objective {
    * The kind of rows; default `examples`. A row of `pairs` is a chosen and a rejected completion, in two documents; a row of `labelled` is
    * a text with the number of its label; a row of `related` is an anchor, its positive and its negatives.
    */
-  readonly rows?: RowKind
+  readonly rows?: RowKindName
   /** Totals over all forward passes and ranks of a step that `loss` needs. Default: none. */
   readonly stepSums?: StepSums
   /** Options of the objective, which the run records. */

@@ -4,7 +4,8 @@ import { counted } from '../../common/counted.js'
 import { printable } from '../../common/printable.js'
 import { type Dataset, loadRows } from '../../data/dataset.js'
 import { type Document, isPredicted } from '../../data/example.js'
-import type { RowKind } from '../../data/rows/forms.js'
+import { kindNamed } from '../../data/rows/kinds/index.js'
+import type { RowKind } from '../../data/rows/kinds/kind.js'
 import { describeReport, type SourceReport, sourceReports } from '../../data/sources/report.js'
 import { sourcesOf } from '../../data/sources/source.js'
 import type { DataSummary } from '../../data/summary.js'
@@ -73,8 +74,7 @@ export async function dataFacts(
   if (past) warn(past)
   const objective = objectiveNamed(options.objective)
   const how = { ...encodingOptions(options), tokenizer, maxLength, onWarning: warn, onProgress }
-  const { rows: kind = 'examples' } = objective
-  const namesOf = NAMES[kind]
+  const kind = kindNamed(objective.rows)
   if (objective.needs?.includes('rewards')) {
     const questions = await loadQuestions(sourcesOf(data)!, how, {
       maxNewTokens: options.maxNewTokens ?? DEFAULT_NEW_TOKENS,
@@ -90,16 +90,16 @@ export async function dataFacts(
   }
   const { dataset, isPart } = await loadRows(
     data!,
-    { ...how, rows: kind, labels: options.labels, keepWithoutTarget: true },
+    { ...how, rows: objective.rows, labels: options.labels, keepWithoutTarget: true },
     limit,
   )
   if (isPart) warn(`the summary is of the first ${counted(limit!, 'row')}: no more was read`)
   const count = Math.min(dataset.length, limit ?? shown)
   return {
-    rows: await Promise.all(Array.from({ length: count }, (_, index) => rowFacts(dataset, index, tokenizer, namesOf))),
+    rows: await Promise.all(Array.from({ length: count }, (_, index) => rowFacts(dataset, index, tokenizer, kind))),
     others: dataset.length - count,
     summary: dataset.summary,
-    arePredicted: kind !== 'labelled' && kind !== 'related',
+    arePredicted: !kind?.areWhole,
     sources: sourceReports(dataset.parts),
     tokenizer,
   }
@@ -108,28 +108,19 @@ export async function dataFacts(
 /** Default number of tokens that objectives that sample reserve for a completion. */
 const DEFAULT_NEW_TOKENS = 256
 
-/** Names of an example's documents, by its label. */
-const NAMES: Record<RowKind, ((label: number) => readonly string[]) | null> = {
-  examples: null,
-  pairs: () => ['chosen', 'rejected'],
-  judged: (isGood) => [isGood ? 'good' : 'bad'],
-  labelled: () => ['text'],
-  related: () => ['anchor', 'positive', 'negative'],
-}
-
 async function rowFacts(
   dataset: Dataset,
   index: number,
   tokenizer: Tokenizer | null,
-  namesOf: (typeof NAMES)[RowKind],
+  kind: RowKind | undefined,
 ): Promise<DataRowFacts> {
   const { documents, label = 0 } = dataset.row(index)
-  if (!namesOf) return documentFacts(documents[0]!, tokenizer)
-  const names = namesOf(label)
+  if (!kind) return documentFacts(documents[0]!, tokenizer)
+  const names = kind.documentNames(label)
   return {
     documents: await Promise.all(documents.map((one, i) => documentFacts(one, tokenizer, names[i] ?? names.at(-1)))),
     ...(dataset.labels && { label: dataset.labels[label]! }),
-    ...(names[0] === 'chosen' && label !== 0 && { margin: label }),
+    ...(kind.name === 'pairs' && label !== 0 && { margin: label }),
   }
 }
 

@@ -2,7 +2,7 @@
 import { theOption } from '../../common/option-names.js'
 import { isJsonObject } from '../../io/json.js'
 import type { RowColumns } from './columns.js'
-import type { Purpose, RowForm, RowPart, UnreadColumns } from './forms.js'
+import type { RowForm, RowPart, RowPurpose, UnreadColumns } from './forms.js'
 
 const words = (list: string): ReadonlySet<string> => new Set(list.split(' '))
 
@@ -204,12 +204,12 @@ export function wayToRead(
     columns,
     form,
     purpose,
-  }: { found: readonly string[]; columns: RowColumns; form: RowForm | undefined; purpose: Purpose },
+  }: { found: readonly string[]; columns: RowColumns; form: RowForm | undefined; purpose: RowPurpose },
 ): string | undefined {
   if (way === undefined || form?.columns.input_ids) return undefined
   const sure = sureColumns(columns)
   const known = { ...sure, ...columnsOf(columns, form) } as Partial<Record<RowPart, string>>
-  const { prompt, chosen, rejected, label, choices, answer } = known
+  const { prompt, choices, answer } = known
   const completion = sure.isOneAnswer ? known.completion : undefined
   if (way === 'preferred') {
     const preferred = found.find((name) => name.toLowerCase().startsWith('chosen'))
@@ -226,39 +226,43 @@ export function wayToRead(
     return `name the columns to train (${columnsOption({ prompt, completion: isText ? completion : undefined })})`
   }
   const asked = { prompt, input: found[0] }
-  const parts: Partial<Record<Purpose, Record<string, string | undefined>>> = {
-    training: { ...asked, completion },
-    pairs: { ...asked, chosen, rejected },
-    judged: { ...asked, completion, label },
-    prompt: asked,
-    question: { ...asked, answer: answer ?? completion },
-    choices: { question: prompt, input: found[0], choices, answer },
+  const answers: Readonly<Record<string, object>> = {
+    training: { completion },
+    prompt: {},
+    question: { answer: answer ?? completion },
+    choices: { choices, answer },
   }
-  const own = parts[purpose]
-  return own && `put it after the prompt (${columnsOption(own)})`
+  if (purpose.parts && !purpose.parts.includes('prompt')) return undefined
+  const own = purpose.parts ? columnsIn(purpose.parts, { ...known, completion }) : answers[purpose.name]
+  const first = purpose.name === 'choices' ? { question: prompt, input: found[0] } : asked
+  return `put it after the prompt (${columnsOption({ ...first, ...own })})`
 }
 
+/** Returns the known columns of parts other than the prompt. */
+const columnsIn = (parts: readonly RowPart[], known: Partial<Record<RowPart, string>>) =>
+  Object.fromEntries(parts.filter((part) => part !== 'prompt').map((part) => [part, known[part]]))
+
 /** Returns the options that probably fit a row of unknown form. */
-export function suggestion(columns: RowColumns, purpose: Purpose): string {
+export function suggestion(columns: RowColumns, purpose: RowPurpose): string {
   const sure = sureColumns(columns)
   const { prompt, input, completion, chosen, rejected, text, messages, hasSeveralAnswers } = sure
   const asked = { prompt, ...(input !== undefined && { input }) }
   const of = (parts: Readonly<Record<string, string | undefined>>) =>
     `name the columns by role, as in ${columnsOption(parts)}`
-  if (purpose === 'choices') return of({ question: prompt, choices: undefined, answer: undefined })
-  if (purpose === 'related') return of({ anchor: undefined, positive: undefined })
-  if (purpose === 'labelled') return of({ text, label: columns.find('label') })
-  if (purpose === 'judged') return of({ ...asked, completion, label: columns.find('label') })
-  if (purpose === 'pairs') return of({ ...asked, chosen, rejected })
-  if (hasSeveralAnswers && purpose === 'training') {
+  const { name, parts } = purpose
+  if (name === 'choices') return of({ question: prompt, choices: undefined, answer: undefined })
+  if (parts) {
+    const own = columnsIn(parts, { text, completion, chosen, rejected, label: columns.find('label') })
+    return of({ ...(parts.includes('prompt') && asked), ...own })
+  }
+  if (hasSeveralAnswers && name === 'training') {
     const pairs = columnsOption({ ...asked, chosen, rejected })
     return `two answers to a prompt are preferences, which train takes with ${theOption('objective', 'dpo')} and ${pairs}; ${of({ ...asked, completion })}`
   }
-  if (messages !== undefined && (purpose !== 'training' || endsWithAnswer(columns.value(messages)))) {
+  if (messages !== undefined && (name !== 'training' || endsWithAnswer(columns.value(messages)))) {
     return of({ messages })
   }
-  if (purpose === 'prompt') return of(asked)
-  if (purpose === 'training' && text !== undefined && prompt === undefined && completion === undefined)
-    return of({ text })
-  return of({ ...asked, [purpose === 'training' ? 'completion' : 'answer']: completion })
+  if (name === 'prompt') return of(asked)
+  if (name === 'training' && text !== undefined && prompt === undefined && completion === undefined) return of({ text })
+  return of({ ...asked, [name === 'training' ? 'completion' : 'answer']: completion })
 }

@@ -116,6 +116,12 @@ export class FormedRow {
     return !Array.isArray(value) && !isJsonObject(value)
   }
 
+  /** Whether a part is a list of token ids. */
+  hasIds(part: RowPart): boolean {
+    const value = this.value(part)
+    return Array.isArray(value) && typeof value[0] === 'number'
+  }
+
   /**
    * Returns a part as text; several columns are joined by a space.
    * @throws InputError `malformed-row`

@@ -37,6 +37,9 @@ export type RowPart = (typeof ROW_PARTS)[number]
 /** The columns of a part, in order: texts are joined by a space, and choices follow one another. `a.b` is the key b of a. */
 export type PartColumns = readonly string[]
 
+/** Columns by the parts of a row that they have. */
+export type ColumnsOfParts = Readonly<Partial<Record<RowPart, PartColumns>>>
+
 export interface RowForm {
   /** The form's name in messages, in `--json` and in the docs. */
   readonly name: string
@@ -45,9 +48,9 @@ export interface RowForm {
   /** Use of such rows: the trained part, or the task. */
   readonly use: string
   /** Columns that identify the form: a row has the form if it has all of them and no earlier form fits. */
-  readonly columns: Readonly<Partial<Record<RowPart, PartColumns>>>
+  readonly columns: ColumnsOfParts
   /** Optional columns; for each role the first existing column counts. */
-  readonly optional?: Readonly<Partial<Record<RowPart, PartColumns>>>
+  readonly optional?: ColumnsOfParts
   /** The choices of every row, if no column has them. */
   readonly fixedChoices?: readonly string[]
   /** Whether the choices continue the prompt directly, which is then no question. */
@@ -96,47 +99,6 @@ const choices = (
   ...more,
 })
 
-/** A prompt and two answers; without a prompt column, the answers begin with the prompt. */
-const preference = (name: string, madeFor: string, columns: RowForm['columns'], input: PartColumns = []): RowForm => ({
-  name,
-  madeFor,
-  use: '`--objective dpo` and others of pairs',
-  columns,
-  optional: { margin: ['margin'], ...(input.length > 0 && { input }) },
-})
-
-/** An anchor, a positive text and negative texts. */
-const related = (
-  name: string,
-  madeFor: string,
-  anchor: string,
-  positive: string,
-  negatives: PartColumns = [],
-): RowForm => ({
-  name,
-  madeFor,
-  use: '`--objective embed`',
-  columns: { anchor: [anchor], positive: [positive] },
-  ...(negatives.length > 0 && { optional: { negatives } }),
-})
-
-/** An answer and its judgement, good or bad. */
-const judgement = (name: string, madeFor: string, columns: RowForm['columns'], input: PartColumns = []): RowForm => ({
-  name,
-  madeFor,
-  use: '`--objective kto`',
-  columns,
-  ...(input.length > 0 && { optional: { input } }),
-})
-
-/** A text and its label. */
-const labelled = (name: string, madeFor: string, columns: RowForm['columns']): RowForm => ({
-  name,
-  madeFor,
-  use: '`--objective classify`',
-  columns: { ...columns, label: ['label'] },
-})
-
 const pubmedqa = (name: string, contexts: string): RowForm =>
   choices(
     name,
@@ -163,8 +125,8 @@ const promptAlone = (column: string): RowForm => ({
 /** The subject of MMLU and its kin. */
 const ofSubject = { subject: ['subject', 'category', 'type'] }
 
-/** All forms, in the order in which they are tried. */
-export const ROW_FORMS: readonly RowForm[] = [
+/** Forms of texts, prompts and questions, in the order in which they are tried. */
+export const TEXT_FORMS: readonly RowForm[] = [
   {
     name: 'tokens',
     madeFor: 'already tokenised rows (TRL, Axolotl)',
@@ -307,87 +269,28 @@ export const ROW_FORMS: readonly RowForm[] = [
     columns: { messages: ['contents'] },
     optional: { system: ['systemInstruction', 'system_instruction'] },
   },
-  preference('preference-tokens', 'already tokenised pairs (TRL)', {
-    prompt: ['prompt_ids'],
-    chosen: ['chosen_ids'],
-    rejected: ['rejected_ids'],
-  }),
-  preference('preference', 'TRL, OpenRLHF', { prompt: ['prompt'], chosen: ['chosen'], rejected: ['rejected'] }),
-  preference('preference-question', 'Orca pairs', {
-    prompt: ['question'],
-    chosen: ['chosen'],
-    rejected: ['rejected'],
-  }),
-  preference(
-    'preference-instruction',
-    'LLaMA-Factory',
-    { prompt: ['instruction'], chosen: ['chosen'], rejected: ['rejected'] },
-    ['input'],
-  ),
-  preference('preference-sharegpt', 'LLaMA-Factory', {
-    prompt: ['conversations'],
-    chosen: ['chosen'],
-    rejected: ['rejected'],
-  }),
-  preference('preference-openai', 'OpenAI', {
-    prompt: ['input.messages'],
-    chosen: ['preferred_output'],
-    rejected: ['non_preferred_output'],
-  }),
-  preference('preference-messages', 'ms-swift', { chosen: ['messages'], rejected: ['rejected_messages'] }),
-  preference('preference-implicit', 'answers that begin with their prompt (TRL, HH-RLHF)', {
-    chosen: ['chosen'],
-    rejected: ['rejected'],
-  }),
-  judgement('judgement-tokens', 'already tokenised answers (TRL)', {
-    prompt: ['prompt_ids'],
-    completion: ['completion_ids'],
-    label: ['label'],
-  }),
-  judgement('judgement', 'TRL', { prompt: ['prompt'], completion: ['completion'], label: ['label'] }),
-  judgement(
-    'judgement-instruction',
-    'LLaMA-Factory',
-    { prompt: ['instruction'], completion: ['output'], label: ['kto_tag'] },
-    ['input'],
-  ),
-  judgement('judgement-messages', 'ms-swift', { messages: ['messages'], label: ['label'] }),
-  labelled('labelled', 'texts and their labels (IMDB, AG News)', { text: ['text'] }),
-  labelled('labelled-sentence', 'GLUE (SST-2, CoLA)', { text: ['sentence'] }),
-  labelled('labelled-prompt', 'prompts and their labels', { prompt: ['prompt'] }),
-  related('related', 'sentence-transformers', 'anchor', 'positive', ['negative', 'negatives']),
-  related('related-query', 'queries and documents', 'query', 'positive', ['negative', 'negatives']),
-  related('related-lists', 'FlagEmbedding', 'query', 'pos', ['neg']),
-  related('related-answer', 'questions and answers', 'question', 'answer', ['negative', 'negatives']),
-  related('related-response', 'queries and answers', 'query', 'answer'),
-  {
-    name: 'scored-pair',
-    madeFor: 'pairs of sentences (STS benchmark)',
-    use: '`mora eval --task embed`; not trained',
-    columns: { anchor: ['sentence1'], positive: ['sentence2'], score: ['score'] },
-  },
-  related('related-sentences', 'paraphrases', 'sentence1', 'sentence2'),
   { name: 'content', madeFor: 'code and documents', use: 'all of it, and its end', columns: { text: ['content'] } },
   promptAlone('prompt'),
   promptAlone('question'),
   promptAlone('problem'),
 ]
 
-/**
- * Kinds of rows in a run: a text or conversation; two answers to a prompt; a judged answer; a text with a label; an anchor with
- * positive and negative texts.
- */
-export const ROW_KINDS = ['examples', 'pairs', 'judged', 'labelled', 'related'] as const
-export type RowKind = (typeof ROW_KINDS)[number]
-
-/** Purpose of reading a row: training by kind, a prompt alone, a question to answer in words, or a multiple-choice question. */
-export type Purpose = 'training' | 'pairs' | 'judged' | 'labelled' | 'related' | 'prompt' | 'question' | 'choices'
+/** What rows are read for. */
+export interface RowPurpose {
+  readonly name: string
+  /** The columns that rows need, for errors. */
+  readonly needs: string
+  /** The parts whose columns errors propose to name; absent: those of an answer. */
+  readonly parts?: readonly RowPart[]
+  /** Whether rows of a form can be read, which has columns of these parts. */
+  fits(columns: ColumnsOfParts, form: RowForm): boolean
+}
 
 /** Columns that are not read although they change the meaning of a row. */
 export interface UnreadColumns {
   readonly columns: readonly string[]
-  /** Purposes for which the columns matter. */
-  readonly purposes: readonly Purpose[]
+  /** Names of the purposes for which the columns matter; absent: for all. */
+  readonly purposes?: readonly string[]
   /** Whether a value changes the row's meaning. */
   readonly matters: (value: unknown) => boolean
   /** Whether the columns also matter beside a text that is trained as a whole. */
@@ -423,7 +326,6 @@ export const UNREAD_COLUMNS: readonly UnreadColumns[] = [
   },
   {
     columns: ['images', 'image', 'videos', 'video', 'audios', 'audio'],
-    purposes: ['training', 'pairs', 'judged', 'labelled', 'related', 'prompt', 'question', 'choices'],
     matters: isPresent,
     besideText: true,
     meaning: 'more than text, and only text is read',
@@ -437,7 +339,6 @@ export const UNREAD_COLUMNS: readonly UnreadColumns[] = [
   },
   {
     columns: ['context', 'passage'],
-    purposes: ['training', 'pairs', 'judged', 'labelled', 'related', 'prompt', 'question', 'choices'],
     matters: isPresent,
     meaning: 'questions about a passage',
     way: 'input',

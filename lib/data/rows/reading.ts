@@ -5,7 +5,6 @@ import { quoted, UsageError } from '../../common/errors.js'
 import { theOption } from '../../common/option-names.js'
 import { shortened } from '../../common/printable.js'
 import { suggestion, wayToRead } from './advice.js'
-import { judgedRow, labelledRow, pairRow } from './answers.js'
 import { malformedRow } from './check.js'
 import { type ChoiceRow, choicesOf } from './choices.js'
 import { RowColumns } from './columns.js'
@@ -13,22 +12,21 @@ import { foreignRow } from './foreign-rows.js'
 import { FormedRow } from './formed-row.js'
 import {
   COLUMN_NAMES,
-  type Purpose,
-  ROW_FORMS,
   ROW_PARTS,
   type RowForm,
-  type RowKind,
   type RowPart,
+  type RowPurpose,
   UNREAD_COLUMNS,
   type UnreadColumns,
 } from './forms.js'
 import { hellaswagRow } from './hellaswag.js'
+import { KINDS, kindNamed, ROW_FORMS, type RowKindName } from './kinds/index.js'
+import type { RowKind } from './kinds/kind.js'
 import { LabelNames } from './labels.js'
+import { PURPOSES } from './purposes.js'
 import type { DataRecord } from './record.js'
-import { type RelatedRow, relatedRow } from './related.js'
 import {
-  type AnswersRow,
-  type LabelledRow,
+  type ComparedRow,
   type PromptRow,
   promptRow,
   type QuestionRow,
@@ -90,8 +88,10 @@ export class RowReading {
   readonly #ignored: ReadonlySet<string>
   readonly #known = new Map<string, KnownForm>()
 
+  readonly #kind: RowKind | undefined
+
   /** The options that reading a row depends on. */
-  readonly options: ReadingOptions & { rows?: Exclude<RowKind, 'examples'>; labels?: readonly string[] | undefined }
+  readonly options: ReadingOptions & { rows?: RowKindName; labels?: readonly string[] | undefined }
 
   /** The labels of labelled rows. */
   readonly labels: LabelNames | undefined
@@ -103,9 +103,10 @@ export class RowReading {
     ignoreColumns,
     rows,
     labels,
-  }: ReadingOptions & { rows?: RowKind; labels?: readonly string[] | undefined } = {}) {
+  }: ReadingOptions & { rows?: RowKindName; labels?: readonly string[] | undefined } = {}) {
     this.options = { text, columns, ignoreColumns, rows: rows === 'examples' ? undefined : rows, labels }
-    this.labels = rows === 'labelled' ? new LabelNames(labels) : undefined
+    this.#kind = kindNamed(rows)
+    this.labels = this.#kind?.hasLabelNames && new LabelNames(labels)
     this.#text = text === undefined ? null : new TextTemplate(text)
     this.#named = columns === undefined ? null : namedForm(columns)
     this.#ignored = new Set(ignoreColumns)
@@ -123,27 +124,30 @@ export class RowReading {
       account?.add('text of columns', read, columns.allNames)
       return { kind: 'text', text }
     }
-    const row = this.#formed(columns, 'training')
+    const row = this.#formed(columns, PURPOSES.training)
     account?.add(row.form.name, row.trained, columns.allNames)
     return { ...trainingRow(row), ...weightOf(row) }
   }
 
   /**
-   * Returns a row of the kind of this reading: an example, answers to a prompt, or a text with its label.
+   * Returns a row of the kind of this reading.
    * @throws InputError `malformed-row`
    */
-  wanted(record: DataRecord, account?: SourceAccount): Row | AnswersRow | LabelledRow | RelatedRow {
-    const { rows } = this.options
-    if (!rows) return this.training(record, account)
-    const row = this.#formed(this.#columns(record), rows)
+  wanted(record: DataRecord, account?: SourceAccount): Row | ComparedRow {
+    const kind = this.#kind
+    if (!kind) return this.training(record, account)
+    const row = this.formed(record, kind)
     account?.add(row.form.name, row.trained, row.columns.allNames)
-    return { ...this.#compared(row, rows), ...weightOf(row) }
+    const { areWhole } = kind
+    return { kind: 'compared', ...kind.read(row, this.labels), ...(areWhole && { areWhole }), ...weightOf(row) }
   }
 
-  #compared(row: FormedRow, rows: Exclude<RowKind, 'examples'>): AnswersRow | LabelledRow | RelatedRow {
-    if (this.labels) return labelledRow(row, this.labels)
-    if (rows === 'related') return relatedRow(row)
-    return rows === 'pairs' ? pairRow(row) : judgedRow(row)
+  /**
+   * Returns a row by the parts of its columns.
+   * @throws InputError `malformed-row`
+   */
+  formed(record: DataRecord, purpose: RowPurpose): FormedRow {
+    return this.#formed(this.#columns(record), purpose)
   }
 
   /**
@@ -154,7 +158,7 @@ export class RowReading {
     const { value } = record
     const areIds = Array.isArray(value) && value.length > 0 && value.every((id) => typeof id === 'number')
     const asked = areIds ? { value: { input_ids: value }, where: record.where } : record
-    return promptRow(this.#formed(this.#columns(asked), 'prompt'))
+    return promptRow(this.formed(asked, PURPOSES.prompt))
   }
 
   /**
@@ -162,7 +166,7 @@ export class RowReading {
    * @throws InputError `malformed-row`
    */
   weighedPrompt(record: DataRecord): PromptRow & Weighed {
-    const row = this.#formed(this.#columns(record), 'prompt')
+    const row = this.formed(record, PURPOSES.prompt)
     const asked = promptRow(row)
     if (!asked.ids) return { ...asked, ...weightOf(row) }
     throw malformedRow(row.where, 'ids are no prompt whose answers can be trained: give a text or messages')
@@ -173,7 +177,7 @@ export class RowReading {
    * @throws InputError `malformed-row`
    */
   question(record: DataRecord): QuestionRow {
-    return questionRow(this.#formed(this.#columns(record), 'question'))
+    return questionRow(this.formed(record, PURPOSES.question))
   }
 
   /**
@@ -181,7 +185,7 @@ export class RowReading {
    * @throws InputError `malformed-row`
    */
   choices(record: DataRecord): ChoiceRow {
-    const row = this.#formed(this.#columns(record), 'choices')
+    const row = this.formed(record, PURPOSES.choices)
     const { fixedChoices, continues } = row.form
     const at = { choices: row.name('choices'), answer: row.name('answer'), where: row.where }
     const answer = row.has('answer') ? (row.value('answer') ?? null) : undefined
@@ -199,7 +203,7 @@ export class RowReading {
     return new RowColumns(record, this.#ignored)
   }
 
-  #formed(columns: RowColumns, purpose: Purpose): FormedRow {
+  #formed(columns: RowColumns, purpose: RowPurpose): FormedRow {
     if (this.#named) {
       requireNamed(this.#named, columns, purpose)
       return new FormedRow(this.#named, columns)
@@ -219,9 +223,9 @@ export class RowReading {
   }
 
   /** Finds the form of a row once for all rows with the same columns. */
-  #knownForm(columns: RowColumns, purpose: Purpose): KnownForm {
+  #knownForm(columns: RowColumns, purpose: RowPurpose): KnownForm {
     const { signature } = columns
-    const key = signature === null ? null : `${purpose} ${signature}`
+    const key = signature === null ? null : `${purpose.name} ${signature}`
     const known = (key !== null && this.#known.get(key)) || knownForm(columns, purpose)
     if (key !== null && this.#known.size < MOST_KNOWN) this.#known.set(key, known)
     return known
@@ -241,9 +245,9 @@ interface KnownForm {
 }
 
 /** Returns the first form that fits a row and its purpose. */
-function knownForm(columns: RowColumns, purpose: Purpose): KnownForm {
+function knownForm(columns: RowColumns, purpose: RowPurpose): KnownForm {
   const fits = (form: RowForm, isThere: (value: unknown) => boolean): boolean =>
-    servesPurpose(form, purpose) &&
+    fitsPurpose(form, purpose) &&
     Object.values(form.columns)
       .flat()
       .every((name) => {
@@ -255,13 +259,13 @@ function knownForm(columns: RowColumns, purpose: Purpose): KnownForm {
     ROW_FORMS.find((form) => fits(form, (value) => value !== undefined)) ??
     ROW_FORMS.find((form) => fits(form, () => true))
   const own = (names: readonly string[]) => names.map((name) => columns.find(name)).filter((name) => name !== undefined)
-  const choices = (purpose === 'training' || purpose === 'question') && form?.columns.choices
+  const choices = (purpose === PURPOSES.training || purpose === PURPOSES.question) && form?.columns.choices
   if (choices) return { form, unread: [{ names: own(choices), unread: MULTIPLE_CHOICE, isRefused: true }] }
   const read = new Set(
     (form ? Object.values({ ...form.optional, ...form.columns }).flat() : []).map((name) => name.split('.')[0]!),
   )
   const unread = UNREAD_COLUMNS.filter(
-    ({ purposes, besideText }) => purposes.includes(purpose) && (besideText || !form?.columns.text),
+    ({ purposes, besideText }) => (purposes?.includes(purpose.name) ?? true) && (besideText || !form?.columns.text),
   ).map((unread) => ({ names: own(unread.columns.filter((name) => !read.has(name))), unread }))
   return { form, unread: unread.filter(({ names }) => names.length > 0) }
 }
@@ -269,38 +273,20 @@ function knownForm(columns: RowColumns, purpose: Purpose): KnownForm {
 /** Maximum number of characters of column names in a message. */
 const MOST_NAMED = 300
 
-/**
- * Whether rows of a form can be read for a purpose. Multiple-choice questions count for every purpose, so that they can be
- * refused by name.
- */
-function servesPurpose({ columns, optional = {}, fixedChoices }: RowForm, purpose: Purpose): boolean {
-  const { completion = optional.completion, messages, prompt, text, chosen, rejected, label } = columns
-  if (purpose === 'pairs') return Boolean(chosen && rejected)
-  if (purpose === 'judged') return Boolean(label && (messages ?? (prompt && completion)))
-  if (purpose === 'labelled') return Boolean(label && (text ?? messages ?? prompt))
-  if (purpose === 'related') return Boolean(columns.anchor && columns.positive)
-  if (chosen || label || columns.anchor) return false
-  if (columns.choices) return true
-  if (purpose === 'choices') return fixedChoices !== undefined
-  if (purpose === 'prompt') return Boolean(columns.input_ids ?? messages ?? prompt)
-  if (purpose === 'question') return messages !== undefined || Boolean(prompt && (columns.answer ?? completion))
-  return Boolean(columns.input_ids ?? text ?? messages ?? (prompt && completion))
-}
+const fitsPurpose = (form: RowForm, purpose: RowPurpose): boolean =>
+  purpose.fits({ completion: form.optional?.completion, ...form.columns }, form)
 
 const MULTIPLE_CHOICE = UNREAD_COLUMNS.find(({ columns }) => columns.includes('choices'))!
 
-/** Objectives by the purpose that their rows are read for. */
-const OBJECTIVES = { pairs: 'dpo', judged: 'kto', labelled: 'classify', related: 'embed' } as const
-
 /** Returns a sentence with the objective that takes rows other than examples; undefined if there is none. */
-function objectiveOf(columns: RowColumns, purpose: Purpose): string | undefined {
-  if (purpose !== 'training') return undefined
-  const found = Object.entries(OBJECTIVES).find(([other]) => knownForm(columns, other as Purpose).form)
-  return found && `train takes them with ${theOption('objective', found[1])}`
+function objectiveOf(columns: RowColumns, purpose: RowPurpose): string | undefined {
+  if (purpose !== PURPOSES.training) return undefined
+  const found = Object.values(KINDS).find((kind) => knownForm(columns, kind).form)
+  return found && `train takes them with ${theOption('objective', found.objective)}`
 }
 
 /** Refuses rows with an unread column that changes their meaning. */
-function refuseUnread(columns: RowColumns, { form, unread }: KnownForm, purpose: Purpose): void {
+function refuseUnread(columns: RowColumns, { form, unread }: KnownForm, purpose: RowPurpose): void {
   for (const { names, unread: one, isRefused } of unread) {
     const found = isRefused ? names : names.filter((name) => one.matters(columns.value(name)))
     if (found.length === 0) continue
@@ -344,19 +330,7 @@ const MAY_BE_ABSENT: ReadonlySet<RowPart> = new Set([
   'weight',
 ])
 
-/** The columns that each purpose needs, for errors. */
-const NEEDED: Record<Purpose, string> = {
-  training: 'text, messages, input_ids, or prompt and completion',
-  pairs: 'chosen and rejected, and their prompt unless they begin with it',
-  judged: 'label, and messages, or prompt and completion',
-  labelled: 'label, and text, messages or prompt',
-  related: 'anchor and positive',
-  prompt: 'prompt, messages or input_ids',
-  question: 'prompt and answer',
-  choices: 'question, choices and answer',
-}
-
-function requireNamed(form: RowForm, columns: RowColumns, purpose: Purpose): void {
+function requireNamed(form: RowForm, columns: RowColumns, purpose: RowPurpose): void {
   const absent = Object.values(form.columns)
     .flat()
     .find((name) => columns.find(name) === undefined)
@@ -364,10 +338,10 @@ function requireNamed(form: RowForm, columns: RowColumns, purpose: Purpose): voi
     const known = shortened(columns.names.join(', '), MOST_NAMED) || 'none'
     throw malformedRow(columns.where, `columns names ${quoted(absent)}, but the row has the columns ${known}`)
   }
-  const isAsked = purpose === 'choices' || form.columns.choices === undefined
-  if (isAsked && servesPurpose(form, purpose)) return
+  const isAsked = purpose === PURPOSES.choices || form.columns.choices === undefined
+  if (isAsked && fitsPurpose(form, purpose)) return
   throw malformedRow(
     columns.where,
-    `columns names ${Object.keys(form.columns).join(', ')}, and this needs ${NEEDED[purpose]}`,
+    `columns names ${Object.keys(form.columns).join(', ')}, and this needs ${purpose.needs}`,
   )
 }

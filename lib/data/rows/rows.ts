@@ -43,19 +43,15 @@ interface TokenisedRow {
   labels: number[] | undefined
 }
 
-/** Answers to one prompt: the chosen and the rejected one, or one that is judged. */
-export interface AnswersRow extends Weighed {
-  kind: 'answers'
-  answers: Row[]
-  /** 1 if a judged answer is good, 0 if it is bad; the margin by which a chosen answer is better. */
+/** A row whose texts an objective compares. */
+export interface ComparedRow extends Weighed {
+  kind: 'compared'
+  /** The texts of each example, one for each document. */
+  examples: Row[][]
+  /** The number of a label, 1 for a good answer, or the margin of a pair. */
   label?: number
-}
-
-/** A text, a prompt or a conversation, and the number of its label. */
-export interface LabelledRow extends Weighed {
-  kind: 'labelled'
-  of: Row
-  label: number
+  /** Whether texts are taken as wholes, so that no token of them is predicted. */
+  areWhole?: boolean
 }
 
 /** Field of every trained row. */
@@ -107,6 +103,15 @@ export function answeredRow(row: FormedRow, part: AnswerPart): Row {
     return { kind: 'completion', prompt: promptText(row), completion: row.text(part) }
   }
   return messagesRow(row, conversation(row, part))
+}
+
+/** Returns a prompt with one of its answers, which may be token ids. */
+export function comparedAnswer(row: FormedRow, part: AnswerPart): Row {
+  if (!row.hasIds('prompt')) return answeredRow(row, part)
+  const wholes = (name: string): number[] =>
+    checked(z.object({ [name]: z.array(z.int32().min(0)) }), { [name]: row.columns.value(name) }, row.where)[name]!
+  const [prompt, answer] = [wholes(row.name('prompt')), wholes(row.name(part))]
+  return { kind: 'tokenised', ids: [...prompt, ...answer], labels: [...prompt.map(() => IGNORED_LABEL), ...answer] }
 }
 
 export function messagesRow(row: FormedRow, turns: readonly Turn[]): MessagesRow {

@@ -11,17 +11,11 @@ const judged = (value: unknown) => new RowReading({ rows: 'judged' }).wanted(rec
 const user = (content: string) => ({ role: 'user', content })
 const assistant = (content: string) => ({ role: 'assistant', content })
 const given = (content: string) => ({ ...assistant(content), weight: 0 })
-const texts = {
-  kind: 'answers',
-  answers: [
-    { kind: 'completion', prompt: 'q', completion: 'a' },
-    { kind: 'completion', prompt: 'q', completion: 'b' },
-  ],
-}
-const talks = (...answers: object[][]) => ({
-  kind: 'answers',
-  answers: answers.map((messages) => expect.objectContaining({ kind: 'messages', messages })),
-})
+const compared = (...answers: object[]) => ({ kind: 'compared', examples: [answers] })
+const answers = ['a', 'b'].map((completion) => ({ kind: 'completion', prompt: 'q', completion }))
+const texts = compared(...answers)
+const talks = (...answers: object[][]) =>
+  compared(...answers.map((messages) => expect.objectContaining({ kind: 'messages', messages })))
 
 describe('pairs', () => {
   test.each([
@@ -62,20 +56,21 @@ describe('pairs', () => {
     const value = { system: 's', prompt, chosen: 'a', rejected: 'b', tools: [{ type: 'function' }] }
     const opening = [{ role: 'system', content: 's' }, user('q'), given('x'), user('r')]
     expect(pair(value)).toEqual(talks([...opening, assistant('a')], [...opening, assistant('b')]))
-    expect(pair(value)).toMatchObject({ answers: [{ tools: [{ type: 'function' }] }, {}] })
+    expect(pair(value)).toMatchObject({ examples: [[{ tools: [{ type: 'function' }] }, {}]] })
   })
 
   test('whose prompt is what both begin with, without half a word', () => {
     const start = '\n\nHuman: Why?\n\nAssistant:'
-    expect(pair({ chosen: `${start} Because.`, rejected: `${start} Be quiet.` })).toEqual({
-      kind: 'answers',
-      answers: [' Because.', ' Be quiet.'].map((completion) => ({
-        kind: 'completion',
-        prompt: start,
-        completion,
-        isText: true,
-      })),
-    })
+    expect(pair({ chosen: `${start} Because.`, rejected: `${start} Be quiet.` })).toEqual(
+      compared(
+        ...[' Because.', ' Be quiet.'].map((completion) => ({
+          kind: 'completion',
+          prompt: start,
+          completion,
+          isText: true,
+        })),
+      ),
+    )
     const talk = (answer: string) => [user('q'), assistant('x'), user('r'), assistant(answer)]
     const opening = [user('q'), given('x'), user('r')]
     expect(pair({ chosen: talk('a'), rejected: talk('b') })).toEqual(
@@ -100,7 +95,7 @@ describe('judged answers', () => {
     [{ prompt: 'q', completion: 'a', label: 0 }, false],
     [{ instruction: 'q', input: '', output: 'a', kto_tag: false }, false],
   ])('of texts: %j', (value, isGood) =>
-    expect(judged(value)).toEqual({ kind: 'answers', answers: texts.answers.slice(0, 1), label: Number(isGood) }),
+    expect(judged(value)).toEqual({ ...compared(answers[0]!), label: Number(isGood) }),
   )
 
   test('at the end of a conversation', () => {

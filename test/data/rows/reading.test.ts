@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { ROW_FORMS } from '../../../lib/data/rows/forms.js'
+import { ROW_FORMS } from '../../../lib/data/rows/kinds/index.js'
+import { related, relatedTexts } from '../../../lib/data/rows/kinds/related.js'
 import { type ReadingOptions, RowReading, SourceAccount } from '../../../lib/data/rows/reading.js'
 
 const record = (value: unknown) => ({ value, where: 'rows.jsonl:3' })
@@ -462,14 +463,14 @@ describe('rows that are compared as wholes', () => {
     ],
     [{ messages: [{ role: 'user', content: 'u' }], label: 2 }, { kind: 'messages' }],
   ])('have a label: %j', (value, of) => {
-    expect(wanted('labelled', value)).toMatchObject({ kind: 'labelled', label: 0, of })
+    expect(wanted('labelled', value)).toMatchObject({ kind: 'compared', areWhole: true, label: 0, examples: [[of]] })
   })
 
   it('have the number of their label, whose names are sorted in the end', () => {
     const reading = new RowReading({ rows: 'labelled', columns: { text: 'review', label: 'stars' } })
     const numbers = Float32Array.from([10, 9, 10, 2], (stars) => {
       const row = reading.wanted({ value: { review: 'r', stars }, where: 'row' })
-      return row.kind === 'labelled' ? row.label : -1
+      return row.kind === 'compared' ? row.label! : -1
     })
     expect([...numbers]).toEqual([0, 1, 0, 2])
     reading.labels!.sort(numbers)
@@ -501,7 +502,11 @@ describe('rows that are compared as wholes', () => {
       { positives: ['p'], score: 2.5 },
     ],
   ])('belong together: %j', (value, expected) => {
-    expect(wanted('related', value)).toMatchObject({ kind: 'related', anchor: 'a', ...expected })
+    expect(relatedTexts(new RowReading().formed(record(value), related))).toMatchObject({ anchor: 'a', ...expected })
+    const { positives, negatives, score } = { negatives: [], score: undefined, ...expected }
+    const examples = positives.map((one) => ['a', one, ...negatives].map((text) => ({ kind: 'text', text })))
+    if (score === undefined) expect(wanted('related', value)).toEqual({ kind: 'compared', areWhole: true, examples })
+    else expect(() => wanted('related', value)).toThrow('give those alone, without scores')
   })
 
   it('have a margin', () => {

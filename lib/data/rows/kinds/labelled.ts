@@ -1,0 +1,44 @@
+/** Texts with labels. */
+import type { FormedRow } from '../formed-row.js'
+import type { RowForm } from '../forms.js'
+import { answeredRow, conversation, messagesRow, promptRow, type Row } from '../rows.js'
+import type { RowKind } from './kind.js'
+
+/** A text and its label. */
+const withLabel = (name: string, madeFor: string, columns: RowForm['columns']): RowForm => ({
+  name,
+  madeFor,
+  use: '`--objective classify`',
+  columns: { ...columns, label: ['label'] },
+})
+
+export const labelled: RowKind = {
+  name: 'labelled',
+  objective: 'classify',
+  mark: 'label',
+  parts: ['text', 'label'],
+  needs: 'label, and text, messages or prompt',
+  forms: [
+    withLabel('labelled', 'texts and their labels (IMDB, AG News)', { text: ['text'] }),
+    withLabel('labelled-sentence', 'GLUE (SST-2, CoLA)', { text: ['sentence'] }),
+    withLabel('labelled-prompt', 'prompts and their labels', { prompt: ['prompt'] }),
+  ],
+  areWhole: true,
+  hasLabelNames: true,
+  fits: ({ label, text, messages, prompt }) => Boolean(label && (text ?? messages ?? prompt)),
+  read: (row, labels) => ({
+    label: labels!.numberOf(row.value('label'), row.name('label'), row.where),
+    examples: [[labelledText(row)]],
+  }),
+  documentNames: () => ['text'],
+}
+
+/** Returns a text. A prompt alone is a user's turn; a prompt and its answer are a conversation. */
+function labelledText(row: FormedRow): Row {
+  if (row.has('text')) return { kind: 'text', text: row.text('text') }
+  if (row.has('completion')) return answeredRow(row, 'completion')
+  if (row.has('messages')) return messagesRow(row, conversation(row))
+  const { prompt, messages, ...context } = promptRow(row)
+  if (prompt !== undefined) return { kind: 'completion', prompt, completion: '' }
+  return { kind: 'messages', messages: messages!, ...context }
+}
