@@ -125,8 +125,8 @@ export async function evaluate(model: LoadedModel | null, input: EvaluateOptions
   signal?.throwIfAborted()
   const { score } = given
   const scorer = typeof score === 'function' ? score : undefined
-  const options = parseOptions(EvalSchema, { ...given, score: scorer ? undefined : score }, { source: 'api' })
-  requireOptions(EvalSchema, options, 'api')
+  const options = parseOptions(EvalSchema, { ...given, score: scorer ? undefined : score })
+  requireOptions(EvalSchema, options)
   if (scorer && options.task !== 'generate') {
     throw new UsageError('unfit-options', `A function as score belongs to the task generate, not to ${options.task}.`)
   }

@@ -72,12 +72,12 @@ export async function importanceMatrix(model: Model, input: ImportanceOptions): 
   check({ model, input }, importanceMatrixArguments)
   const { onProgress, onDownload, onWarning = () => {}, signal, ...given } = input
   signal?.throwIfAborted()
-  const options = parseOptions(ImatrixSchema, given, { source: 'api' })
-  requireOptions(ImatrixSchema, options, 'api')
+  const options = parseOptions(ImatrixSchema, given)
+  requireOptions(ImatrixSchema, options)
   const inputs = [model.source?.path, ...pathsOf(options.data)]
   requireFreeOutput('file', options.output, { inputs, overwrite: options.overwrite })
   const hub = { offline: options.offline, onDownload, onWarning, signal }
-  const reading = parseOptions(EvalSchema, { task: 'perplexity', data: given.data }, { source: 'api' })
+  const reading = parseOptions(EvalSchema, { task: 'perplexity', data: given.data })
   const settings = await openTask(model, { ...reading, ...options } as EvalOptions, hub)
   const lengths = noLengths()
   const context = {

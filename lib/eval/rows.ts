@@ -191,7 +191,7 @@ export async function requireTargets(
   data: EvalInput['data'],
   hub: Pick<HubOptions, 'offline' | 'signal'>,
 ): Promise<void> {
-  const options = parseOptions(EvalSchema, { task: 'change', data }, { source: 'api' })
+  const options = parseOptions(EvalSchema, { task: 'change', data })
   const settings = await openTask(reader, options, hub)
   let targets = false
   for await (const { mask } of scoredRows({ ...settings, encoded: () => {} })) targets ||= mask.includes(1, 1)

@@ -66,7 +66,7 @@ export function splitCall(call: Omit<GenerateOptions, 'signal'>): {
 } {
   const { adapters, messages, prompt, prompts, parse, onText, onWarning, ...given } = call
   const text = typeof prompt === 'string' ? { prompt } : {}
-  const options = parseOptions(GenerateSchema, { ...given, ...text }, { source: 'api' })
+  const options = parseOptions(GenerateSchema, { ...given, ...text })
   const { system, tools, templateOptions } = options
   const plain = options.raw ? 'raw' : typeof prompt === 'object' ? 'A prompt of ids' : undefined
   if (plain && [system, messages, tools, templateOptions].some((value) => value !== undefined)) {

@@ -162,7 +162,7 @@ const loadArguments = {
 function checkLoadOptions(given: LoadOptions): void {
   check({ options: given }, loadArguments)
   const { onDownload: _, onWarning: __, signal: ___, shard: ____, ranks: _____, ...options } = given
-  checkLoadedForm(parseOptions(LoadSchema, options, { source: 'api' }))
+  checkLoadedForm(parseOptions(LoadSchema, options))
 }
 
 /** Options of `initModel`. */

@@ -323,7 +323,7 @@ export const optionsOf = <Input>(objective: string, options: object): Input => p
 /** Checks the options of an objective. @throws UsageError with the wrong one */
 export function checkedOptions(objective: string, options: object): ObjectiveSettings {
   const fields = Object.fromEntries(namesOf(objective).map((name) => [name, objectiveFields[name]]))
-  const settings = parseOptions(z.strictObject(fields), options, { source: 'api' }) as ObjectiveSettings
+  const settings = parseOptions(z.strictObject(fields), options) as ObjectiveSettings
   requireBeta(objective, settings)
   const types: readonly string[] = LOSS_TYPES[objective as keyof typeof LOSS_TYPES] ?? []
   const other = settings.lossType?.find((type) => !types.includes(type))

@@ -19,7 +19,7 @@ import { TrainSchema, type TrainSettings } from './train.js'
 export function requireOptions(
   { shape }: OptionsSchema,
   options: Readonly<Record<string, unknown>>,
-  source: OptionSource,
+  source: OptionSource = 'api',
 ): void {
   const missing = Object.keys(shape).filter((key) => {
     const { required, unless } = optionFacts(shape[key]!)
@@ -55,7 +55,7 @@ export function checkLoadedForm({ quantise, quantised }: { quantise?: string; qu
 }
 
 /** Throws a `UsageError` for options of training that exclude each other. */
-export function checkTrainOptions(options: TrainSettings, source: OptionSource): void {
+export function checkTrainOptions(options: TrainSettings, source: OptionSource = 'api'): void {
   checkLoadedForm(options)
   exclude(options, 'init', 'quantise', 'random weights are trained in full')
   exclude(options, 'init', 'adapter', 'an adapter belongs to the weights that it was trained on')

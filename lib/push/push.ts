@@ -84,8 +84,8 @@ const pushWithArguments = {
 export async function pushWith(options: PushOptions, { settings, pause }: PushExtras = {}): Promise<PushResult> {
   check({ options }, pushWithArguments)
   const { onProgress = () => {}, confirm, onWarning = () => {}, signal, ...given } = options
-  const checked = parseOptions(PushCallSchema, given, { source: 'api' })
-  requireOptions(PushCallSchema, checked, 'api')
+  const checked = parseOptions(PushCallSchema, given)
+  requireOptions(PushCallSchema, checked)
   signal?.throwIfAborted()
   const { path, repository, include = [] } = checked as typeof checked & { path: string; repository: string }
   const { endpoint, token, offline, timeout } = settings ?? hubSettings()

@@ -8,10 +8,6 @@ import { equivalentOf } from './foreign-names.js'
 import { nearest, type OptionSource, optionPlace } from './names.js'
 import { type LibraryInput, type OptionFacts, type OptionsSchema, optionDefault, optionFacts } from './option-facts.js'
 
-interface ParseContext {
-  source: OptionSource
-}
-
 /** Unchecked options by name. */
 export type RawOptions = Readonly<Record<string, unknown>>
 
@@ -19,8 +15,12 @@ export type RawOptions = Readonly<Record<string, unknown>>
  * Checks options and fills in defaults. Throws a `UsageError` for an unknown option (with a suggestion) and for a value
  * of the wrong type or range. A value of `undefined` counts as left out.
  */
-export function parseOptions<S extends OptionsSchema>(schema: S, raw: unknown, context: ParseContext): z.output<S> {
-  return resolveOptions(schema, [{ raw: checkIsObject(raw, context.source), source: context.source }])
+export function parseOptions<S extends OptionsSchema>(
+  schema: S,
+  raw: unknown,
+  source: OptionSource = 'api',
+): z.output<S> {
+  return resolveOptions(schema, [{ raw: checkIsObject(raw, source), source }])
 }
 
 /** Like `parseOptions` for several layers; later layers win. Each layer is checked with the names of its own source. */

@@ -106,7 +106,7 @@ const MOST_BYTES = 8 * 2 ** 20
 export function serve(model: Model, options: ServeOptions = {}): ModelServer {
   check({ model, options }, serveArguments)
   const { apiKeys = [], adapters, basePath = '/', onError = console.error, ...given } = options
-  const settings = parseOptions(ServeSchema, given, { source: 'api' })
+  const settings = parseOptions(ServeSchema, given)
   if (settings.template !== 'auto' && !existsSync(settings.template)) {
     throw badValue('template', 'auto or the path of a file', settings.template)
   }

@@ -221,7 +221,7 @@ describe('blocks that are not run', () => {
 
 function checkOptions(argv: readonly string[]): void {
   const parsed = parseArguments(argv, commands, { version: '0.0.0' })
-  if (parsed.kind === 'command') parseOptions(parsed.command.schema, parsed.given, { source: 'flags' })
+  if (parsed.kind === 'command') parseOptions(parsed.command.schema, parsed.given, 'flags')
 }
 
 it('blocks of TypeScript compile in a strict project', () => {

@@ -39,7 +39,7 @@ describe('options from a YAML file', () => {
   it('cannot name another file, nor can options of the library', () => {
     expect(resolve('rank: 3\n')).not.toHaveProperty('config')
     expect(() => resolve('config: other.yaml\n')).toThrow(/config in .*options\.yaml is for the command line only/)
-    expect(() => parseOptions(TrainSchema, { config: 'other.yaml' }, { source: 'api' })).toThrow('command line only')
+    expect(() => parseOptions(TrainSchema, { config: 'other.yaml' })).toThrow('command line only')
   })
 
   it('that contain themselves are refused', () => {

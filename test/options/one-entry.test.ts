@@ -54,8 +54,8 @@ describe('an option that is declared once', () => {
   it('is a flag, a line of YAML and an option of the library, checked alike', () => {
     expect(parse('--warmth', '4')).toMatchObject({ given: { warmth: 4 } })
     expect(resolveWithConfig(schema, { config: file('warmth: 5\n') }).warmth).toBe(5)
-    expect(parseOptions(schema, { warmth: 6 }, { source: 'api' }).warmth).toBe(6)
-    expect(() => parseOptions(schema, { warmth: 10 }, { source: 'api' })).toThrow(
+    expect(parseOptions(schema, { warmth: 6 }).warmth).toBe(6)
+    expect(() => parseOptions(schema, { warmth: 10 })).toThrow(
       'Expected a whole number of at least 1 up to 9 for warmth but received 10.',
     )
     expect(() => resolveWithConfig(schema, { warmth: 0 })).toThrow('for --warmth but received 0')
@@ -72,7 +72,7 @@ describe('an option that is declared once', () => {
     const missing = (source: 'api' | 'flags') => () => requireOptions(schema, {}, source)
     expect(missing('api')).toThrow('Missing place; it is required.')
     expect(missing('flags')).toThrow('Missing --place, --shelf; they are required.')
-    expect(() => requireOptions(schema, { place: 'here' }, 'api')).not.toThrow()
+    expect(() => requireOptions(schema, { place: 'here' })).not.toThrow()
   })
 
   it('is known to TypeScript', () => {
@@ -88,7 +88,7 @@ describe('an option that is declared once', () => {
 })
 
 describe("an option that is the command line's alone", () => {
-  const api = (raw: object) => () => parseOptions(TrainSchema, raw, { source: 'api' })
+  const api = (raw: object) => () => parseOptions(TrainSchema, raw)
 
   it.each(['json', 'profile'])('%s is refused by the library unless it is false', (name) => {
     expect(api({ [name]: true })).toThrow(`The option ${name} is for the command line only; remove it.`)
@@ -101,9 +101,9 @@ describe("an option that is the command line's alone", () => {
   })
 
   it('is removed before a command calls the library', () => {
-    const options = parseOptions(schema, { colours: true, json: true, warmth: 4, place: 'here' }, { source: 'flags' })
+    const options = parseOptions(schema, { colours: true, json: true, warmth: 4, place: 'here' }, 'flags')
     expect(Object.keys(forLibrary(schema, options))).not.toContain('json')
-    expect(() => parseOptions(schema, forLibrary(schema, options), { source: 'api' })).not.toThrow()
+    expect(() => parseOptions(schema, forLibrary(schema, options))).not.toThrow()
   })
 
   it('of a run is not read from its run.yaml again', () => {

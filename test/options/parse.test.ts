@@ -11,8 +11,8 @@ import {
   TrainSchema,
 } from '../../lib/options/index.js'
 
-const train = (raw: unknown) => parseOptions(TrainSchema, raw, { source: 'api' })
-const flags = (raw: unknown) => parseOptions(TrainSchema, raw, { source: 'flags' })
+const train = (raw: unknown) => parseOptions(TrainSchema, raw)
+const flags = (raw: unknown) => parseOptions(TrainSchema, raw, 'flags')
 
 describe('options of training', () => {
   it('have the defaults of the interface', () => {
@@ -184,7 +184,7 @@ describe('options that do not fit together', () => {
 
   it('are refused in evaluation if they belong to another task', () => {
     const check = (raw: object) => () =>
-      speaking('flags', () => checkEvalOptions(parseOptions(EvalSchema, raw, { source: 'flags' })))
+      speaking('flags', () => checkEvalOptions(parseOptions(EvalSchema, raw, 'flags')))
     expect(check({ task: 'logprobs', window: 8 })).toThrow(
       '--window belongs to the task perplexity or forgetting or change, not to logprobs.',
     )

@@ -4,7 +4,7 @@ import { samplingOptions } from '../../lib/options/sampling.js'
 import { parseOptions } from '../../lib/schema/parse.js'
 
 const schema = z.strictObject(samplingOptions)
-const parse = (options: object) => parseOptions(schema, options, { source: 'api' })
+const parse = (options: object) => parseOptions(schema, options)
 
 describe('options of sampling', () => {
   it('change nothing by default', () => {

@@ -72,7 +72,7 @@ export function checkedConfig<
   const { method: _, ...given } = options as { method?: unknown }
   const schema = schemas.get(fields) ?? z.strictObject({ ...sharedFields, ...fields })
   schemas.set(fields, schema)
-  return { ...DEFAULTS, ...defaults, ...parseOptions(schema, given, { source: 'api' }) } as Checked<Fields, Defaults>
+  return { ...DEFAULTS, ...defaults, ...parseOptions(schema, given) } as Checked<Fields, Defaults>
 }
 
 /** Throws if options have a rankPattern, for a method whose files in PEFT's format have none. */

@@ -22,12 +22,12 @@ import { runFolderOf } from '../checkpoints/resume.js'
  */
 export function resolveTrainOptions(input: TrainInput, own?: AdapterMethod, objective?: Objective): TrainSettings {
   const schema = own ? z.strictObject({ ...own.options, ...TrainSchema.shape }) : TrainSchema
-  const options: TrainSettings = parseOptions(schema, input, { source: 'api' })
+  const options: TrainSettings = parseOptions(schema, input)
   // A program that resumes only sometimes gives both in any case.
   if (input.resume === false) options.allowChanges = undefined
   if (own) options.method = own.name as Method
   if (objective) options.objective = objective.name as ObjectiveName
-  requireOptions(TrainSchema, options, 'api')
+  requireOptions(TrainSchema, options)
   if (typeof options.resume === 'string') options.output ??= runFolderOf(options.resume)
   for (const [name, option] of Object.entries(TrainSchema.shape)) {
     if (options.output !== undefined || !optionFacts(option).needs?.includes('output')) continue
@@ -38,6 +38,6 @@ export function resolveTrainOptions(input: TrainInput, own?: AdapterMethod, obje
       )
     }
   }
-  checkTrainOptions(options, 'api')
+  checkTrainOptions(options)
   return options
 }
