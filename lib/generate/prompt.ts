@@ -37,9 +37,13 @@ export async function promptTokens(
   request: Prompt,
   signal?: AbortSignal,
 ): Promise<number[]> {
-  const { prompt, messages } = request
+  const { prompt, messages, tools, templateOptions } = request
   if ((prompt === undefined) === (messages === undefined)) {
     throw new UsageError('unfit-options', 'Expected either a prompt or messages to generate from.')
+  }
+  if (!template && typeof prompt === 'string' && (tools?.length || Object.keys(templateOptions ?? {}).length > 0)) {
+    const what = tools?.length ? 'Tools' : 'Options of a template'
+    throw new UsageError('no-chat-template', `${what} need a chat template, and none is in use; name a template file.`)
   }
   const why = typeof prompt === 'string' ? whyNoRoom([prompt], model) : null
   if (why !== null) throw new UsageError('prompt-too-long', why)

@@ -174,6 +174,10 @@ describe('generate', () => {
     await expect(generate(model, {})).rejects.toThrow(/either a prompt or messages/)
     await expect(generate(model, { messages })).rejects.toThrow(/Messages need a chat template/)
     await expect(generate(model, { prompt: 'Hi', system: 'S' })).rejects.toThrow(/system message needs a chat template/)
+    const tools = [{ type: 'function' as const, function: { name: 'f' } }]
+    await expect(generate(model, { prompt: 'Hi', tools })).rejects.toThrow(/Tools need a chat template/)
+    const templateOptions = { enable_thinking: false }
+    await expect(generate(model, { prompt: 'Hi', templateOptions })).rejects.toThrow(/Options of a template need a chat/)
     await expect(generate(model, { prompt: 'Hi', system: 'S', raw: true })).rejects.toThrow(
       /raw cannot be combined with/,
     )
