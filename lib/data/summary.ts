@@ -3,8 +3,10 @@ import { counted, were } from '../common/counted.js'
 import { InputError } from '../common/errors.js'
 import { optionName, theOption } from '../common/option-names.js'
 import type { ChatCounts, EncodedRow } from './encode.js'
+import { type Example, isPredicted } from './example.js'
 import { type LongRowCounts, noLongRows } from './long-rows.js'
 import { noCounts } from './masks/turn-counts.js'
+import type { Tokenizer } from './tokenizer/tokenizer.js'
 
 /** Counts of rows by their length. */
 export interface LengthCounts {
@@ -195,4 +197,29 @@ function chatNotes(summary: DataSummary): string[] {
     ],
   ]
   return notes.filter(([count]) => count > 0).map(([, note]) => note)
+}
+
+/** Counts the special tokens that are targets. */
+export class SpecialTargets {
+  readonly #counts = new Map<number, number>()
+
+  constructor(readonly tokenizer: Tokenizer | null) {}
+
+  add({ documents }: Example): void {
+    if (!this.tokenizer) return
+    const { specialIds } = this.tokenizer
+    for (const { ids, mask } of documents) {
+      for (let i = 1; i < ids.length; i++) {
+        const id = ids[i]!
+        if (isPredicted(mask, i) && specialIds.has(id)) this.#counts.set(id, (this.#counts.get(id) ?? 0) + 1)
+      }
+    }
+  }
+
+  /** Returns the counts, in the order of the ids. */
+  counts(): DataSummary['trainedSpecialTokens'] {
+    return [...this.#counts]
+      .sort(([a], [b]) => a - b)
+      .map(([id, count]) => ({ id, token: this.tokenizer?.tokenOf(id) ?? '', count }))
+  }
 }

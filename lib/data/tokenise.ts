@@ -9,8 +9,15 @@ import { type RowReading, SourceAccount } from './rows/reading.js'
 import { charactersOf, type DataRecord } from './rows/record.js'
 import { chosenRecord, type RowChoices } from './rows/row-choices.js'
 import type { OpenSource } from './sources/open.js'
-import { SpecialTargets } from './special-targets.js'
-import { addChat, addLength, type DataSummary, emptySummary, type LengthCounts, noLengths } from './summary.js'
+import {
+  addChat,
+  addLength,
+  type DataSummary,
+  emptySummary,
+  type LengthCounts,
+  noLengths,
+  SpecialTargets,
+} from './summary.js'
 import { hashArrays, rowOf, type TokenArrays, TokenStore } from './token-store.js'
 
 /** All rows of some sources, also those in which nothing is trained. */

@@ -12,7 +12,6 @@ import { type CompiledTemplate, type TemplateContext, textOf } from '../template
 import { isInstruction, type Message, reasoningOf, textsOf, thoughtsOf } from '../templates/messages.js'
 import type { Piece } from '../templates/program.js'
 import { type LeftOut, leftOut, linesSaid } from './left-out.js'
-import { markedSpans } from './marked-spans.js'
 import type { Mark, TokenMarks } from './token-marks.js'
 import { noCounts, type TurnCounts } from './turn-counts.js'
 import {
@@ -21,6 +20,7 @@ import {
   callsOf,
   commonPrefix,
   followersOf,
+  markedSpans,
   QUESTION,
   type Span,
   sharedHead,

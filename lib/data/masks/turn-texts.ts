@@ -115,3 +115,18 @@ export function followersOf(message: Message): Message[][] {
 
 /** Returns the white space that a text ends with. */
 export const spaceAtEnd = (text: string): string => text.slice(text.trimEnd().length)
+
+/** Spans between marks, in order, and the message that wrote each; undefined outside of loops over messages. */
+type MarkedSpan = AnswerSpan & { message: number | undefined }
+
+/** Returns the spans of a conversation that a template marks by `{% generation %}`. */
+export function markedSpans(pieces: readonly Piece[]): MarkedSpan[] {
+  const spans: MarkedSpan[] = []
+  let start = 0
+  for (const { text, message, generated } of pieces) {
+    const end = start + text.length
+    if (generated) spans.push({ start, end, message, isOpen: false, isMarked: true })
+    start = end
+  }
+  return spans
+}

@@ -1,7 +1,9 @@
 /** Reads multiple-choice questions in the forms of published data sets. */
 import { quoted } from '../../common/errors.js'
 import { isJsonObject } from '../../io/json.js'
+import { capitalize, strip } from '../templates/jinja/methods.js'
 import { malformedRow } from './check.js'
+import type { RowColumns } from './columns.js'
 
 export interface ChoiceRow {
   question: string
@@ -98,4 +100,23 @@ function indexOf(answer: unknown, choices: readonly string[], labels: readonly u
   if (!labels && /^\d+$/.test(text)) return Number(text)
   const letter = text.length === 1 ? LETTERS.indexOf(text.toUpperCase()) : -1
   return letter >= 0 && letter < choices.length ? letter : choices.indexOf(text)
+}
+
+/**
+ * Returns a row of HellaSwag as lm-evaluation-harness prepares it: its question is `activity_label: ctx_a Ctx_b`, without the marks
+ * of WikiHow's pages.
+ */
+export function hellaswagRow(row: ChoiceRow, columns: RowColumns): ChoiceRow {
+  const [a, b] = ['ctx_a', 'ctx_b'].map((name) => columns.find(name))
+  if (a === undefined || b === undefined) return row
+  const question = `${row.subject}: ${columns.text(a)} ${capitalize(columns.text(b))}`
+  return { ...row, question: withoutMarks(question), choices: row.choices.map(withoutMarks) }
+}
+
+/** Removes marks of WikiHow's pages. In the harness's order, `[step] Put` keeps a space before it: ends are stripped first, and pairs of spaces join once. */
+function withoutMarks(text: string): string {
+  return strip(text)
+    .replaceAll(' [title]', '. ')
+    .replace(/\[.*?\]/g, '')
+    .replaceAll('  ', ' ')
 }

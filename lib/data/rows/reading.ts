@@ -6,7 +6,7 @@ import { theOption } from '../../common/option-names.js'
 import { shortened } from '../../common/printable.js'
 import { suggestion, wayToRead } from './advice.js'
 import { malformedRow } from './check.js'
-import { type ChoiceRow, choicesOf } from './choices.js'
+import { type ChoiceRow, choicesOf, hellaswagRow } from './choices.js'
 import { RowColumns } from './columns.js'
 import { foreignRow } from './foreign-rows.js'
 import { FormedRow } from './formed-row.js'
@@ -19,7 +19,6 @@ import {
   UNREAD_COLUMNS,
   type UnreadColumns,
 } from './forms.js'
-import { hellaswagRow } from './hellaswag.js'
 import { KINDS, kindNamed, ROW_FORMS, type RowKindName } from './kinds/index.js'
 import type { RowKind } from './kinds/kind.js'
 import { LabelNames } from './labels.js'
