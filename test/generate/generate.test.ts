@@ -177,7 +177,9 @@ describe('generate', () => {
     const tools = [{ type: 'function' as const, function: { name: 'f' } }]
     await expect(generate(model, { prompt: 'Hi', tools })).rejects.toThrow(/Tools need a chat template/)
     const templateOptions = { enable_thinking: false }
-    await expect(generate(model, { prompt: 'Hi', templateOptions })).rejects.toThrow(/Options of a template need a chat/)
+    await expect(generate(model, { prompt: 'Hi', templateOptions })).rejects.toThrow(
+      /Options of a template need a chat/,
+    )
     await expect(generate(model, { prompt: 'Hi', system: 'S', raw: true })).rejects.toThrow(
       /raw cannot be combined with/,
     )
