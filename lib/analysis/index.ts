@@ -6,5 +6,5 @@ export {
   type LayerSpectrum,
 } from './analyze.js'
 export { type KindSpectrum, meanSingularValues, spectraByKind } from './kinds.js'
-export { type LineChart, lineChart, type Series } from './line-chart.js'
+export { lineChart, type Series } from './line-chart.js'
 export { effectiveRank, type Spectrum, spectrumOf } from './spectrum.js'

@@ -4,7 +4,7 @@ export interface Series {
   points: readonly { x: number; y: number }[]
 }
 
-export interface LineChart {
+interface LineChart {
   title: string
   xLabel: string
   yLabel: string

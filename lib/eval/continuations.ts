@@ -3,7 +3,7 @@ import { strip } from '../data/templates/jinja/methods.js'
 import type { Tokenizer } from '../data/tokenizer/tokenizer.js'
 
 /** A prompt and what may follow it, as ids. */
-export interface Pair {
+interface Pair {
   context: number[]
   continuation: number[]
 }

@@ -28,7 +28,7 @@ import { logProbs, perplexity } from './log-probs.js'
 import { recall } from './recall.js'
 import { openData, openTask } from './rows.js'
 import { textsAtOnce } from './score.js'
-import { generatedTexts, readPredictions, scoreTexts, type TextOf } from './score-texts.js'
+import { generatedTexts, readPredictions, scoreTexts } from './score-texts.js'
 
 /** The tasks that ask no rows. */
 const measurements = {
@@ -172,9 +172,9 @@ async function prepare(
         : measurements[name]
   if (predictions !== undefined && 'answer' in task) {
     const data = await openData(options, hub)
-    const open = async (rows: number): Promise<TextOf> => {
+    const open = async (rows: number) => {
       const texts = await readPredictions(predictions, rows)
-      return async (_, i) => texts[i]!
+      return async (_: unknown, i: number) => texts[i]!
     }
     return async (told) => resultOf(task, await scoreTexts(task, { ...data, ...told }, open), options)
   }

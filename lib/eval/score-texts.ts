@@ -31,7 +31,7 @@ interface ReadRow extends Pick<AnsweredRow, 'answer' | 'solution' | 'tools' | 't
 }
 
 /** Returns the text that answers a row. */
-export type TextOf = (row: ReadRow, index: number) => Promise<string>
+type TextOf = (row: ReadRow, index: number) => Promise<string>
 
 /**
  * Reads and checks all rows, then scores a text for each.

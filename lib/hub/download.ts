@@ -8,7 +8,7 @@ import { formatBytes } from '../io/disk-space.js'
 import { type CachedRepository, contentHash } from './cache.js'
 import { whileLocked } from './lock.js'
 import { nameOf, type Subject } from './refusals.js'
-import { type Reply, request } from './requests.js'
+import { request } from './requests.js'
 import { type Pacing, PassingFailure, withRetries } from './retry.js'
 import type { HubSettings } from './settings.js'
 
@@ -20,7 +20,7 @@ export interface RemoteFile {
   readonly size: number
 }
 
-export interface DownloadContext extends Pacing {
+interface DownloadContext extends Pacing {
   readonly settings: HubSettings
   readonly cached: CachedRepository
   readonly subject: Subject
@@ -110,7 +110,10 @@ async function receive(file: RemoteFile, growing: GrowingFile, context: Download
 }
 
 /** Classifies the answer to a request for the rest of a file: that rest, the file from its start, or something else. */
-function placeOf({ status, headers }: Reply, start: number): 'rest' | 'start' | 'elsewhere' {
+function placeOf(
+  { status, headers }: Pick<Response, 'status' | 'headers'>,
+  start: number,
+): 'rest' | 'start' | 'elsewhere' {
   if (status === 200) return 'start'
   const range = headers.get('content-range') ?? ''
   return status === 206 && range.startsWith(`bytes ${start}-`) ? 'rest' : 'elsewhere'

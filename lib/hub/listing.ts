@@ -9,7 +9,7 @@ import { request, wholeBody } from './requests.js'
 import { type Pacing, withRetries } from './retry.js'
 import type { HubSettings } from './settings.js'
 
-export interface Listing {
+interface Listing {
   readonly commit: string
   /** Paths in the repository, checked to stay inside. */
   readonly files: readonly string[]

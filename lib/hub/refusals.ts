@@ -14,10 +14,7 @@ export interface Subject {
   readonly endpoint: string
 }
 
-export interface HubAnswer {
-  readonly status: number
-  readonly headers: Headers
-}
+type Answer = Pick<Response, 'status' | 'headers'>
 
 /** Returns a subject's name, such as `the model owner/name` or `the file x of the data set owner/name`. */
 export function nameOf({ kind, repository, file }: Subject): string {
@@ -26,7 +23,7 @@ export function nameOf({ kind, repository, file }: Subject): string {
 }
 
 /** Makes the error for an unsuccessful answer. */
-export function refusal(answer: HubAnswer, subject: Subject): MoraError | PassingFailure {
+export function refusal(answer: Answer, subject: Subject): MoraError | PassingFailure {
   const { status, headers } = answer
   const reason = headers.get('x-error-code')
   const passing = passingFailure(answer, 'deliver', nameOf(subject))
@@ -51,7 +48,7 @@ export function refusal(answer: HubAnswer, subject: Subject): MoraError | Passin
  * @param said the error message in the body
  */
 export function refusalToTake(
-  answer: HubAnswer,
+  answer: Answer,
   subject: Subject,
   { host, said }: { host: string | null; said: string },
 ): MoraError | PassingFailure {
@@ -86,7 +83,7 @@ export function refusalToTake(
 
 /** Returns a failure that may be temporary; else null. */
 function passingFailure(
-  { status, headers }: HubAnswer,
+  { status, headers }: Answer,
   doing: 'deliver' | 'take',
   name: string,
   who = 'The hub',
@@ -134,7 +131,7 @@ function noRepository({ kind, repository, endpoint }: Subject): UsageError {
   )
 }
 
-function forbidden({ headers }: HubAnswer, subject: Subject): UsageError {
+function forbidden({ headers }: Answer, subject: Subject): UsageError {
   return new UsageError(
     'forbidden',
     `The hub forbids ${nameOf(subject)} (403)${quotedMessage(headers)}: use a token with read access (HF_TOKEN or "hf auth login").`,

@@ -2,7 +2,7 @@
 import { InputError, RunError } from '../common/errors.js'
 import { packageVersion } from '../common/package-info.js'
 import { keepSecret } from '../common/printable.js'
-import { type HubAnswer, nameOf, refusal, type Subject } from './refusals.js'
+import { nameOf, refusal, type Subject } from './refusals.js'
 import { PassingFailure } from './retry.js'
 import type { HubSettings } from './settings.js'
 
@@ -36,7 +36,7 @@ interface RequestOptions {
 }
 
 /** An answer whose body may still be arriving: read it, or `discard` it. */
-export interface Reply extends HubAnswer {
+interface Reply extends Pick<Response, 'status' | 'headers'> {
   body(): AsyncIterable<Uint8Array>
   discard(): Promise<void>
 }

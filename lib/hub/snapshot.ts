@@ -7,9 +7,9 @@ import { inParallel } from '../common/task-limit.js'
 import { writeError } from '../io/atomic.js'
 import { requireFreeSpace } from '../io/disk-space.js'
 import { CachedRepository, isContentHash } from './cache.js'
-import { type DownloadContext, downloadFile, type RemoteFile } from './download.js'
+import { downloadFile, type RemoteFile } from './download.js'
 import type { HubId } from './id.js'
-import { type Listing, listingOf } from './listing.js'
+import { listingOf } from './listing.js'
 import { capital, nameOf, type Subject } from './refusals.js'
 import { request } from './requests.js'
 import { type Pacing, withRetries } from './retry.js'
@@ -66,7 +66,7 @@ export class Snapshot {
     /** The repository, with the commit as its revision. */
     readonly subject: Subject,
     /** Paths in the repository; without the network, the paths in the cache. */
-    readonly files: Listing['files'],
+    readonly files: readonly string[],
     asked: string,
     cached: CachedRepository,
     settings: HubSettings,
@@ -140,15 +140,16 @@ export class Snapshot {
     })
     await requireFreeSpace(folder, totalBytes - sum(arrived.values()), capital(this.name))
     const { repository } = this.subject
-    const context: DownloadContext = {
+    const onBytes = ({ hash }: RemoteFile, bytes: number) => {
+      arrived.set(hash, bytes)
+      this.#options.onDownload?.({ repository, doneBytes: sum(arrived.values()), totalBytes, files: missing.size })
+    }
+    const context = {
       ...this.#options,
       settings: this.#settings,
       cached: this.#cached,
       subject: this.subject,
-      onBytes: ({ hash }, bytes) => {
-        arrived.set(hash, bytes)
-        this.#options.onDownload?.({ repository, doneBytes: sum(arrived.values()), totalBytes, files: missing.size })
-      },
+      onBytes,
     }
     await inParallel([...missing.values()], AT_ONCE, (file) => downloadFile(file, context))
   }

@@ -14,7 +14,7 @@ import { listSome } from '../io/model-folder.js'
 import { readSafetensorsHeader } from '../io/safetensors.js'
 import { PushCallSchema, type PushInput, parseOptions, requireOptions } from '../options/index.js'
 import { type ModelUse, pipelineTag, useSection } from './model-use.js'
-import { findPushed, type Pushed, type PushedFile } from './pushed-files.js'
+import { findPushed, type Pushed } from './pushed-files.js'
 import { Target, type Upload } from './target.js'
 
 /** Options of `pushToHub`. */
@@ -207,7 +207,7 @@ async function newCard({ kind, files }: Pushed, repository: string): Promise<str
 }
 
 /** Returns the purpose of an adapter or a model according to its files. */
-async function purposeOf(files: readonly PushedFile[], adapterConfig: string | undefined): Promise<ModelUse> {
+async function purposeOf(files: Pushed['files'], adapterConfig: string | undefined): Promise<ModelUse> {
   const fileOf = (name: string) => files.find((file) => file.name === name)?.path
   if (fileOf('modules.json') !== undefined) return 'embed'
   const path = adapterConfig ?? fileOf('config.json')

@@ -5,7 +5,7 @@ import { basename, join } from 'node:path'
 import { UsageError } from '../common/errors.js'
 import { companionFiles, embeddingFiles, modelFolders, quantiserFiles, readModelFolder } from '../io/model-folder.js'
 
-export interface PushedFile {
+interface PushedFile {
   /** Path in the repository. */
   readonly name: string
   readonly path: string

@@ -69,7 +69,7 @@ export interface AnsweredRow extends PromptRow {
 }
 
 /** The score of a text, and further figures and findings by name. */
-export interface Verdict {
+interface Verdict {
   score: number
   [name: string]: unknown
 }

@@ -13,7 +13,7 @@ import { isEquivalent, normalised } from '../../lib/tasks/math-equivalence.js'
 import { best, weightedF1 } from '../../lib/tasks/measures.js'
 import { metamathNumber, metamathText } from '../../lib/tasks/metamath.js'
 import { mmlu } from '../../lib/tasks/mmlu.js'
-import type { AnswerTask, Verdict } from '../../lib/tasks/task.js'
+import type { AnswerTask } from '../../lib/tasks/task.js'
 import { evaluationJson, evaluationSizes } from './published.js'
 
 interface Filtered {
@@ -100,7 +100,10 @@ evaluationSizes('gsm8k.json', (file) => {
       const { 'strict-match': strict, 'flexible-extract': flexible } = row[name]
       expect([completion, strictMatch(completion, pattern)]).toEqual([completion, strict.extracted])
       expect([completion, flexibleExtract(completion)]).toEqual([completion, flexible.extracted])
-      const verdict = task.answer.judge({ ...given, text: completion, answer: '0', solution: answer }) as Verdict
+      const verdict = task.answer.judge({ ...given, text: completion, answer: '0', solution: answer }) as Record<
+        string,
+        unknown
+      >
       expect([completion, verdict.strict, verdict.flexible]).toEqual([
         completion,
         strict.exactMatch,
@@ -118,7 +121,7 @@ evaluationSizes('gsm8k.json', (file) => {
         text: completion,
         answer: reference,
         solution: answer,
-      }) as Verdict
+      }) as Record<string, unknown>
       expect([completion, correct]).toEqual([completion, Number(metamath.correct)])
     }
   })

@@ -1,6 +1,6 @@
 /** Whole tasks against lm-evaluation-harness and AdaptLLM (golden/evaluation of MORA_TEST_ASSETS), on the real model in float32. */
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { type Pair, pairTokens, plainPairTokens } from '../../lib/eval/continuations.js'
+import { pairTokens, plainPairTokens } from '../../lib/eval/continuations.js'
 import { type EvaluateOptions, evaluate, type RowEntry } from '../../lib/eval/index.js'
 import { loadModel, type Model } from '../../lib/models/index.js'
 import type { Task } from '../../lib/options/index.js'
@@ -11,6 +11,7 @@ import { evaluationJson } from './published.js'
 /** Of a log-likelihood of a whole continuation; 8e-5 is the distance of transformers. */
 const TOLERANCE = 2e-4
 
+type Pair = Awaited<ReturnType<typeof pairTokens>>
 interface Choices {
   accuracy: Record<'arc_easy' | 'hellaswag', { acc: number; accNorm: number; accBytes: number }>
   encodePair: { context: string; continuation: string; plain: Pair; withBos: Pair }[]
