@@ -1,4 +1,4 @@
-/** The input of tasks. */
+/** The context of tasks: their data, options and model. */
 import type { EncodedRow } from '../data/encode.js'
 import type { RowReading } from '../data/rows/reading.js'
 import type { OpenSource } from '../data/sources/open.js'
@@ -16,7 +16,7 @@ export interface EvalProgress {
   summary: string
 }
 
-/** What a task reads. */
+/** The opened data of a task, and how its rows are read. */
 export interface OpenData {
   readonly options: EvalOptions
   readonly data: readonly OpenSource[]
@@ -26,7 +26,7 @@ export interface OpenData {
   readonly signal?: AbortSignal
 }
 
-/** What a task needs that may run without a model. */
+/** The input of a task that may run without a model. */
 export interface DataContext extends OpenData {
   /** Called when all rows have been read, before the first is asked. */
   found(rows: number): void

@@ -209,7 +209,7 @@ const resultOf = (
   ...Object.fromEntries(Object.entries(measures).map(([name, measure]) => [name, measure!(entries)])),
 })
 
-/** What was cut, to be said once at the end. */
+/** Notes about cut rows and prompts, for the end of an evaluation. */
 class Notes {
   readonly #lengths = noLengths()
   /** Tokens of the longest prompt that was cut. */

@@ -14,7 +14,7 @@ interface Solved {
 }
 
 export interface TaskPrompt {
-  /** What stands before everything else. */
+  /** Text before everything else. */
   header?: string | undefined
   /** Solved examples. */
   shots: readonly Solved[]

@@ -63,7 +63,7 @@ export const gsm8kCot = gsm8kTask(
   (solution) => strip(solution.split('####').at(-1)!),
 )
 
-/** What lm-evaluation-harness's filters return where they find nothing. */
+/** The result of lm-evaluation-harness's filters where they find nothing. */
 const INVALID = '[invalid]'
 
 /** Its filter `strict-match`: the first match. */

@@ -12,11 +12,15 @@ export const meanBy =
   (entries: Entries): number =>
     average(entries.map((entry) => Number(entry[key])))
 
-/** The share of right rows, a fraction, or the mean of other scores. */
+/** Returns the mean of the rows' scores. */
 export const meanScore = meanBy('score')
 
 /** The measures of tasks that publish the accuracy. */
-export const accuracy = { score: meanScore, accuracy: meanScore }
+export const accuracy = {
+  score: meanScore,
+  /** Share of right rows, a fraction. */
+  accuracy: meanScore,
+}
 
 /** Returns the mean score of the rows of each subject, sorted by name; rows without a subject are left out. */
 export function bySubject(entries: Entries): Record<string, number> {
