@@ -21,13 +21,6 @@ export interface SamplerOptions {
 
 type SampledPart = Pick<DatasetPart, 'rows' | 'weight'>
 
-interface SampledRow {
-  /** Row of the data set. */
-  index: number
-  /** Place within the optimizer step, over all ranks. */
-  row: number
-}
-
 /**
  * Selects rows by the number of the step alone, so there is no state to save. Epochs follow without a gap: a step may have the
  * last rows of one epoch and the first of the next. An epoch has as many rows as the data set. Parts with weights have their
@@ -59,12 +52,12 @@ export class Sampler {
   }
 
   /**
-   * Returns this rank's rows of a step.
+   * Returns this rank's rows of a step: their index in the data set, and their place within the step, over all ranks.
    * @param step from 0
    */
-  rowsOfStep(step: number): SampledRow[] {
+  rowsOfStep(step: number): { index: number; row: number }[] {
     const { batchSize, rank = 0, size = 1 } = this.#options
-    const rows: SampledRow[] = []
+    const rows: ReturnType<Sampler['rowsOfStep']> = []
     for (let row = rank; row < batchSize; row += size) {
       const place = step * batchSize + row
       if (place < this.#totalRows) rows.push({ index: this.#rowAt(place), row })

@@ -38,7 +38,7 @@ export type RowPart = (typeof ROW_PARTS)[number]
 export type PartColumns = readonly string[]
 
 /** Columns by the parts of a row that they have. */
-export type ColumnsOfParts = Readonly<Partial<Record<RowPart, PartColumns>>>
+type ColumnsOfParts = Readonly<Partial<Record<RowPart, PartColumns>>>
 
 export interface RowForm {
   /** The form's name in messages, in `--json` and in the docs. */

@@ -55,12 +55,6 @@ interface LaneOptions {
  */
 const MOST_UNTRAINED = { filtered: 100_000, tokenised: 10_000 }
 
-export interface PlacedRow {
-  row: Example
-  /** The place after the row. */
-  place: LanePlace
-}
-
 /** Counts of one source's rows so far. */
 interface SourceCounts {
   readonly source: OpenSource
@@ -133,11 +127,11 @@ export class Lane {
   }
 
   /**
-   * Yields the rows after a place, pass after pass; only one pass if a source can be read only once or stops the run.
+   * Yields the rows after a place, each with the place after it, pass after pass; only one pass if a source can be read only once or stops the run.
    * @throws InputError `empty-data`, `nothing-to-train`, and of malformed rows
    * @throws UsageError `changed-run` if the records before the place have changed
    */
-  async *rows(from: LanePlace): AsyncGenerator<PlacedRow> {
+  async *rows(from: LanePlace): AsyncGenerator<{ row: Example; place: LanePlace }> {
     let { taken } = from
     const ends = this.isReadOnce || this.#sources.some(({ stops }) => stops)
     for (let pass = from.pass; pass === from.pass || !ends; pass++) {

@@ -8,7 +8,7 @@ import { describeReading } from '../sources/report.js'
 import { describeSource, type RecordedSource } from '../sources/source.js'
 import type { StepRow, StepRows } from '../step-rows.js'
 import { summaryNotes } from '../summary.js'
-import { Lane, type PlacedRow } from './lane.js'
+import { Lane } from './lane.js'
 import { BEGINNING, type StreamPlace } from './place.js'
 import { FIRST_STEPS } from './shuffle-buffer.js'
 
@@ -46,7 +46,7 @@ interface ReadStep {
 export class RowStream implements StepRows {
   readonly #sources: readonly OpenSource[]
   readonly #lanes: readonly Lane[]
-  readonly #iterators: readonly AsyncGenerator<PlacedRow>[]
+  readonly #iterators: readonly ReturnType<Lane['rows']>[]
   readonly #options: StreamOptions
   readonly #ending: AbortController
   /** The place after the rows that were read, including the rows of the next step. */
