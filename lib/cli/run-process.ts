@@ -1,3 +1,4 @@
+import { speakAs } from '../common/option-names.js'
 import { packageVersion } from '../common/package-info.js'
 import { commands } from './commands/index.js'
 import { runCommandLine } from './run-command.js'
@@ -6,6 +7,7 @@ import { processTerminal, releaseLostTerminals, survive } from './terminal/termi
 
 /** Runs the command line of this process, and ends the process. */
 export async function runProcess(): Promise<void> {
+  speakAs('flags')
   survive(process)
   releaseLostTerminals()
   endWithWork()

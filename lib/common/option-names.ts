@@ -5,12 +5,18 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 export type Voice = 'library' | 'flags' | 'fields'
 
 const voices = new AsyncLocalStorage<Voice>()
+let ofProcess: Voice = 'library'
 
-/** Runs work whose messages name options in a voice; without one, they speak to programs. */
+/** Sets the voice of this process: a command's own needs no store, which would cost every promise some time. */
+export function speakAs(voice: Voice): void {
+  ofProcess = voice
+}
+
+/** Runs work whose messages name options in a voice; without one, they speak as the process does, by default to programs. */
 export const speaking = <T>(voice: Voice, work: () => T): T =>
   voice === currentVoice() ? work() : voices.run(voice, work)
 
-export const currentVoice = (): Voice => voices.getStore() ?? 'library'
+export const currentVoice = (): Voice => voices.getStore() ?? ofProcess
 
 /** `learningRate` → `learning-rate`, `topNSigma` → `top-n-sigma`. */
 export function kebabCase(name: string): string {
