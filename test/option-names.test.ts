@@ -27,9 +27,10 @@ describe('an option in a message', () => {
   })
 
   it('is called an option where its name may be a word of English', () => {
-    const named = () => `${TheOption('data')} needs ${theOption('output')}.`
-    expect(named()).toBe('The option data needs the option output.')
-    expect(speaking('flags', named)).toBe('--data needs --output.')
+    const named = () => `${TheOption('topK')} needs ${theOption('tools')}.`
+    expect(named()).toBe('The option topK needs the option tools.')
+    expect(speaking('flags', named)).toBe('--top-k needs --tools.')
+    expect(speaking('fields', named)).toBe('top_k needs tools.')
   })
 
   it('is named for its reader in work that goes on', async () => {

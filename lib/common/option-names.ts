@@ -50,14 +50,13 @@ export function optionName(key: string, value?: unknown): string {
 }
 
 /** Like `optionName`; for programs with "the option" before the name, which may be a word of English. */
-export function theOption(key: string, value?: unknown): string {
-  return (currentVoice() === 'library' ? 'the option ' : '') + optionName(key, value)
-}
+export const theOption = (key: string, value?: unknown): string => inProse('the option', key, value)
 
 /** Begins a sentence. */
-export function TheOption(key: string, value?: unknown): string {
-  return theOption(key, value).replace(/^t/, 'T')
-}
+export const TheOption = (key: string, value?: unknown): string => inProse('The option', key, value)
+
+const inProse = (noun: string, key: string, value: unknown): string =>
+  `${currentVoice() === 'library' ? `${noun} ` : ''}${optionName(key, value)}`
 
 /** Writes a value as a program would: `{ prompt: 'query' }`, `['data']`. */
 function literal(value: unknown): string {

@@ -2,7 +2,7 @@
 import type { z } from 'zod'
 import { isObject } from '../common/arguments.js'
 import { quoted, UsageError } from '../common/errors.js'
-import { camelCase } from '../common/option-names.js'
+import { camelCase, TheOption } from '../common/option-names.js'
 import { shortened } from '../common/printable.js'
 import { equivalentOf } from './foreign-names.js'
 import { nearest, type OptionSource, optionPlace } from './names.js'
@@ -53,7 +53,7 @@ function checkOption(schema: OptionsSchema, key: string, value: unknown, source:
   if (!mayGive(facts, source) && value !== optionDefault(option)) {
     throw new UsageError(
       'unfit-options',
-      `The option ${optionPlace(key, source)} is for the command line only; ${facts.instead ?? 'remove it'}.`,
+      `${typeof source === 'object' ? `The option ${optionPlace(key, source)}` : TheOption(key)} is for the command line only; ${facts.instead ?? 'remove it'}.`,
     )
   }
   if (option.safeParse(value).success) return
