@@ -69,9 +69,7 @@ async function report(error: unknown, json: boolean, terminal: Terminal): Promis
 }
 
 function failureOf(error: unknown): { code: string; message: string; exitCode: 1 | 2 } {
-  if (error instanceof MoraError) {
-    return { code: error.code, message: error.message, exitCode: error.exitCode }
-  }
+  if (error instanceof MoraError) return error
   const { code, message } = foreignFailure(error)
   return { code, message: tooManyOpenFiles(error) ?? asMessage(message), exitCode: 1 }
 }
