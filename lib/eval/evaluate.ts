@@ -47,7 +47,12 @@ const measurements = {
  * entry for each row.
  */
 export type EvalResult<T extends Task = Task, Details extends boolean = boolean> = T extends AskedTask
-  ? { task: T; rows: Details extends true ? readonly RowEntry[] : number } & FiguresOf<T>
+  ? {
+      /** The task's name. */
+      task: T
+      /** The number of rows, or with `details` their entries. */
+      rows: Details extends true ? readonly RowEntry[] : number
+    } & FiguresOf<T>
   : Awaited<ReturnType<(typeof measurements)[Exclude<T, AskedTask>]>>
 
 /** Options of `evaluate`: those of `mora eval` in camelCase, and callbacks. */

@@ -83,7 +83,7 @@ it.each([
   ],
   [
     'evaluate(model',
-    'evaluate<"perplexity", string[]>(model: LoadedModel | null, input: EvaluateOptions<"perplexity", AnyRow> & {',
+    'evaluate<"perplexity", string[], false>(model: LoadedModel | null, input: EvaluateOptions<"perplexity", AnyRow> & {',
   ],
   ['generate(model', 'generate(model: LoadedModel, call: GenerateOptions): Promise<GenerateResult>'],
   ['mergeModel({', 'mergeModel(options: MergeModelOptions): Promise<MergeModelResult>'],
