@@ -90,12 +90,12 @@ async function complete(
 
 /** Encodes the row as training does, so that the prompt is the one that was learnt. */
 async function encodeCompletion(
-  row: RecallRow,
+  { prompt, completion }: RecallRow,
   where: string,
   { model, template, templateContext: context, signal }: TaskContext,
 ): Promise<EncodedCompletion> {
   const { tokenizer, config } = model
-  const encoded = await encodeRow({ kind: 'completion', ...row }, where, {
+  const encoded = await encodeRow({ kind: 'completion', prompt, completion }, where, {
     tokenizer,
     template,
     maxLength: Number.MAX_SAFE_INTEGER,

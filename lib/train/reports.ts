@@ -21,8 +21,12 @@ export function noticesOf(control: RunControl, { isFirst }: RankSync): Notice {
 export const toolNotice = (error: string): string =>
   `A tool that the model called failed (toolErrors in metrics.jsonl): ${error}. Later failures are reported to the model alone.`
 
-export const idleNotice = ({ step }: StepEvent): string =>
-  `Step ${step} had no gradient: the rewards within each group were equal (zeroStd in metrics.jsonl). Later steps may be affected too.`
+export function idleNotice({ step, targetTokens, metrics }: StepEvent): string {
+  let reason = 'the loss is the same whatever the model answers'
+  if (metrics?.zeroStd === 1) reason = 'the rewards within each group were equal (zeroStd in metrics.jsonl)'
+  else if (targetTokens === 0) reason = 'no token of its answers counts in the loss (targetTokens in metrics.jsonl)'
+  return `Step ${step} had no gradient: ${reason}. Later steps may be affected too.`
+}
 
 /** Fewer rows are read too fast to be worth an event. */
 const FEW_ROWS = 256

@@ -353,6 +353,13 @@ describe('evaluate', () => {
       expect(result).toEqual({ characterAccuracy: 1, exactAccuracy: 1 })
     })
 
+    it('measures a row of weight 0 as any other', async () => {
+      using model = await loadScripted([await plain('key:', ' abcd')])
+      const data = [{ prompt: 'key:', completion: ' abcd', weight: 0 }]
+      const result = await evaluate(model, { task: 'recall', data })
+      expect(result).toEqual({ characterAccuracy: 1, exactAccuracy: 1 })
+    })
+
     it('refuses rows without a completion', async () => {
       const data = write('texts.jsonl', [{ text: 'a' }])
       using model = await loadScripted([])

@@ -262,8 +262,10 @@ describe('what goes wrong', () => {
   })
 
   test('answers that are all cut off and masked take no step', async () => {
-    const { steps } = await runInVain({ maxNewTokens: 1, maskTruncatedCompletions: true, beta: 0 }, { maxSteps: 1 })
+    const settings = { maxNewTokens: 1, maskTruncatedCompletions: true, beta: 0 }
+    const { steps, notices } = await runInVain(settings, { maxSteps: 1 })
     expect(Number.isFinite(steps[0]!.loss)).toBe(true)
+    expect(notices).toContainEqual(expect.stringMatching(/^Step 1 had no gradient: no token of its answers counts/))
   })
 
   test.each([
