@@ -142,6 +142,9 @@ export function arrayBytes({ offsets, ids, mask, weights, labels, firsts }: Toke
 
 const HASHED_BYTES = 2 ** 20
 
+/** Increase this whenever the same rows have another hash, so that a resumed run does not take them for other data. */
+export const ROWS_VERSION = '2'
+
 /** Returns the sha256, hexadecimal, of rows, masks, weights and labels; equal data has equal hashes, whatever its source. */
 export async function hashArrays(arrays: TokenArrays): Promise<string> {
   const hash = createHash('sha256')

@@ -88,7 +88,8 @@ function differences(before: RunFacts, now: RunFacts): Difference[] {
   const { model: _, data: __, evalData: ___, ...ofObjective } = now.hashes
   for (const name of ['data', ...Object.keys(ofObjective)]) {
     const [was, is] = [before.hashes[name], now.hashes[name]]
-    compare(name, hashText(String(was)), hashText(String(is)))
+    const isOfOthers = name === 'data' && before.versions.rows !== now.versions.rows && was !== is
+    compare(name, `${hashText(String(was))}${isOfOthers ? OF_OTHERS : ''}`, hashText(String(is)))
   }
   const { functions } = before
   for (const name of functions ? new Set([...Object.keys(functions), ...Object.keys(now.functions ?? {})]) : []) {
@@ -129,6 +130,8 @@ function defaultOf(name: string): unknown {
   const { shape } = TrainSchema
   return Object.hasOwn(shape, name) ? optionDefault(shape[name as keyof typeof shape]) : undefined
 }
+
+const OF_OTHERS = ' (by another version of node-mora, so the rows may be the same)'
 
 function hashText(hash: string): string {
   return `with sha256 ${hash.slice(0, 12)}…`

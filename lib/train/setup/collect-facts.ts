@@ -2,6 +2,7 @@
 
 import { createHash } from 'node:crypto'
 import { packageVersion } from '../../common/package-info.js'
+import { ROWS_VERSION } from '../../data/token-store.js'
 import type { Model } from '../../models/model.js'
 import { elementsOf } from '../../native/addon.js'
 import { plainOptions, scheduleNames, scheduleOptions } from '../../options/index.js'
@@ -59,6 +60,7 @@ export async function collectFacts(
       'node-mora': packageVersion(),
       node: process.versions.node,
       platform: `${process.platform}-${process.arch}`,
+      rows: ROWS_VERSION,
     },
     functions: functionHashes(functions),
     hashes: { model: modelHash(model), data: rows.hash, evalData: rows.evaluationHash, ...objective.hashes },

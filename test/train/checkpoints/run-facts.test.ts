@@ -37,6 +37,14 @@ it('another processor adds in another order', () => {
   expect(notices).toEqual(['processor is B and was A before: the run goes on, but not bit for bit as it would have.'])
 })
 
+it('rows that another version hashed are not called changed', () => {
+  const before: RunFacts = { ...facts({}), hashes: { model: 'm', data: 'e', evalData: null } }
+  const now: RunFacts = { ...facts({}), versions: { rows: '2' } }
+  const words = 'had data with sha256 e… (by another version of node-mora, so the rows may be the same), but now it is'
+  expect(() => compareWithResumed(before, now, [])).toThrow(words)
+  expect(compareWithResumed(facts({}), now, [])).toEqual([])
+})
+
 it('more ranks of a machine have fewer threads each', () => {
   const notices = compareWithResumed(facts({}, { threads: 8 }), facts({}, { threads: 4, ranks: 2 }), [])
   expect(notices).toEqual([
