@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { flagOf, optionName, speaking, TheOption, theOption } from '../lib/common/option-names.js'
-import { DashboardSchema, InspectSchema, PushSchema, TrainSchema } from '../lib/options/index.js'
+import { DashboardSchema, GenerateSchema, InspectSchema, PushSchema, TrainSchema } from '../lib/options/index.js'
 
 describe('an option in a message', () => {
   it.each<[name: string, value: unknown, library: string, flags: string, fields: string]>([
@@ -54,6 +54,7 @@ describe('sentences of the library', () => {
   const lines = ofTheLibrary.flatMap((name) => readFileSync(join(lib, name), 'utf8').split('\n'))
   const names = Object.keys({
     ...TrainSchema.shape,
+    ...GenerateSchema.shape,
     ...InspectSchema.shape,
     ...DashboardSchema.shape,
     ...PushSchema.shape,
@@ -63,8 +64,13 @@ describe('sentences of the library', () => {
   it('name no flag', () => {
     const naming = new RegExp(`${text}[ (](?:${names.map(flagOf).join('|')})(?![\\w-])|${text}--no-[a-z]`)
     // Model cards name commands.
-    const isCommand = (line: string) => /--adapter [$T]|generate --model|`mora eval \$/.test(line)
+    const isCommand = (line: string) => /--adapter [$T]|mora generate |`mora eval \$/.test(line)
     expect(lines.filter((line) => naming.test(line) && !isCommand(line))).toEqual([])
+  })
+
+  it('name an option in help in the words of no door', () => {
+    const naming = new RegExp(`defaultText: ['"\`].* (?:${names.filter((name) => /[A-Z]/.test(name)).join('|')})\\b`)
+    expect(lines.filter((line) => naming.test(line))).toEqual([])
   })
 
   it('name an option only as a door may spell it', () => {

@@ -108,7 +108,7 @@ const policyFields = {
   }),
   epsilonHigh: optionalReal('the same above 1; the largest weight of cispo', {
     min: 0,
-    defaultText: 'as clipEpsilon',
+    defaultText: 'the same as below 1',
     ...policy,
   }),
   delta: optionalReal('maximum of a ratio where it is not clipped', {
@@ -263,7 +263,7 @@ export const objectiveFields = {
   ),
   headLearningRate: optionalReal('peak learning rate of the head that is trained with the adapter', {
     above: 0,
-    defaultText: `${HEAD_RATE}, or learningRate if that is higher`,
+    defaultText: `${HEAD_RATE}, or the adapter's rate if that is higher`,
     objectives: ['classify', 'reward'],
     group,
   }),

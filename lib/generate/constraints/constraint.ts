@@ -14,6 +14,7 @@ import {
   wholes,
 } from '../../common/arguments.js'
 import { UsageError } from '../../common/errors.js'
+import { optionName } from '../../common/option-names.js'
 import type { Tokenizer } from '../../data/tokenizer/tokenizer.js'
 import { JSON_SPACINGS, type JsonSpacing } from '../../options/constraint.js'
 import { type Grammar, Grammars } from './grammars.js'
@@ -178,10 +179,8 @@ class GrammarConstraint implements Constraint {
 function sourceOf(options: ConstraintOptions): ConstraintSource {
   const { schema, jsonSpacing = 'either', grammar, regex, choices } = options
   if ([schema, grammar, regex, choices].filter((one) => one !== undefined).length !== 1) {
-    throw new UsageError(
-      'unfit-options',
-      'A constraint has exactly one of the options schema, grammar, regex and choices.',
-    )
+    const [last, ...others] = ['choices', 'schema', 'grammar', 'regex'].map((name) => optionName(name))
+    throw new UsageError('unfit-options', `A constraint has exactly one of ${others.join(', ')} and ${last}.`)
   }
   const { characters, regexCharacters } = limits
   if (grammar !== undefined) return { grammar: short(grammar, 'grammar', characters) }
