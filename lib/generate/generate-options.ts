@@ -1,7 +1,18 @@
 /** The options of `generate`, and what they mean. */
 import { isDeepStrictEqual } from 'node:util'
 import { z } from 'zod'
-import { aFlag, aFunction, anyText, aSignal, expecting, having, optionsSchema, wholes } from '../common/arguments.js'
+import {
+  aFlag,
+  aFunction,
+  anyText,
+  aSignal,
+  custom,
+  expecting,
+  having,
+  isObject,
+  optionsSchema,
+  wholes,
+} from '../common/arguments.js'
 import { UsageError } from '../common/errors.js'
 import { optionName } from '../common/option-names.js'
 import type { Message } from '../data/templates/template.js'
@@ -40,15 +51,28 @@ export interface GenerateOptions extends Omit<GenerateInput, 'prompt'> {
 
 const aPrompt = z.union([anyText, wholes])
 
+/** Whether a value has a role, and what it says is read by every template: text, or parts of text and reasoning. */
+function isMessage(value: unknown): boolean {
+  if (!isObject(value) || !('role' in value)) return false
+  const { content = null } = value
+  if (content === null || typeof content === 'string') return true
+  const isPart = (part: unknown) =>
+    isObject(part) && typeof part[part.type === 'thinking' ? 'thinking' : 'text'] === 'string'
+  return Array.isArray(content) && content.every(isPart)
+}
+
 /** Schema of arguments that must be a model. */
 export const aModel = having('a model (loadModel gives one)', 'createMemory', 'withAdapters')
 
 export const generateArguments = {
   model: aModel,
   call: optionsSchema('the options of generate', {
-    messages: expecting('a list of messages', z.array(having('a message', 'role'))).optional(),
+    messages: expecting(
+      'a list of messages, each with a role and texts as content',
+      z.array(custom('a message', isMessage)),
+    ).optional(),
     prompt: aPrompt.optional(),
-    prompts: z.array(aPrompt).optional(),
+    prompts: expecting('a list of prompts that is not empty', z.array(aPrompt).min(1)).optional(),
     parse: aFlag.optional(),
     onText: aFunction.optional(),
     onWarning: aFunction.optional(),

@@ -1,4 +1,6 @@
 import { setMaxListeners } from 'node:events'
+import { UsageError } from '../common/errors.js'
+import { optionName, theOption } from '../common/option-names.js'
 import { randomStream } from '../common/random.js'
 import { resolveTools } from '../data/rows/tools.js'
 import type { ChatTemplate, TemplateContext } from '../data/templates/template.js'
@@ -52,6 +54,7 @@ export async function textRequest(model: ModelView, call: GenerateOptions, sampl
   if (!tokenizer) onWarning?.('The model has no tokenizer, so texts are empty: read the ids of the result.')
   const template = Array.isArray(prompt) ? null : await promptTemplate(model, options, onWarning)
   const tools = await resolveTools(options.tools)
+  if (tools?.length && template) await requireToolTemplate(template, { tools, templateOptions })
   const asked = { prompt, system, messages, tools, templateOptions }
   const ids = await promptTokens(model, template, asked, signal)
   const stopIds = await stopTokens(model, template)
@@ -72,6 +75,15 @@ export async function textRequest(model: ModelView, call: GenerateOptions, sampl
     promptTop: options.promptLogprobs ? options.topLogprobs : undefined,
     signal,
   }
+}
+
+/** @throws UsageError `unfit-template` if the template neither prints the tools nor calls, so that they would change nothing */
+async function requireToolTemplate(template: ChatTemplate, context: TemplateContext): Promise<void> {
+  if (template.readsTools || (await knownAnswerForm(template, context)).readsCalls) return
+  throw new UsageError(
+    'unfit-template',
+    `The chat template prints no tools, so the model would not know them; leave out ${optionName('tools')}, or name a template that prints them (${theOption('template')}).`,
+  )
 }
 
 /** Returns a reader of an answer to a template. */

@@ -176,6 +176,15 @@ describe('generate', () => {
     await expect(generate(model, { prompt: 'Hi', system: 'S' })).rejects.toThrow(/system message needs a chat template/)
     const tools = [{ type: 'function' as const, function: { name: 'f' } }]
     await expect(generate(model, { prompt: 'Hi', tools })).rejects.toThrow(/Tools need a chat template/)
+    const template = templatePath('chatml')
+    await expect(generate(model, { prompt: 'Hi', tools, template })).rejects.toThrow(
+      /prints no tools.* leave out tools,/,
+    )
+    const content = [{ type: 'image_url', image_url: { url: 'x' } }] as unknown as string
+    await expect(generate(model, { messages: [{ role: 'user', content }], template })).rejects.toThrow(
+      /^Expected a list of messages, each with a role and texts as content for messages but received/,
+    )
+    await expect(generate(model, { prompts: [] })).rejects.toThrow(/^Expected a list of prompts that is not empty for/)
     const templateOptions = { enable_thinking: false }
     await expect(generate(model, { prompt: 'Hi', templateOptions })).rejects.toThrow(
       /Options of a template need a chat/,
