@@ -390,11 +390,11 @@ function requireFitOfAnswers({ rows, longRows = 'keep-start', trainOn, text }: D
     if (longRows === 'split')
       refuse(`${optionName('longRows')} ${longRows}`, 'a label applies to the whole text, so it cannot be split')
     if (trainOn === 'all') refuse(`${optionName('trainOn')} all`, 'no token of them is predicted')
-    if (text !== undefined) refuse('text', `name their columns (${theOption('columns')})`)
+    if (text !== undefined) refuse(optionName('text'), `name their columns (${theOption('columns')})`)
     return
   }
   if (longRows === 'keep-end' || longRows === 'split')
     refuse(`${optionName('longRows')} ${longRows}`, 'all answers keep the same prompt')
   if (trainOn === 'all') refuse(`${optionName('trainOn')} all`, 'only answers are compared')
-  if (text !== undefined) refuse('text', `name their columns (${theOption('columns')})`)
+  if (text !== undefined) refuse(optionName('text'), `name their columns (${theOption('columns')})`)
 }

@@ -2,7 +2,7 @@
 import { z } from 'zod'
 import { aText, expecting, listOfTexts } from '../../common/arguments.js'
 import { quoted, UsageError } from '../../common/errors.js'
-import { theOption } from '../../common/option-names.js'
+import { optionName, theOption } from '../../common/option-names.js'
 import { shortened } from '../../common/printable.js'
 import { suggestion, wayToRead } from './advice.js'
 import { malformedRow } from './check.js'
@@ -335,12 +335,15 @@ function requireNamed(form: RowForm, columns: RowColumns, purpose: RowPurpose): 
     .find((name) => columns.find(name) === undefined)
   if (absent !== undefined) {
     const known = shortened(columns.names.join(', '), MOST_NAMED) || 'none'
-    throw malformedRow(columns.where, `columns names ${quoted(absent)}, but the row has the columns ${known}`)
+    throw malformedRow(
+      columns.where,
+      `${optionName('columns')} names ${quoted(absent)}, but the row has the columns ${known}`,
+    )
   }
   const isAsked = purpose === PURPOSES.choices || form.columns.choices === undefined
   if (isAsked && fitsPurpose(form, purpose)) return
   throw malformedRow(
     columns.where,
-    `columns names ${Object.keys(form.columns).join(', ')}, and this needs ${purpose.needs}`,
+    `${optionName('columns')} names ${Object.keys(form.columns).join(', ')}, and this needs ${purpose.needs}`,
   )
 }

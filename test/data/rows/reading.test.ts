@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import { speaking } from '../../../lib/common/option-names.js'
 import { ROW_FORMS } from '../../../lib/data/rows/kinds/index.js'
 import { related, relatedTexts } from '../../../lib/data/rows/kinds/related.js'
 import { type ReadingOptions, RowReading, SourceAccount } from '../../../lib/data/rows/reading.js'
@@ -81,6 +82,10 @@ describe('the option columns', () => {
     expect(() => train({ q: 'x' }, { columns: { prompt: 'q' } })).toThrow(
       /needs text, messages, input_ids, or prompt and/,
     )
+    expect(() => speaking('flags', () => train({ q: 'x' }, { columns: { prompt: 'q' } }))).toThrow(
+      /^rows\.jsonl:3: --columns names prompt, and /,
+    )
+    expect(() => speaking('flags', () => train({ q: 'x', b: 'y' }, { columns }))).toThrow(/: --columns names "a", /)
     expect(() => ask({ q: 'x' }, { columns: { text: 'q' } })).toThrow(/needs prompt and answer/)
     expect(() => new RowReading({ columns: { prmpt: 'q' } })).toThrow(/Expected parts of a row .* but received "prmpt"/)
   })
