@@ -6,6 +6,7 @@ import { maskChat } from '../data/masks/chat-mask.js'
 import type { ChatTemplate, Message } from '../data/templates/template.js'
 import type { Tokenizer } from '../data/tokenizer/tokenizer.js'
 import { readJsonObject } from '../io/json.js'
+import { eosIdsIn } from '../models/families/parse-config.js'
 import type { LoadedModel } from '../models/index.js'
 
 /**
@@ -25,8 +26,7 @@ export async function stopTokens(
 async function generationEos(modelPath: string): Promise<number[]> {
   const file = join(modelPath, 'generation_config.json')
   if (modelPath === '' || !existsSync(file)) return []
-  const { eos_token_id } = await readJsonObject(file)
-  return [eos_token_id].flat().filter((id): id is number => Number.isInteger(id))
+  return eosIdsIn(await readJsonObject(file), file)
 }
 
 const QUESTION: Message = { role: 'user', content: 'Question' }

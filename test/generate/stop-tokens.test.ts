@@ -1,3 +1,6 @@
+import { mkdtempSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { ChatTemplate } from '../../lib/data/templates/template.js'
 import { stopTokens } from '../../lib/generate/stops.js'
@@ -19,6 +22,23 @@ async function stopsOf(source: string): Promise<(string | undefined)[]> {
 }
 
 describe('the tokens that stop generation', () => {
+  it.each<[given: unknown, stops: number[] | null]>([
+    [undefined, []],
+    [2, [2]],
+    [
+      [2, 3],
+      [2, 3],
+    ],
+    ['2', null],
+    [[2, 'three'], null],
+  ])('are those of generation_config.json, or it is malformed: %j', async (given, expected) => {
+    const path = mkdtempSync(join(tmpdir(), 'mora-stops-'))
+    writeFileSync(join(path, 'generation_config.json'), JSON.stringify({ eos_token_id: given }))
+    const stops = stopTokens({ ...model, path }, null)
+    if (expected) expect([...(await stops)]).toEqual(expected)
+    else await expect(stops).rejects.toThrow(/generation_config\.json: expected a token id or a list of them/)
+  })
+
   it('are those that end an answer, and those that end a call', async () => {
     const template =
       '{% for m in messages %}{% if m.role == "user" %}<u>{{ m.content }}{% else %}<a>{{ m.content }}{% for c in m.tool_calls or [] %}{{ c.function.name }}{% endfor %}{{ "<call>" if m.tool_calls else "<end>" }}{% endif %}{% endfor %}{% if add_generation_prompt %}<a>{% endif %}'

@@ -42,13 +42,27 @@ export function parseConfig(json: JsonObject, source: string, onWarning?: (messa
     ...(labels && { labels }),
     network,
     initializerRange: read.number('initializer_range', 0.02),
-    eosIds: [json.eos_token_id].flat().filter((id): id is number => typeof id === 'number'),
+    eosIds: eosIdsIn(json, source),
     json,
   }
   const unread = read.unread()
   const how = `keys are ignored, as transformers ignores them for ${family.modelType}`
   if (unread.length > 0) onWarning?.(asMessage(`${source}: ${how}: ${unread.join(', ')}.`))
   return config
+}
+
+/**
+ * Returns the ids of `eos_token_id`: none, one or several.
+ * @throws InputError if it holds anything but ids, since no token would end a text
+ */
+export function eosIdsIn({ eos_token_id: given }: JsonObject, source: string): number[] {
+  const ids = [given ?? []].flat()
+  if (ids.every((id): id is number => Number.isInteger(id))) return ids
+  const found = quoted(given)
+  throw new InputError(
+    'malformed-file',
+    `${source}: expected a token id or a list of them for eos_token_id but found ${found}.`,
+  )
 }
 
 /** Keys of draft models, which guess the tokens of another model, and the classes that are no whole language models. */
