@@ -28,13 +28,17 @@ import { DEFAULT_SHUFFLE_BUFFER, FIRST_STEPS, shuffled } from './stream/shuffle-
 import type { RowSettings } from './tokenise.js'
 import { aTokenizer, type Tokenizer } from './tokenizer/tokenizer.js'
 
-/** Token ids with an optional mask (by default all are trained), or a row in any form that a data file may have. */
+/** Token ids with an optional mask (by default all are trained), weight and label, or a row in any form that a data file may have. */
 export type LoaderRow =
   | {
       /** Token ids. */
       ids: ArrayLike<number>
       /** 1 for each trained token; default all. */
       mask?: ArrayLike<number>
+      /** The factor of the row's loss, and of its part of the divisor; default 1. */
+      weight?: number
+      /** The value that an objective compares the row by, such as the number of its label; default 0. */
+      label?: number
     }
   | object
 
@@ -232,7 +236,12 @@ function isCounted(rows: unknown): rows is Dataset | readonly LoaderRow[] {
 
 async function exampleIn(row: LoaderRow, where: string, settings: RowSettings): Promise<Example> {
   if (isJsonObject(row) && 'ids' in row) {
-    const { ids, mask } = row as { ids: ArrayLike<number>; mask?: ArrayLike<number> }
+    const { ids, mask, weight, label } = row as {
+      ids: ArrayLike<number>
+      mask?: ArrayLike<number>
+      weight?: number
+      label?: number
+    }
     for (const [name, values] of [
       ['ids', ids],
       ['mask', mask ?? []],
@@ -249,10 +258,19 @@ async function exampleIn(row: LoaderRow, where: string, settings: RowSettings): 
         `${where}: mask: expected ${ids.length} entries but received ${mask.length}.`,
       )
     }
-    return exampleOf({
+    for (const [name, value, least] of [
+      ['weight', weight, 0],
+      ['label', label, Number.NEGATIVE_INFINITY],
+    ] as const) {
+      if (value === undefined || (Number.isFinite(value) && value >= least)) continue
+      const expected = name === 'weight' ? 'a number of at least 0' : 'a number'
+      throw new InputError('malformed-row', `${where}: ${name}: expected ${expected} but received ${quoted(value)}.`)
+    }
+    const document = {
       ids: Int32Array.from(ids),
       mask: mask ? Uint8Array.from(mask) : new Uint8Array(ids.length).fill(1),
-    })
+    }
+    return { ...exampleOf(document), ...(weight !== undefined && { weight }), ...(label !== undefined && { label }) }
   }
   const { rows, length } = await encodeRow(settings.reading.training({ value: row, where }), where, settings)
   if (rows.length === 0) {

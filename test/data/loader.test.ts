@@ -124,10 +124,18 @@ describe('DataLoader', () => {
     await expect(collect(new DataLoader([], {}))).rejects.toThrow(/has no row/)
     for (const [row, message] of [
       [{ ids: [1, 2], mask: [1] }, /row 1: mask: expected 2 entries but received 1/],
+      [{ ids: [1, 2], weight: -1 }, /row 1: weight: expected a number of at least 0 but received -1/],
+      [{ ids: [1, 2], label: 'good' }, /row 1: label: expected a number but received "good"/],
       [{ text: 'one two three four' }, /row 1: its text has more than 2 tokens; use loadDataset/],
       [{ input_ids: [1, 2], labels: [-100, -100] }, /row 1: nothing in it is trained/],
     ] as const)
       await expect(collect(new DataLoader([row], { tokenizer, maxLength: 2 }))).rejects.toThrow(message)
+  })
+
+  it('keeps weights and labels of rows of ids, as of other rows', async () => {
+    const weighed = [{ ids: [1, 2], weight: 0.5, label: 3 }, { ids: [4, 5] }]
+    const [batch] = await collect(new DataLoader(weighed, { shuffle: false }))
+    expect([batch!.weights, batch!.labels]).toEqual([Float32Array.of(0.5, 1), Float32Array.of(3, 0)])
   })
 
   it('ends a stream with the rows that are left, and with nothing where none are', async () => {
