@@ -1,5 +1,6 @@
 /** The tasks of models with a head: how well a classifier tells labels, and a reward model the better of two answers. */
 
+import { UsageError } from '../common/errors.js'
 import { optionName } from '../common/option-names.js'
 import { labelledDocuments } from '../data/example.js'
 import { malformedRow } from '../data/rows/check.js'
@@ -60,7 +61,13 @@ export async function classification(context: TaskContext) {
 /** Measures a reward model on pairs of answers. @throws UsageError `no-head` */
 export async function preferences(context: TaskContext) {
   const { model, options, done, signal } = context
-  requireLabels(model)
+  const labels = requireLabels(model)
+  if (labels.length > 1) {
+    throw new UsageError(
+      'no-head',
+      `The task reward needs a reward model, whose head has one score, but this is a classifier of ${labels.length} labels; measure it with the task classify.`,
+    )
+  }
   const answers = documents(context, new RowReading({ ...options, rows: 'pairs' }))
   const how = { batchSize: 2 * rowsAtOnce(options), ...(signal && { signal }) }
   const margins: number[] = []

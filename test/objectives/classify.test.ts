@@ -157,6 +157,10 @@ test('a classifier learns, is saved, merged and read back, and is measured', { t
     const result = await evaluate(model, { task: 'classify', data: rows })
     expect(result).toEqual({ accuracy: 1, macroF1: 1, f1: { bad: 1, good: 1, none: 1 }, auc: 1, rows: rows.length })
   }
+  const pairs = [{ prompt: 'a', chosen: 'b', rejected: 'c' }]
+  await expect(evaluate(classifier, { task: 'reward', data: pairs })).rejects.toThrow(
+    /a classifier of 3 labels; measure/,
+  )
   const wrong = rows.map((row) => ({ ...row, label: row.label === 'none' ? 'good' : row.label }))
   const { accuracy, f1, macroF1 } = await evaluate(classifier, { task: 'classify', data: wrong })
   expect(accuracy).toBeCloseTo(24 / 30, 10)
