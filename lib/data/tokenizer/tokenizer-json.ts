@@ -1,4 +1,5 @@
 /** Prepares tokenizer.json for the library, and reads parts of it. */
+import { InputError, quoted } from '../../common/errors.js'
 import { isJsonObject } from '../../io/json.js'
 
 type Json = Readonly<Record<string, unknown>>
@@ -31,13 +32,20 @@ function stripPrefix(part: unknown): unknown {
   return part
 }
 
-/** Returns the tokens that a post-processor puts before a single text. */
-export function tokensBefore(processor: unknown): string[] {
-  if (!isJsonObject(processor)) return []
-  const { type, processors, single, cls } = processor
-  if (type === 'Sequence' && Array.isArray(processors)) return processors.flatMap(tokensBefore)
+/**
+ * Returns the tokens that a post-processor puts before a single text.
+ * @throws InputError for a post-processor of no known kind
+ */
+export function tokensBefore(processor: unknown, origin: string): string[] {
+  if (processor === null || processor === undefined) return []
+  const { type, processors, single, cls }: Json = isJsonObject(processor) ? processor : {}
+  if (type === 'ByteLevel') return []
+  if (type === 'Sequence' && Array.isArray(processors)) return processors.flatMap((one) => tokensBefore(one, origin))
   if (type === 'BertProcessing' || type === 'RobertaProcessing') return [cls].flat().slice(0, 1).map(String)
-  if (type !== 'TemplateProcessing' || !Array.isArray(single)) return []
+  if (type !== 'TemplateProcessing' || !Array.isArray(single)) {
+    const message = `${origin}: post_processor ${quoted(processor)} is of no known kind.`
+    throw new InputError('malformed-tokenizer', message)
+  }
   const tokens = single.map((piece) => isJsonObject(piece) && isJsonObject(piece.SpecialToken) && piece.SpecialToken.id)
   const sequence = tokens.indexOf(false)
   return tokens.slice(0, sequence < 0 ? undefined : sequence).map(String)

@@ -207,7 +207,7 @@ class ModelTokenizer implements Tokenizer {
     this.bosId = this.#idOfSpecial('bos_token', source)
     this.eosId = this.#idOfSpecial('eos_token', source)
     this.padId = this.#idOfSpecial('pad_token', source)
-    this.#textPrefix = tokensBefore(json.post_processor).flatMap((token) => this.idOf(token) ?? [])
+    this.#textPrefix = tokensBefore(json.post_processor, source.origin).flatMap((token) => this.idOf(token) ?? [])
     this.chatTemplates = source.chatTemplates
     this.template = this.chatTemplates.size === 0 ? null : new ChatTemplate(templateOf(source))
     this.files = source.files

@@ -301,6 +301,14 @@ describe('a tokenizer.json that is not one', () => {
     await expect(createTokenizer(source)).rejects.toThrow(/model-x: its eos_token "<none>" is not in the vocabulary/)
   })
 
+  it.each([{ type: 'Future' }, { type: 'TemplateProcessing' }, {}, 'x'])(
+    'is refused with a post-processor of no known kind: %j',
+    async (processor) => {
+      const source = await sourceOf((json) => Object.assign(json, { post_processor: processor }))
+      await expect(createTokenizer(source)).rejects.toThrow(/model-x: post_processor .* is of no known kind\./)
+    },
+  )
+
   it('adds the tokens that its post-processor puts before a text, of whichever kind', async () => {
     const first = async (processor: Json) => {
       const source = await sourceOf((json) => Object.assign(json, { post_processor: processor }))
