@@ -31,7 +31,7 @@ import { type AnyRow, type DataInput, type RecordedSource, type RowOf, someData,
 import { type DataSummary, requireRows, summaryNotes } from './summary.js'
 import { json } from './templates/jinja/text.js'
 import { toValue } from './templates/jinja/values.js'
-import { resolveTemplate } from './templates/template.js'
+import { requireNothingForTemplate, resolveTemplate } from './templates/template.js'
 import { rowOf, rowsIn, type TokenArrays, tokensOfRow } from './token-store.js'
 import {
   type RowSettings,
@@ -363,6 +363,9 @@ export async function encodeOptions(options: DatasetOptions): Promise<RowSetting
     )
   }
   requireFitOfAnswers(options)
+  const resolved = tokenizer ? await resolveTemplate(template, tokenizer) : null
+  const context = { tools: (await resolveTools(options.tools)) ?? null, templateOptions: options.templateOptions ?? {} }
+  if (tokenizer && !resolved) requireNothingForTemplate(context)
   return {
     tokenizer,
     maxLength,
@@ -371,9 +374,9 @@ export async function encodeOptions(options: DatasetOptions): Promise<RowSetting
     map,
     filter,
     trainOn,
-    template: tokenizer ? await resolveTemplate(template, tokenizer) : null,
+    template: resolved,
     reading: new RowReading(options),
-    context: { tools: (await resolveTools(options.tools)) ?? null, templateOptions: options.templateOptions ?? {} },
+    context,
   }
 }
 

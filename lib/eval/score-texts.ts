@@ -6,6 +6,7 @@ import { mapAhead } from '../common/task-limit.js'
 import { findDataFiles } from '../data/files/data-files.js'
 import { readRecords } from '../data/files/readers.js'
 import { malformedRow } from '../data/rows/check.js'
+import { requireNothingForTemplate } from '../data/templates/template.js'
 import type { Engine } from '../engine/index.js'
 import {
   constraintOf,
@@ -101,6 +102,7 @@ export async function generatedTexts(task: AnswerTask, context: TaskContext, eng
     const isWritten = !Array.isArray(asked) && !('ids' in asked)
     const isPlain = template === null && isWritten
     if (isPlain && system !== undefined) throw withoutTemplate()
+    if (isPlain) requireNothingForTemplate(templateContext)
     if ('ids' in asked && system !== undefined)
       throw malformedRow(where, `a system message (${theOption('system')}) cannot stand before ids`)
     const given = isWritten

@@ -3,7 +3,13 @@
 import { UsageError } from '../common/errors.js'
 import { checkIds } from '../data/encode.js'
 import { encodePrompt } from '../data/prompt.js'
-import { type ChatTemplate, type Message, resolveTemplate, type TemplateContext } from '../data/templates/template.js'
+import {
+  type ChatTemplate,
+  type Message,
+  requireNothingForTemplate,
+  resolveTemplate,
+  type TemplateContext,
+} from '../data/templates/template.js'
 import type { Tokenizer } from '../data/tokenizer/tokenizer.js'
 import type { LoadedModel } from '../models/index.js'
 
@@ -41,10 +47,7 @@ export async function promptTokens(
   if ((prompt === undefined) === (messages === undefined)) {
     throw new UsageError('unfit-options', 'Expected either a prompt or messages to generate from.')
   }
-  if (!template && typeof prompt === 'string' && (tools?.length || Object.keys(templateOptions ?? {}).length > 0)) {
-    const what = tools?.length ? 'Tools' : 'Options of a template'
-    throw new UsageError('no-chat-template', `${what} need a chat template, and none is in use; name a template file.`)
-  }
+  if (!template && typeof prompt === 'string') requireNothingForTemplate({ tools, templateOptions })
   const why = typeof prompt === 'string' ? whyNoRoom([prompt], model) : null
   if (why !== null) throw new UsageError('prompt-too-long', why)
   const ids =

@@ -181,6 +181,15 @@ describe('loadDataset', () => {
     )
   })
 
+  it('refuses tools and options of a template where no template is in use', async () => {
+    const rows = [{ prompt: 'a', completion: 'b' }]
+    const options = { tokenizer, template: 'none' }
+    await expect(loadDataset(rows, { ...options, tools: [{ name: 'f' }] })).rejects.toThrow(
+      /^Tools need a chat template/,
+    )
+    await expect(loadDataset(rows, { ...options, templateOptions: { a: 1 } })).rejects.toThrow(/^Options of a template/)
+  })
+
   it('has a hash that follows tokens and masks only', async () => {
     const a = await loadDataset([{ input_ids: [1, 2, 3] }], { tokenizer: null })
     const b = await loadDataset([{ input_ids: [1, 2, 3], labels: [1, 2, 3] }], { tokenizer })

@@ -94,3 +94,14 @@ export async function resolveTemplate(option: string, tokenizer: TemplateOwner):
   known.set(option, template)
   return template
 }
+
+/** Refuses tools and options of a template where none is in use. @throws UsageError `no-chat-template` */
+export function requireNothingForTemplate(context: {
+  tools?: readonly unknown[] | null | undefined
+  templateOptions?: object | undefined
+}): void {
+  const { tools, templateOptions = {} } = context
+  if (!tools?.length && Object.keys(templateOptions).length === 0) return
+  const what = tools?.length ? 'Tools' : 'Options of a template'
+  throw new UsageError('no-chat-template', `${what} need a chat template, and none is in use; name a template file.`)
+}
