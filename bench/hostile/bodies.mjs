@@ -73,7 +73,7 @@ const BODIES = {
   'the arguments of a call': [
     CHAT,
     filledText(
-      '{"messages": [{"role":"assistant","tool_calls":[{"function":{"name":"f","arguments":"',
+      '{"max_tokens": 2, "messages": [{"role":"assistant","tool_calls":[{"function":{"name":"f","arguments":"',
       'ab',
       '"}}]}]}',
     ),
