@@ -43,13 +43,15 @@ export async function promptTokens(
   request: Prompt,
   signal?: AbortSignal,
 ): Promise<number[]> {
-  const { prompt, messages, tools, templateOptions } = request
+  const { prompt, messages } = request
   if ((prompt === undefined) === (messages === undefined)) {
     throw new UsageError('unfit-options', 'Expected either a prompt or messages to generate from.')
   }
-  if (!template && typeof prompt === 'string') requireNothingForTemplate({ tools, templateOptions })
-  const why = typeof prompt === 'string' ? whyNoRoom([prompt], model) : null
-  if (why !== null) throw new UsageError('prompt-too-long', why)
+  if (typeof prompt === 'string') {
+    if (!template) requireNothingForTemplate(request)
+    const why = whyNoRoom([prompt], model)
+    if (why !== null) throw new UsageError('prompt-too-long', why)
+  }
   const ids =
     typeof prompt === 'object'
       ? [...prompt]

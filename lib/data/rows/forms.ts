@@ -57,6 +57,17 @@ export interface RowForm {
   readonly continues?: true
 }
 
+/** Returns a function that makes the forms of one use. */
+export const formsFor =
+  (use: string) =>
+  (name: string, madeFor: string, columns: RowForm['columns'], optional?: RowForm['optional']): RowForm => ({
+    name,
+    madeFor,
+    use,
+    columns,
+    ...(optional && { optional }),
+  })
+
 /** Optional columns of every form; for each role the first existing column counts. */
 export const CONTEXT_COLUMNS = {
   system: ['system', 'system_prompt'],

@@ -1,18 +1,11 @@
 /** Answers that are judged good or bad. */
 import { quoted } from '../../../common/errors.js'
 import { malformedRow } from '../check.js'
-import type { PartColumns, RowForm } from '../forms.js'
+import { formsFor } from '../forms.js'
 import { comparedAnswer, conversation, messagesRow, untrained } from '../rows.js'
 import type { RowKind } from './kind.js'
 
-/** An answer and its judgement, good or bad. */
-const judgement = (name: string, madeFor: string, columns: RowForm['columns'], input: PartColumns = []): RowForm => ({
-  name,
-  madeFor,
-  use: '`--objective kto`',
-  columns,
-  ...(input.length > 0 && { optional: { input } }),
-})
+const judgement = formsFor('`--objective kto`')
 
 /** In a conversation the last message is the answer. The label of a good answer is 1. */
 export const judged: RowKind = {
@@ -32,7 +25,7 @@ export const judged: RowKind = {
       'judgement-instruction',
       'LLaMA-Factory',
       { prompt: ['instruction'], completion: ['output'], label: ['kto_tag'] },
-      ['input'],
+      { input: ['input'] },
     ),
     judgement('judgement-messages', 'ms-swift', { messages: ['messages'], label: ['label'] }),
   ],

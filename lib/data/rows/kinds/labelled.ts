@@ -1,16 +1,10 @@
 /** Texts with labels. */
 import type { FormedRow } from '../formed-row.js'
-import type { RowForm } from '../forms.js'
+import { formsFor } from '../forms.js'
 import { answeredRow, conversation, messagesRow, promptRow, type Row } from '../rows.js'
 import type { RowKind } from './kind.js'
 
-/** A text and its label. */
-const withLabel = (name: string, madeFor: string, columns: RowForm['columns']): RowForm => ({
-  name,
-  madeFor,
-  use: '`--objective classify`',
-  columns: { ...columns, label: ['label'] },
-})
+const withLabel = formsFor('`--objective classify`')
 
 export const labelled: RowKind = {
   name: 'labelled',
@@ -19,9 +13,9 @@ export const labelled: RowKind = {
   parts: ['text', 'label'],
   needs: 'label, and text, messages or prompt',
   forms: [
-    withLabel('labelled', 'texts and their labels (IMDB, AG News)', { text: ['text'] }),
-    withLabel('labelled-sentence', 'GLUE (SST-2, CoLA)', { text: ['sentence'] }),
-    withLabel('labelled-prompt', 'prompts and their labels', { prompt: ['prompt'] }),
+    withLabel('labelled', 'texts and their labels (IMDB, AG News)', { text: ['text'], label: ['label'] }),
+    withLabel('labelled-sentence', 'GLUE (SST-2, CoLA)', { text: ['sentence'], label: ['label'] }),
+    withLabel('labelled-prompt', 'prompts and their labels', { prompt: ['prompt'], label: ['label'] }),
   ],
   areWhole: true,
   hasLabelNames: true,

@@ -5,18 +5,15 @@ import { theOption } from '../../../common/option-names.js'
 import { malformedRow } from '../check.js'
 import { type Turn, turnsOf } from '../conversation.js'
 import type { FormedRow } from '../formed-row.js'
-import type { PartColumns, RowForm } from '../forms.js'
+import { formsFor, type RowForm } from '../forms.js'
 import { answerTurns, comparedAnswer, messagesRow, opening, type Row, untrained } from '../rows.js'
 import type { RowKind } from './kind.js'
 
+const compared = formsFor('`--objective dpo` and others of pairs')
+
 /** A prompt and two answers; without a prompt column, the answers begin with the prompt. */
-const preference = (name: string, madeFor: string, columns: RowForm['columns'], input: PartColumns = []): RowForm => ({
-  name,
-  madeFor,
-  use: '`--objective dpo` and others of pairs',
-  columns,
-  optional: { margin: ['margin'], ...(input.length > 0 && { input }) },
-})
+const preference = (name: string, madeFor: string, columns: RowForm['columns'], optional: RowForm['optional'] = {}) =>
+  compared(name, madeFor, columns, { margin: ['margin'], ...optional })
 
 /** A margin by which the chosen answer is better is the label. */
 export const pairs: RowKind = {
@@ -41,7 +38,7 @@ export const pairs: RowKind = {
       'preference-instruction',
       'LLaMA-Factory',
       { prompt: ['instruction'], chosen: ['chosen'], rejected: ['rejected'] },
-      ['input'],
+      { input: ['input'] },
     ),
     preference('preference-sharegpt', 'LLaMA-Factory', {
       prompt: ['conversations'],

@@ -2,24 +2,11 @@
 import { quoted } from '../../../common/errors.js'
 import { malformedRow } from '../check.js'
 import type { FormedRow } from '../formed-row.js'
-import type { PartColumns, RowForm } from '../forms.js'
+import { formsFor } from '../forms.js'
 import type { TextRow } from '../rows.js'
 import type { RowKind } from './kind.js'
 
-/** An anchor, a positive text and negative texts. */
-const withAnchor = (
-  name: string,
-  madeFor: string,
-  anchor: string,
-  positive: string,
-  negatives: PartColumns = [],
-): RowForm => ({
-  name,
-  madeFor,
-  use: '`--objective embed`',
-  columns: { anchor: [anchor], positive: [positive] },
-  ...(negatives.length > 0 && { optional: { negatives } }),
-})
+const relation = formsFor('`--objective embed`')
 
 /** Each positive text makes an example of its own. */
 export const related: RowKind = {
@@ -29,18 +16,33 @@ export const related: RowKind = {
   parts: ['anchor', 'positive'],
   needs: 'anchor and positive',
   forms: [
-    withAnchor('related', 'sentence-transformers', 'anchor', 'positive', ['negative', 'negatives']),
-    withAnchor('related-query', 'queries and documents', 'query', 'positive', ['negative', 'negatives']),
-    withAnchor('related-lists', 'FlagEmbedding', 'query', 'pos', ['neg']),
-    withAnchor('related-answer', 'questions and answers', 'question', 'answer', ['negative', 'negatives']),
-    withAnchor('related-response', 'queries and answers', 'query', 'answer'),
+    relation(
+      'related',
+      'sentence-transformers',
+      { anchor: ['anchor'], positive: ['positive'] },
+      { negatives: ['negative', 'negatives'] },
+    ),
+    relation(
+      'related-query',
+      'queries and documents',
+      { anchor: ['query'], positive: ['positive'] },
+      { negatives: ['negative', 'negatives'] },
+    ),
+    relation('related-lists', 'FlagEmbedding', { anchor: ['query'], positive: ['pos'] }, { negatives: ['neg'] }),
+    relation(
+      'related-answer',
+      'questions and answers',
+      { anchor: ['question'], positive: ['answer'] },
+      { negatives: ['negative', 'negatives'] },
+    ),
+    relation('related-response', 'queries and answers', { anchor: ['query'], positive: ['answer'] }),
     {
       name: 'scored-pair',
       madeFor: 'pairs of sentences (STS benchmark)',
       use: '`mora eval --task embed`; not trained',
       columns: { anchor: ['sentence1'], positive: ['sentence2'], score: ['score'] },
     },
-    withAnchor('related-sentences', 'paraphrases', 'sentence1', 'sentence2'),
+    relation('related-sentences', 'paraphrases', { anchor: ['sentence1'], positive: ['sentence2'] }),
   ],
   areWhole: true,
   fits: ({ anchor, positive }) => Boolean(anchor && positive),
