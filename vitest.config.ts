@@ -40,13 +40,13 @@ const namesOf = (fits: (program: { name: string; source: string }) => boolean) =
 const replacing = usesDist ? namesOf(({ source }) => /\bvi\.(mock|doMock|resetModules)\(/.test(source)) : []
 /**
  * Files that share a process in `npm test`, since loading what they import takes longer than their tests: those of rooms without
- * processes of their own, that neither change nor watch what belongs to the whole process. Files that free all that they allocate
+ * ranks, that neither change nor watch what belongs to the whole process. Files that free all that they allocate
  * (`liveBytes`) have no other beside them.
  */
 const inRooms =
-  /^test\/(adapters|analysis|api|cli|cuda|dashboard|data(?!\/isolated)|engine|eval|experiments|generate|golden|hub|io|models|native|nn|objectives|operations|optim|options|push|schema|serve|tensor|train(?!\/ranks))\//
+  /^test\/(adapters|analysis|api|cli|cuda|dashboard|batches|engine|eval|experiments|generate|golden|hub|io|models|native|nn|objectives|operations|optim|options|push|rows|schema|scripts|serve|tasks|tensor|text(?!\/isolated)|train(?!\/ranks))\/|^test\/[^/]+\.test\./
 const ofProcess =
-  /\bvi\.(mock|doMock|resetModules|stub|useFake)|\bspyOn\(process\b|\bprocess\.env(\.\w+|\[.+\]) = |\bdelete process\.env|\bprocess\.(argv|on|once|chdir|exitCode|memoryUsage)\b|child_process|setFlagsFromString|\.(memory|resetPeak|setMemoryLimit)\(/
+  /\bvi\.(mock|doMock|resetModules|stub|useFake)|\bspyOn\(process\b|\bprocess\.env(\.\w+|\[.+\]) = |\bdelete process\.env|\bprocess\.(argv|on|once|chdir|exitCode|memoryUsage)\b|setFlagsFromString|\.(memory|resetPeak|setMemoryLimit)\(/
 const sharing = usesDist ? namesOf(({ name, source }) => inRooms.test(name) && !ofProcess.test(source)) : []
 const freeing = new Set(namesOf(({ source }) => /\bliveBytes\b/.test(source)))
 const together = {

@@ -22,9 +22,7 @@ export {
   spectraByKind,
   spectrumOf,
 } from './analysis/index.js'
-export { InputError, MoraError, RunError, UsageError } from './common/errors.js'
-export { type RandomState, type RandomStream, randomStream } from './common/random.js'
-export type { Batch } from './data/batch.js'
+export type { Batch } from './batches/batch.js'
 export {
   Dataset,
   type DatasetOptions,
@@ -33,51 +31,18 @@ export {
   type RowTokens,
   type TokeniseRowOptions,
   tokeniseRow,
-} from './data/dataset.js'
-export type { ChatCounts } from './data/encode.js'
-export type { Document, Example } from './data/example.js'
-export type { DataPurpose } from './data/files/data-files.js'
-export { DataLoader, type LoaderOptions, type LoaderRow, type LoaderState } from './data/loader.js'
-export type { LongRowCounts } from './data/long-rows.js'
-export type { TurnCounts } from './data/masks/turn-counts.js'
-export { type PackedRow, type PackOptions, packBatch } from './data/packing.js'
-export { readRows } from './data/read-rows.js'
-export type { RowChoices } from './data/rows/row-choices.js'
-export type { SourceReport } from './data/sources/report.js'
-export type {
-  AnyRow,
-  AnySource,
-  DataInput,
-  DataSource,
-  PathSource,
-  RecordedSource,
-  RowOf,
-  RowSource,
-  Rows,
-} from './data/sources/source.js'
-export type { StepRow } from './data/step-rows.js'
-export type { DataSummary, LengthCounts } from './data/summary.js'
-export type { ContentPart, ThinkingPart } from './data/templates/messages.js'
-export type { ChatTemplate, Message, RenderOptions, TemplateContext } from './data/templates/template.js'
-export type { TokeniseProgress } from './data/tokenise.js'
-export {
-  type DecodeOptions,
-  loadTokenizer,
-  type PlacedTokens,
-  type TokenBytes,
-  type Tokenizer,
-} from './data/tokenizer/tokenizer.js'
-export type { ToolCall } from './data/tool-calls/calls.js'
-export { answerForm } from './data/tool-calls/find-form.js'
-export type { AnswerForm } from './data/tool-calls/forms.js'
-export { answerMessage } from './data/tool-calls/message.js'
-export {
-  type AnswerDelta,
-  type AnswerOptions,
-  AnswerReader,
-  type ParsedAnswer,
-  parseAnswer,
-} from './data/tool-calls/reader.js'
+} from './batches/dataset.js'
+export type { ChatCounts } from './batches/examples/encode.js'
+export type { Document, Example } from './batches/examples/example.js'
+export type { LongRowCounts } from './batches/examples/long-rows.js'
+export type { SourceReport } from './batches/examples/report.js'
+export type { DataSummary, LengthCounts } from './batches/examples/summary.js'
+export type { TokeniseProgress } from './batches/examples/tokenise.js'
+export { DataLoader, type LoaderOptions, type LoaderRow, type LoaderState } from './batches/loader.js'
+export { type PackedRow, type PackOptions, packBatch } from './batches/packing.js'
+export type { StepRow } from './batches/step-rows.js'
+export { InputError, MoraError, RunError, UsageError } from './common/errors.js'
+export { type RandomState, type RandomStream, randomStream } from './common/random.js'
 export { type DoctorDevice, type DoctorProblem, type DoctorReport, doctor } from './doctor.js'
 export type { EngineOptions, EngineUsage } from './engine/index.js'
 export {
@@ -199,6 +164,20 @@ export type {
 export { type PushOptions, type PushProgress, type PushResult, pushToHub } from './push/index.js'
 export * from './ranks/index.js'
 export type { FoundLauncher } from './ranks/installed.js'
+export type { DataPurpose } from './rows/files/data-files.js'
+export { readRows } from './rows/read-rows.js'
+export type { RowChoices } from './rows/row-choices.js'
+export type {
+  AnyRow,
+  AnySource,
+  DataInput,
+  DataSource,
+  PathSource,
+  RecordedSource,
+  RowOf,
+  RowSource,
+  Rows,
+} from './rows/sources/source.js'
 export { type ModelServer, type ServedAdapterOptions, type ServeOptions, serve } from './serve/index.js'
 export { type DeviceOptions, openDevice } from './tensor/device.js'
 export * from './tensor/operations/arithmetic.js'
@@ -213,4 +192,25 @@ export { type SynchronousBody, scope } from './tensor/scope.js'
 export type { ShardRanks } from './tensor/shards.js'
 export { noGrad } from './tensor/tape.js'
 export { type Float32Tensor, Tensor, type TensorOptions, type TypedValues } from './tensor/tensor.js'
+export type { TurnCounts } from './text/masks/turn-counts.js'
+export type { ChatTemplate, Message, RenderOptions, TemplateContext } from './text/template.js'
+export type { ContentPart, ThinkingPart } from './text/templates/messages.js'
+export {
+  type DecodeOptions,
+  loadTokenizer,
+  type PlacedTokens,
+  type TokenBytes,
+  type Tokenizer,
+} from './text/tokenizer.js'
+export type { ToolCall } from './text/tool-calls/calls.js'
+export { answerForm } from './text/tool-calls/find-form.js'
+export type { AnswerForm } from './text/tool-calls/forms.js'
+export { answerMessage } from './text/tool-calls/message.js'
+export {
+  type AnswerDelta,
+  type AnswerOptions,
+  AnswerReader,
+  type ParsedAnswer,
+  parseAnswer,
+} from './text/tool-calls/reader.js'
 export * from './train/index.js'

@@ -3,7 +3,7 @@
  * the emulator. Prints a table for each, by folder. Arguments go to vitest; with a file among them, C++ programs are left out.
  *
  *   npm run check coverage                       everything
- *   npm run check coverage -- --project cpu test/data
+ *   npm run check coverage -- --project cpu test/rows
  */
 import { spawnSync } from 'node:child_process'
 import { readdirSync, readFileSync, rmSync } from 'node:fs'

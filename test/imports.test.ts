@@ -15,7 +15,9 @@ const houses: Readonly<Record<string, readonly (readonly string[])[]>> = {
     ['io'],
     ['tensor', 'schema'],
     ['hub', 'ranks'],
-    ['nn', 'data'],
+    ['nn', 'text'],
+    ['rows'],
+    ['batches'],
     ['adapters', 'optim', 'objectives', 'tasks'],
     ['options'],
     ['models', 'push'],
@@ -26,6 +28,24 @@ const houses: Readonly<Record<string, readonly (readonly string[])[]>> = {
     ['doctor.ts'],
     ['index.ts', 'cli'],
     ['demo'],
+  ],
+  text: [
+    ['python'],
+    ['jinja', 'tokenizer'],
+    ['templates'],
+    ['masks'],
+    ['isolated'],
+    ['template.ts'],
+    ['tokenizer.ts'],
+    ['chat-mask.ts', 'prompt.ts', 'tokenizer-fields.ts', 'tool-calls'],
+  ],
+  batches: [
+    ['batch.ts', 'examples', 'place.ts'],
+    ['dataset.ts'],
+    ['sampler.ts'],
+    ['step-rows.ts'],
+    ['packing.ts', 'stream'],
+    ['loader.ts'],
   ],
   adapters: [
     ['contract'],
@@ -115,6 +135,32 @@ test('no files import each other', () => {
     ),
   ).toEqual([])
 })
+
+test('what lies in one folder imports each other in one direction only', () => {
+  const folders = new Set(files.flatMap((file) => foldersOf(file)))
+  expect(folders.size).toBeGreaterThan(50)
+  expect(
+    [...folders].flatMap((folder) => inCircles(importsWithin(folder)).map((entry) => join(folder, entry))),
+  ).toEqual([])
+})
+
+/** Returns the folders of a file, from lib itself to its own. */
+function foldersOf(file: string): string[] {
+  const parts = file.split('/').slice(0, -1)
+  return ['', ...parts.map((_, i) => `${parts.slice(0, i + 1).join('/')}/`)]
+}
+
+/** Returns for each file and folder of a folder the others that it imports. */
+function importsWithin(folder: string): Map<string, string[]> {
+  const entryOf = (path: string) => path.slice(folder.length).split('/')[0]!
+  const own = files.filter((file) => file.startsWith(folder))
+  const entries = new Map<string, string[]>(own.map((file) => [entryOf(file), []]))
+  for (const file of own) {
+    const imported = imports.get(file)!.filter((path) => path.startsWith(folder) && entryOf(path) !== entryOf(file))
+    entries.get(entryOf(file))!.push(...imported.map(entryOf))
+  }
+  return entries
+}
 
 test('no two files of lib export things of one name', () => {
   const declaration = /^export (?:abstract class|(?:async )?function\*?|class|const|interface|type) (\w+)/gm

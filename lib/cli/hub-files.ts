@@ -2,11 +2,11 @@
 
 import { counted } from '../common/counted.js'
 import { UsageError } from '../common/errors.js'
-import type { DataPurpose } from '../data/files/data-files.js'
-import { type DataSource, pathsOf, withPaths } from '../data/sources/source.js'
 import { type DownloadProgress, type HubOptions, hubIdOf, locate } from '../hub/index.js'
 import { formatBytes } from '../io/disk-space.js'
 import type { CommonOptions, OptionsSchema } from '../options/index.js'
+import type { DataPurpose } from '../rows/files/data-files.js'
+import { type DataSource, pathsOf, withPaths } from '../rows/sources/source.js'
 import { type HubMeaning, optionFacts } from '../schema/option-facts.js'
 import { Progress } from './terminal/progress.js'
 import type { Terminal } from './terminal/terminal.js'
@@ -69,7 +69,7 @@ async function fetchOne(text: string, meaning: HubMeaning | 'tokenizer', hub: Hu
   if (meaning === 'model' || meaning === 'adapter' || meaning === 'tokenizer') {
     return (await locate(text, meaning, hub)).reference
   }
-  const { locateData } = await import('../data/files/data-files.js')
+  const { locateData } = await import('../rows/files/data-files.js')
   return (await locateData(text, { purpose: PURPOSES[meaning], ...hub })).reference
 }
 

@@ -52,7 +52,7 @@ async function requireComparable({ model, compare, offline }: MergeOptions & { m
   const [{ ModelSource }, { requireTargets }, { loadTokenizer }] = await Promise.all([
     import('../models/index.js'),
     import('../eval/index.js'),
-    import('../data/tokenizer/tokenizer.js'),
+    import('../text/tokenizer.js'),
   ])
   const { path, config } = await ModelSource.open(model, { offline })
   const adapterSet = { activeNames: () => [], provenance: () => ({}) }

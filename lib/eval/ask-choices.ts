@@ -1,10 +1,10 @@
 /** Asks the rows of tasks that compare the log-probabilities of choices. */
 import { quoted } from '../common/errors.js'
-import { malformedRow } from '../data/rows/check.js'
-import type { ChoiceRow } from '../data/rows/choices.js'
-import type { DataRecord } from '../data/rows/record.js'
 import { Engine, type ScoredPrompt } from '../engine/index.js'
 import { promptTokens, requireTokenizer } from '../generate/index.js'
+import { malformedRow } from '../rows/check.js'
+import type { ChoiceRow } from '../rows/choices.js'
+import type { DataRecord } from '../rows/record.js'
 import { best, meanScore, quotients } from '../tasks/measures.js'
 import type { ChoiceTask, RowEntry } from '../tasks/task.js'
 import type { TaskContext } from './context.js'

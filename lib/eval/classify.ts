@@ -1,10 +1,10 @@
 /** The tasks of models with a head: how well a classifier tells labels, and a reward model the better of two answers. */
 
+import { labelledDocuments } from '../batches/examples/example.js'
 import { UsageError } from '../common/errors.js'
 import { optionName } from '../common/option-names.js'
-import { labelledDocuments } from '../data/example.js'
-import { malformedRow } from '../data/rows/check.js'
-import { RowReading } from '../data/rows/reading.js'
+import { malformedRow } from '../rows/check.js'
+import { RowReading } from '../rows/reading.js'
 import { average } from '../tasks/measures.js'
 import type { TaskContext } from './context.js'
 import { examplesOf, taskRecords } from './rows.js'

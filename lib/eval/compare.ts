@@ -1,7 +1,8 @@
 /** Tasks that compare a model with the model before: `forgetting` by their losses, `change` by all their predictions. */
+
+import { countTargets } from '../batches/examples/example.js'
+import { packBatch } from '../batches/packing.js'
 import { UsageError } from '../common/errors.js'
-import { countTargets } from '../data/example.js'
-import { packBatch } from '../data/packing.js'
 import type { ModelOutput, ModelView } from '../models/index.js'
 import { damagedModel } from '../tensor/operations/sampling.js'
 import { noGrad } from '../tensor/tape.js'

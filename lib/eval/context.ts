@@ -1,10 +1,10 @@
 /** The context of tasks: their data, options and model. */
-import type { EncodedRow } from '../data/encode.js'
-import type { RowReading } from '../data/rows/reading.js'
-import type { OpenSource } from '../data/sources/open.js'
-import type { ChatTemplate, TemplateContext } from '../data/templates/template.js'
+import type { EncodedRow } from '../batches/examples/encode.js'
 import type { LoadedModel, ModelView } from '../models/index.js'
 import type { EvalOptions } from '../options/index.js'
+import type { RowReading } from '../rows/reading.js'
+import type { OpenSource } from '../rows/sources/open.js'
+import type { ChatTemplate, TemplateContext } from '../text/template.js'
 
 /** Progress of an evaluation. */
 export interface EvalProgress {

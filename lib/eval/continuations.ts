@@ -1,6 +1,6 @@
 /** Tokens of prompts and of the texts that continue them. */
-import { strip } from '../data/templates/jinja/methods.js'
-import type { Tokenizer } from '../data/tokenizer/tokenizer.js'
+import { strip } from '../text/python/methods.js'
+import type { Tokenizer } from '../text/tokenizer.js'
 
 /** A prompt and what may follow it, as ids. */
 interface Pair {

@@ -1,7 +1,6 @@
+import { addLength, longRowsNote, noLengths } from '../batches/examples/summary.js'
 import { aFunction, check, optionsSchema } from '../common/arguments.js'
 import { UsageError } from '../common/errors.js'
-import type { AnyRow, DataInput, RowOf } from '../data/sources/source.js'
-import { addLength, longRowsNote, noLengths } from '../data/summary.js'
 import { Engine } from '../engine/index.js'
 import { aModel } from '../generate/index.js'
 import { type HubOptions, hubKinds } from '../hub/index.js'
@@ -16,6 +15,7 @@ import {
   requireOptions,
   type Task,
 } from '../options/index.js'
+import type { AnyRow, DataInput, RowOf } from '../rows/sources/source.js'
 import { generated, loadScorer, type Scorer } from '../tasks/generate.js'
 import { type AskedTask, type FiguresOf, isAsked, taskNamed } from '../tasks/index.js'
 import type { AnswerTask, ChoiceTask, Measures, RowEntry } from '../tasks/task.js'

@@ -1,9 +1,8 @@
+import type { EncodedRow } from '../batches/examples/encode.js'
+import { addLength, longRowsNote, noLengths } from '../batches/examples/summary.js'
+import { packBatch } from '../batches/packing.js'
 import { aFunction, check, having, optionsSchema } from '../common/arguments.js'
 import { RunError } from '../common/errors.js'
-import type { EncodedRow } from '../data/encode.js'
-import { packBatch } from '../data/packing.js'
-import { pathsOf } from '../data/sources/source.js'
-import { addLength, longRowsNote, noLengths } from '../data/summary.js'
 import { type HubOptions, hubKinds } from '../hub/index.js'
 import { sharedName } from '../io/paths.js'
 import { columnsInFile, type Model, weightsByInput, writeImportance } from '../models/index.js'
@@ -17,6 +16,7 @@ import {
   requireFreeOutput,
   requireOptions,
 } from '../options/index.js'
+import { pathsOf } from '../rows/sources/source.js'
 import { cast, square } from '../tensor/operations/arithmetic.js'
 import { keep, scope } from '../tensor/scope.js'
 import { noGrad } from '../tensor/tape.js'

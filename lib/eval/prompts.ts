@@ -1,7 +1,7 @@
 /** Prompts of tasks: solved examples and a question. */
-import { malformedRow } from '../data/rows/check.js'
-import type { DataRecord } from '../data/rows/record.js'
-import type { Message } from '../data/templates/template.js'
+import { malformedRow } from '../rows/check.js'
+import type { DataRecord } from '../rows/record.js'
+import type { Message } from '../text/template.js'
 import type { OpenData } from './context.js'
 import { taskRecords } from './rows.js'
 

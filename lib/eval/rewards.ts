@@ -3,9 +3,9 @@ import { createRequire } from 'node:module'
 import { z } from 'zod'
 import { anyText, check, expecting, wholeFrom } from '../common/arguments.js'
 import { UsageError } from '../common/errors.js'
-import type { AnyRow } from '../data/sources/source.js'
 import { jsonIn } from '../io/json.js'
 import type { JudgedAnswer, Reward } from '../objectives/rewards.js'
+import type { AnyRow } from '../rows/sources/source.js'
 import { expectedAnswer, extractAnswer, isSameAnswer } from '../tasks/answers.js'
 
 const aPattern = expecting('a regular expression', z.instanceof(RegExp))

@@ -1,16 +1,17 @@
 /** The input of tasks: rows of the data, their examples, and windows of texts. */
+
+import { checkIds, encodeRow } from '../batches/examples/encode.js'
+import { countTargets, type Document, type Example } from '../batches/examples/example.js'
 import { InputError, UsageError } from '../common/errors.js'
 import { optionName } from '../common/option-names.js'
-import { checkIds, encodeRow } from '../data/encode.js'
-import { countTargets, type Document, type Example } from '../data/example.js'
-import { RowReading } from '../data/rows/reading.js'
-import type { DataRecord } from '../data/rows/record.js'
-import type { ComparedRow, Row } from '../data/rows/rows.js'
-import { resolveTools } from '../data/rows/tools.js'
-import { namesOf, type OpenSource, openSources } from '../data/sources/open.js'
 import { promptTemplate, requireTokenizer } from '../generate/index.js'
 import type { HubOptions } from '../hub/index.js'
 import { type EvalInput, type EvalOptions, EvalSchema, maxLengthOf, parseOptions } from '../options/index.js'
+import { RowReading } from '../rows/reading.js'
+import type { DataRecord } from '../rows/record.js'
+import type { ComparedRow, Row } from '../rows/rows.js'
+import { namesOf, type OpenSource, openSources } from '../rows/sources/open.js'
+import { resolveTools } from '../rows/tools.js'
 import type { DataContext, OpenData, RowsContext } from './context.js'
 
 /** Opens the data of a task. */

@@ -3,10 +3,6 @@ import { InputError, UsageError } from '../common/errors.js'
 import { theOption } from '../common/option-names.js'
 import { randomStream } from '../common/random.js'
 import { mapAhead } from '../common/task-limit.js'
-import { findDataFiles } from '../data/files/data-files.js'
-import { readRecords } from '../data/files/readers.js'
-import { malformedRow } from '../data/rows/check.js'
-import { requireNothingForTemplate } from '../data/templates/template.js'
 import type { Engine } from '../engine/index.js'
 import {
   constraintOf,
@@ -18,8 +14,12 @@ import {
   textOfTokens,
 } from '../generate/index.js'
 import { isJsonObject } from '../io/json.js'
+import { malformedRow } from '../rows/check.js'
+import { findDataFiles } from '../rows/files/data-files.js'
+import { readRecords } from '../rows/files/readers.js'
 import { meanScore } from '../tasks/measures.js'
 import type { AnsweredRow, AnswerTask, RowEntry } from '../tasks/task.js'
+import { requireNothingForTemplate } from '../text/template.js'
 import type { DataContext, TaskContext } from './context.js'
 import { chatOf, plainText, Shots, type TaskPrompt } from './prompts.js'
 import { readAll } from './rows.js'

@@ -1,6 +1,6 @@
 /** Computes log-probabilities of many short rows, several per forward pass. */
-import { countTargets, type Document } from '../data/example.js'
-import { packBatch } from '../data/packing.js'
+import { countTargets, type Document } from '../batches/examples/example.js'
+import { packBatch } from '../batches/packing.js'
 import type { LoadedModel } from '../models/index.js'
 import type { EvalOptions } from '../options/index.js'
 

@@ -1,16 +1,16 @@
 /** Scores of texts by the head of a classifier or a reward model. */
 import { z } from 'zod'
+import { encodeRow } from '../batches/examples/encode.js'
+import type { Document } from '../batches/examples/example.js'
+import { packBatch } from '../batches/packing.js'
 import { anObject, anyText, aSignal, aText, check, expecting, optionsSchema, wholeFrom } from '../common/arguments.js'
 import { UsageError } from '../common/errors.js'
-import { encodeRow } from '../data/encode.js'
-import type { Document } from '../data/example.js'
-import { packBatch } from '../data/packing.js'
-import { RowReading } from '../data/rows/reading.js'
-import { DEFAULT_MAX_LENGTH } from '../data/rows/row-length.js'
-import { resolveTemplate } from '../data/templates/template.js'
 import { aModel } from '../generate/index.js'
 import type { LoadedModel } from '../models/index.js'
 import { lastScores } from '../objectives/objective.js'
+import { RowReading } from '../rows/reading.js'
+import { DEFAULT_MAX_LENGTH } from '../rows/row-length.js'
+import { resolveTemplate } from '../text/template.js'
 import { passesOf, type ScoreOptions } from './score.js'
 
 /** Returns the names of the labels that the model's head scores. @throws UsageError `no-head` */

@@ -1,9 +1,9 @@
 /** Turns generated tokens into text, until a stop. */
 
-import type { ToolCall } from '../data/tool-calls/calls.js'
-import type { AnswerDelta, AnswerReader } from '../data/tool-calls/reader.js'
 import type { EngineRequest, FinishReason, NewToken } from '../engine/index.js'
 import type { RankedToken } from '../tensor/operations/sampling.js'
+import type { ToolCall } from '../text/tool-calls/calls.js'
+import type { AnswerDelta, AnswerReader } from '../text/tool-calls/reader.js'
 import { StopStrings } from './stops.js'
 import { TextStream, type TextTokenizer } from './text-stream.js'
 

@@ -15,12 +15,12 @@ import {
 } from '../common/arguments.js'
 import { UsageError } from '../common/errors.js'
 import { optionName } from '../common/option-names.js'
-import type { Message } from '../data/templates/template.js'
-import type { Tokenizer } from '../data/tokenizer/tokenizer.js'
 import { badWordTokens, type EditOptions } from '../engine/index.js'
 import type { AdapterChoice } from '../models/index.js'
 import { type GenerateInput, GenerateSchema, type GenerateSettings, parseOptions } from '../options/index.js'
 import type { samplingOptions } from '../options/sampling.js'
+import type { Message } from '../text/template.js'
+import type { Tokenizer } from '../text/tokenizer.js'
 import type { TextRequest } from './continuation.js'
 
 /** Options of `generate`: those of `mora generate` in camelCase, a conversation, callbacks and a signal. */

@@ -1,6 +1,6 @@
 /** Log-probabilities of prompts; concurrent requests share forward passes. */
 import { setImmediate } from 'node:timers/promises'
-import { packBatch } from '../data/packing.js'
+import { packBatch } from '../batches/packing.js'
 import type { ModelView } from '../models/index.js'
 import { type RankedToken, rankTokens } from '../tensor/operations/sampling.js'
 

@@ -1,17 +1,17 @@
 /** Turns prompts and conversations into ids. */
 
+import { checkIds } from '../batches/examples/encode.js'
 import { UsageError } from '../common/errors.js'
-import { checkIds } from '../data/encode.js'
-import { encodePrompt } from '../data/prompt.js'
+import type { LoadedModel } from '../models/index.js'
+import { encodePrompt } from '../text/prompt.js'
 import {
   type ChatTemplate,
   type Message,
   requireNothingForTemplate,
   resolveTemplate,
   type TemplateContext,
-} from '../data/templates/template.js'
-import type { Tokenizer } from '../data/tokenizer/tokenizer.js'
-import type { LoadedModel } from '../models/index.js'
+} from '../text/template.js'
+import type { Tokenizer } from '../text/tokenizer.js'
 
 interface Prompt extends TemplateContext {
   /** A text, or the ids of one, which are taken as they are. */

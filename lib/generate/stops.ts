@@ -2,12 +2,12 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { InputError } from '../common/errors.js'
-import { maskChat } from '../data/masks/chat-mask.js'
-import type { ChatTemplate, Message } from '../data/templates/template.js'
-import type { Tokenizer } from '../data/tokenizer/tokenizer.js'
 import { readJsonObject } from '../io/json.js'
 import { eosIdsIn } from '../models/families/parse-config.js'
 import type { LoadedModel } from '../models/index.js'
+import { maskChat } from '../text/chat-mask.js'
+import type { ChatTemplate, Message } from '../text/template.js'
+import type { Tokenizer } from '../text/tokenizer.js'
 
 /**
  * Returns the EOS tokens of `config.json`, `generation_config.json` and the tokenizer. With a chat template, also the tokens

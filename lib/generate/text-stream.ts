@@ -1,4 +1,4 @@
-import type { TokenBytes, Tokenizer } from '../data/tokenizer/tokenizer.js'
+import type { TokenBytes, Tokenizer } from '../text/tokenizer.js'
 
 /** The part of a tokenizer that makes text. */
 export type TextTokenizer = Pick<Tokenizer, 'decode'> & Partial<Pick<Tokenizer, 'tokenBytes' | 'specialIds'>>

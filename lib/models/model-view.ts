@@ -1,6 +1,6 @@
-import type { Tokenizer } from '../data/tokenizer/tokenizer.js'
 import type { NativeDevice } from '../native/addon.js'
 import type { Pooling } from '../nn/pooling.js'
+import type { Tokenizer } from '../text/tokenizer.js'
 import type { AdapterChoice } from './adaptation/adapter-options.js'
 import type { AdapterSet } from './adaptation/adapter-set.js'
 import type { Decoder } from './network/decoder.js'

@@ -14,7 +14,6 @@ import {
 } from '../common/arguments.js'
 import { UsageError } from '../common/errors.js'
 import { randomStream } from '../common/random.js'
-import type { Tokenizer } from '../data/tokenizer/tokenizer.js'
 import type { FloatDType, NativeDevice } from '../native/addon.js'
 import type { Linear } from '../nn/linear.js'
 import type { Pooling } from '../nn/pooling.js'
@@ -22,6 +21,7 @@ import type { Parameter } from '../tensor/parameter.js'
 import { allOrNothing, keep } from '../tensor/scope.js'
 import { Tensor } from '../tensor/tensor.js'
 import { firstTensor } from '../tensor/weight.js'
+import type { Tokenizer } from '../text/tokenizer.js'
 import type {
   AdapterChoice,
   AddAdapterOptions,

@@ -1,6 +1,7 @@
 /** What objectives of answers share: sums of log-probabilities over answers, the reference, and means of rewards. */
+
+import type { Batch } from '../batches/batch.js'
 import { UsageError } from '../common/errors.js'
-import type { Batch } from '../data/batch.js'
 import { sub } from '../tensor/operations/arithmetic.js'
 import { matmul } from '../tensor/operations/products.js'
 import { reshape } from '../tensor/operations/reshaping.js'

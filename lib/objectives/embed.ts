@@ -1,5 +1,5 @@
-import { type Batch, documentWeights, rowOfDocument, totalWeight } from '../data/batch.js'
-import { loadDataset } from '../data/dataset.js'
+import { type Batch, documentWeights, rowOfDocument, totalWeight } from '../batches/batch.js'
+import { loadDataset } from '../batches/dataset.js'
 import type { Pooling } from '../nn/pooling.js'
 import { mul } from '../tensor/operations/arithmetic.js'
 import { gatherRows } from '../tensor/operations/indexing.js'

@@ -1,5 +1,5 @@
 /** Pairs of a step in the order of their log-probabilities, which losses of AOT (arXiv 2406.05882) compare. */
-import { type Batch, rowOfDocument } from '../data/batch.js'
+import { type Batch, rowOfDocument } from '../batches/batch.js'
 
 /** Numbers of a pair: whether it is there, ln π of the chosen and the rejected answer, and ln π − ln π_ref of both. */
 const OF_PAIR = 5

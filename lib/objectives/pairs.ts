@@ -1,7 +1,8 @@
 /** Objectives of pairs: the loss of a chosen and a rejected answer to a prompt. */
+
+import { type Batch, documentWeights, totalWeight } from '../batches/batch.js'
 import { UsageError } from '../common/errors.js'
 import { optionName, theOption } from '../common/option-names.js'
-import { type Batch, documentWeights, totalWeight } from '../data/batch.js'
 import { add, div, mul } from '../tensor/operations/arithmetic.js'
 import { slice } from '../tensor/operations/indexing.js'
 import { sum } from '../tensor/operations/reductions.js'

@@ -1,5 +1,5 @@
 /** Losses of a policy whose answers were rewarded: GRPO (arXiv 2402.03300) and its kin. */
-import { type Batch, documentWeights, totalWeight, weightOfTargets } from '../data/batch.js'
+import { type Batch, documentWeights, totalWeight, weightOfTargets } from '../batches/batch.js'
 import { add, clamp, exp, mul, relu, sigmoid, sub } from '../tensor/operations/arithmetic.js'
 import { gatherRows } from '../tensor/operations/indexing.js'
 import { logSumExp, softmax, sum } from '../tensor/operations/reductions.js'

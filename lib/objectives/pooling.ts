@@ -1,6 +1,6 @@
 /** Embeddings of texts: their hidden states, pooled and scaled to length 1. */
-import { type Batch, boundsOf } from '../data/batch.js'
-import { packBatch } from '../data/packing.js'
+import { type Batch, boundsOf } from '../batches/batch.js'
+import { packBatch } from '../batches/packing.js'
 import { type Pooling, type PoolingOfModel, poolingOf } from '../nn/pooling.js'
 import { add, cast, div, sqrt, square } from '../tensor/operations/arithmetic.js'
 import { matmul } from '../tensor/operations/products.js'

@@ -1,4 +1,4 @@
-import { documentWeights, totalWeight } from '../data/batch.js'
+import { documentWeights, totalWeight } from '../batches/batch.js'
 import { add, mul, square, sub } from '../tensor/operations/arithmetic.js'
 import { sliceColumns } from '../tensor/operations/indexing.js'
 import { sum } from '../tensor/operations/reductions.js'

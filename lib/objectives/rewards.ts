@@ -6,8 +6,8 @@ import { reasonOfCaller } from '../common/foreign-errors.js'
 import { theOption } from '../common/option-names.js'
 import { plainCopy } from '../common/plain-copy.js'
 import { inParallel } from '../common/task-limit.js'
-import type { AnyRow } from '../data/sources/source.js'
-import type { Message } from '../data/templates/template.js'
+import type { AnyRow } from '../rows/sources/source.js'
+import type { Message } from '../text/template.js'
 import type { Environment, Episode } from './episodes.js'
 
 /** An answer to judge, to a prompt whose row is of a type. */

@@ -1,9 +1,10 @@
 /** What passes between a run and an objective that learns from answers of the model itself. */
+
+import { type Batch, rowOfDocument } from '../batches/batch.js'
+import type { StepRow } from '../batches/step-rows.js'
 import type { RandomStream } from '../common/random.js'
-import { type Batch, rowOfDocument } from '../data/batch.js'
-import type { StepRow } from '../data/step-rows.js'
-import type { Tokenizer } from '../data/tokenizer/tokenizer.js'
 import type { Sampling } from '../tensor/operations/sampling.js'
+import type { Tokenizer } from '../text/tokenizer.js'
 import type { WeightedSum } from './weighted-sum.js'
 
 /** What is known of an answer that is trained. */

@@ -5,7 +5,7 @@ import { InputError, quoted, RunError, UsageError } from '../common/errors.js'
 import { reasonOfCaller } from '../common/foreign-errors.js'
 import { theOption } from '../common/option-names.js'
 import { shortened } from '../common/printable.js'
-import type { ChatTemplate } from '../data/templates/template.js'
+import type { ChatTemplate } from '../text/template.js'
 
 /** Called with the arguments that the model wrote; what it returns is told to the model: a text, or else its JSON. */
 export type ToolFunction = (args: Record<string, unknown>) => unknown

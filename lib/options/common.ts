@@ -1,11 +1,11 @@
 /** Options of every command, and options that several commands share. */
 
 import { z } from 'zod'
-import { COLUMN_NAMES } from '../data/rows/forms.js'
-import { DEFAULT_MAX_LENGTH, LONG_ROWS } from '../data/rows/row-length.js'
-import { TEXT_TEMPLATE } from '../data/rows/text-template.js'
-import { type DataInput, type DataSource, sourcesOf } from '../data/sources/source.js'
 import { MAX_THREADS } from '../native/addon.js'
+import { COLUMN_NAMES } from '../rows/forms.js'
+import { DEFAULT_MAX_LENGTH, LONG_ROWS } from '../rows/row-length.js'
+import { type DataInput, type DataSource, sourcesOf } from '../rows/sources/source.js'
+import { TEXT_TEMPLATE } from '../rows/text-template.js'
 import {
   choice,
   fileOrList,

@@ -1,9 +1,9 @@
 /** Turns the pieces of a text into the deltas of a chat's message. */
 import { randomUUID } from 'node:crypto'
 import { isObject } from '../common/arguments.js'
-import type { ToolCall } from '../data/tool-calls/calls.js'
 import type { GeneratedPiece, GenerateResult } from '../generate/index.js'
 import { jsonIn } from '../io/json.js'
+import type { ToolCall } from '../text/tool-calls/calls.js'
 import type { Calling } from './chat-fields.js'
 
 /** A part of a message. */

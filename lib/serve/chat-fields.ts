@@ -1,7 +1,7 @@
 /** The body of a chat, and what it means for its texts. */
 import { z } from 'zod'
 import { aFlag, anObject, anyText, aText, isObject, wholeBetween } from '../common/arguments.js'
-import type { ChatTemplate, Message } from '../data/templates/template.js'
+import type { ChatTemplate, Message } from '../text/template.js'
 import { eitherOf, listField, ofCharacters, patternField, wordField, wrongField } from './fields.js'
 import { constraintsIn, limitField, requireOneConstraint, samplingFields } from './sampling.js'
 

@@ -1,5 +1,5 @@
 /** Multiple-choice questions of any form, by letter or by whole choices. */
-import { type ChoiceRow, LETTERS } from '../data/rows/choices.js'
+import { type ChoiceRow, LETTERS } from '../rows/choices.js'
 import { accuracy, best, bySubject, meanBy, quotients } from './measures.js'
 import { type ChoiceTask, choiceRows } from './task.js'
 

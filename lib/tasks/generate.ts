@@ -3,7 +3,7 @@ import { InputError, quoted, RunError } from '../common/errors.js'
 import { reasonOfCaller } from '../common/foreign-errors.js'
 import { plainCopy } from '../common/plain-copy.js'
 import { importModule } from '../common/user-module.js'
-import type { AnyRow } from '../data/sources/source.js'
+import type { AnyRow } from '../rows/sources/source.js'
 import { accuracy } from './measures.js'
 import type { AnswerTask } from './task.js'
 

@@ -1,6 +1,6 @@
 /** GSM8K (Cobbe et al. 2021): rows `question`, `answer`, whose answer ends in `#### 18`. */
-import { malformedRow } from '../data/rows/check.js'
-import { strip } from '../data/templates/jinja/methods.js'
+import { malformedRow } from '../rows/check.js'
+import { strip } from '../text/python/methods.js'
 import { canonicalNumber, expectedAnswer, extractAnswer, isSameAnswer } from './answers.js'
 import { accuracy, meanBy } from './measures.js'
 import { metamathNumber } from './metamath.js'

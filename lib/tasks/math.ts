@@ -1,5 +1,5 @@
 /** MATH (Hendrycks et al. 2021): rows `problem`, `solution`, whose solution has its answer in the last `\boxed{}`. */
-import { malformedRow } from '../data/rows/check.js'
+import { malformedRow } from '../rows/check.js'
 import { afterPhrase, lastBoxed } from './answers.js'
 import { isEquivalent } from './math-equivalence.js'
 import { accuracy, meanBy } from './measures.js'

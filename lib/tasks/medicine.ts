@@ -2,7 +2,7 @@
  * Questions of medicine. Rows of the data sets themselves have lm-evaluation-harness's prompt. Rows of AdaptLLM (`input`, `options`,
  * `gold_index`) hold the whole prompt and are measured by AdaptLLM's rules.
  */
-import type { ChoiceRow } from '../data/rows/choices.js'
+import type { ChoiceRow } from '../rows/choices.js'
 import { lettered, letters } from './choices.js'
 import { accuracy } from './measures.js'
 import { type ChoiceTask, choiceRows, lacking } from './task.js'

@@ -1,5 +1,5 @@
 /** MMLU (Hendrycks et al. 2021): rows `question`, `choices`, `answer`, `subject`. The prompt is lm-evaluation-harness's. */
-import { strip } from '../data/templates/jinja/methods.js'
+import { strip } from '../text/python/methods.js'
 import { lettered, letters } from './choices.js'
 import { accuracy, average, bySubject } from './measures.js'
 import { type ChoiceTask, choiceRowsOfSubject } from './task.js'

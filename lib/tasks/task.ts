@@ -1,11 +1,11 @@
 /** The shape of tasks that ask rows: the rows, a prompt, choices or how an answer is judged, and measures over all rows. */
 import { theOption } from '../common/option-names.js'
-import { malformedRow } from '../data/rows/check.js'
-import type { ChoiceRow } from '../data/rows/choices.js'
-import type { RowReading } from '../data/rows/reading.js'
-import type { DataRecord } from '../data/rows/record.js'
-import type { PromptRow, QuestionRow } from '../data/rows/rows.js'
-import type { Message } from '../data/templates/template.js'
+import { malformedRow } from '../rows/check.js'
+import type { ChoiceRow } from '../rows/choices.js'
+import type { RowReading } from '../rows/reading.js'
+import type { DataRecord } from '../rows/record.js'
+import type { PromptRow, QuestionRow } from '../rows/rows.js'
+import type { Message } from '../text/template.js'
 
 /** The result of one row: a line of `output`, and with `details` an entry of the result's `rows`. */
 export interface RowEntry {

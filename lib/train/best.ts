@@ -6,10 +6,10 @@ import { endsWithBest } from '../options/index.js'
 import type { Parameter } from '../tensor/parameter.js'
 import { checkpointPath, readCheckpointRecord, restoreTensors } from './checkpoints/checkpoint.js'
 import { whyTorn } from './checkpoints/checkpoint-files.js'
-import type { TrainerState } from './checkpoints/trainer-state.js'
 import type { TrainResult } from './events.js'
 import type { RankSync } from './rank-sync.js'
 import type { RunOutput, Session } from './session.js'
+import type { TrainerState } from './trainer-state.js'
 
 /** Maximum number of bytes that are sent at once. */
 const PIECE = 2 ** 22

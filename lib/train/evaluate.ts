@@ -1,11 +1,10 @@
 import { z } from 'zod'
+import { aBatch, type Batch } from '../batches/batch.js'
 import { aSignal, check, having, optionsSchema } from '../common/arguments.js'
 import { RunError } from '../common/errors.js'
-import { aBatch, type Batch } from '../data/batch.js'
 import type { LoadedModel } from '../models/index.js'
 import { crossEntropyObjective } from '../objectives/cross-entropy.js'
 import { runObjective } from '../objectives/objective.js'
-import { afterEvaluation } from './checkpoints/trainer-state.js'
 import type { EvaluationEvent, SampleEvent } from './events.js'
 import { appendSamples } from './output/metrics-file.js'
 import { PassSums } from './pass-sums.js'
@@ -13,6 +12,7 @@ import { eachPass, withStepSums } from './passes.js'
 import { RankSync } from './rank-sync.js'
 import { sampledFor } from './rollouts.js'
 import type { RunWork, Session } from './session.js'
+import { afterEvaluation } from './trainer-state.js'
 
 const meanLossArguments = {
   model: having('a model', 'lossAsync', 'setDropout'),

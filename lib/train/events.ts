@@ -1,6 +1,6 @@
 /** The events that a training run reports. */
-import type { SourceReport } from '../data/sources/report.js'
-import type { TokeniseProgress } from '../data/tokenise.js'
+import type { SourceReport } from '../batches/examples/report.js'
+import type { TokeniseProgress } from '../batches/examples/tokenise.js'
 
 /** Rows are being read and tokenised before the first step; reading goes on while the event is handled. Few rows have none. */
 export interface ProgressEvent extends TokeniseProgress {

@@ -7,7 +7,7 @@ import { HEAD_RATE } from '../objectives/objective-options.js'
 import { scheduleNames, type TrainInput, type TrainSettings } from '../options/index.js'
 import type { Parameter } from '../tensor/parameter.js'
 import { sourceHash } from './checkpoints/function-hashes.js'
-import type { TrainerState } from './checkpoints/trainer-state.js'
+import type { TrainerState } from './trainer-state.js'
 
 /** The progress of a run before a step. */
 export interface LearningRateFacts {

@@ -1,5 +1,5 @@
+import type { Batch } from '../batches/batch.js'
 import { RunError } from '../common/errors.js'
-import type { Batch } from '../data/batch.js'
 import type { SampledStep } from '../objectives/rollouts.js'
 import type { AdamWStepOptions } from '../optim/adamw.js'
 import type { Parameter } from '../tensor/parameter.js'

@@ -1,4 +1,4 @@
-import type { Batch } from '../data/batch.js'
+import type { Batch } from '../batches/batch.js'
 import type { BatchLoss } from '../objectives/objective.js'
 
 /**

@@ -1,4 +1,4 @@
-import type { Batch } from '../data/batch.js'
+import type { Batch } from '../batches/batch.js'
 import type { LossOptions } from '../objectives/objective.js'
 import type { RunWork } from './session.js'
 

@@ -1,5 +1,5 @@
 /** What a run tells its reader beside steps and evaluations: notices, and the rows that are read. */
-import type { TokeniseProgress } from '../data/tokenise.js'
+import type { TokeniseProgress } from '../batches/examples/tokenise.js'
 import type { StepEvent } from './events.js'
 import type { RankSync } from './rank-sync.js'
 import type { RunControl } from './run.js'

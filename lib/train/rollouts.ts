@@ -1,7 +1,6 @@
 /** Rows that an objective makes of the model's own answers, for as many steps as it uses them. */
-import { rowOfDocument, targetCounts } from '../data/batch.js'
-import type { StepRow } from '../data/step-rows.js'
-import { resolveTemplate } from '../data/templates/template.js'
+import { rowOfDocument, targetCounts } from '../batches/batch.js'
+import type { StepRow } from '../batches/step-rows.js'
 import { Engine, PAGE } from '../engine/index.js'
 import { requireTokenizer, stopTokens } from '../generate/index.js'
 import type { Model } from '../models/model.js'
@@ -9,10 +8,11 @@ import { tokenLogProbs } from '../objectives/objective.js'
 import type { Rollout, SampleContext, SampledStep } from '../objectives/rollouts.js'
 import type { WeightedSum } from '../objectives/weighted-sum.js'
 import { gatherJson } from '../tensor/ranks.js'
-import type { TrainerState } from './checkpoints/trainer-state.js'
+import { resolveTemplate } from '../text/template.js'
 import { appendRollouts } from './output/metrics-file.js'
 import type { RankSync } from './rank-sync.js'
 import type { Session } from './session.js'
+import type { TrainerState } from './trainer-state.js'
 
 /** Answers that are written at once. */
 const ANSWERS_AT_ONCE = 64

@@ -4,13 +4,13 @@ import type { RunObjective } from '../objectives/objective.js'
 import type { AdamW } from '../optim/adamw.js'
 import type { TrainSettings } from '../options/index.js'
 import type { Parameter } from '../tensor/parameter.js'
-import type { RunFacts } from './checkpoints/run-facts.js'
-import type { TrainerState } from './checkpoints/trainer-state.js'
 import type { Metrics } from './output/metrics.js'
 import type { OutputFolder } from './output/output-folder.js'
 import type { RankSync } from './rank-sync.js'
 import type { RestartPlan } from './restart-plan.js'
 import type { RunRows } from './rows.js'
+import type { RunFacts } from './run-facts.js'
+import type { TrainerState } from './trainer-state.js'
 
 /** A run that is set up. */
 export interface Session {

@@ -1,10 +1,10 @@
 /** Mutants that compute the same as the original, by file: a part of their line, and why. */
 export const equivalents = {
-  'lib/data/masks/token-spans.ts': [
+  'lib/text/masks/token-spans.ts': [
     // The tokens before the answer's are those of the text before it, which differ.
     'shared <= answer.length',
   ],
-  'lib/data/masks/turn-texts.ts': [
+  'lib/text/masks/turn-texts.ts': [
     // Past the end of one text, either the other has a letter or both have ended.
     'length <= a.length',
     'length <= b.length',
@@ -16,7 +16,7 @@ export const equivalents = {
     // Tokens of the same length at the same place are the same.
     'token.length >= length',
   ],
-  'lib/data/packing.ts': [
+  'lib/batches/packing.ts': [
     // A write one place too far is overwritten by the next row, and ignored past the end.
     't <= length',
     // Past the last token there is no mask.

@@ -8,13 +8,13 @@ const chatTests = [
   'chat-turns',
   'token-spans',
   'turn-texts',
-].map((name) => `test/data/masks/${name}.test.ts`)
+].map((name) => `test/text/masks/${name}.test.ts`)
 
 export const typescript = [
-  { file: 'lib/data/masks/chat-turns.ts', tests: chatTests },
-  { file: 'lib/data/masks/turn-texts.ts', tests: chatTests },
-  { file: 'lib/data/masks/token-spans.ts', tests: chatTests },
-  { file: 'lib/data/packing.ts', tests: ['test/data/packing.test.ts'] },
+  { file: 'lib/text/masks/chat-turns.ts', tests: chatTests },
+  { file: 'lib/text/masks/turn-texts.ts', tests: chatTests },
+  { file: 'lib/text/masks/token-spans.ts', tests: chatTests },
+  { file: 'lib/batches/packing.ts', tests: ['test/batches/packing.test.ts'] },
   { file: 'lib/optim/schedule.ts', tests: ['test/optim/schedule.test.ts'] },
 ]
 

@@ -3,9 +3,9 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { initModel, loadModel } from '../../lib/models/index.js'
-import { loadSmallTokenizer } from '../data/tokenizer/small-tokenizer.js'
 import { familyFolder } from '../golden/families.js'
 import { useTemporaryFolder } from '../io/temporary.js'
+import { loadSmallTokenizer } from '../text/tokenizer/small-tokenizer.js'
 import { moraJson } from './mora.js'
 
 const temporary = useTemporaryFolder()

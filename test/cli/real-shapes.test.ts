@@ -6,10 +6,10 @@ import { randomStream } from '../../lib/common/random.js'
 import { parseConfig } from '../../lib/models/families/parse-config.js'
 import { normsOf, weightShapes } from '../../lib/models/network/plan.js'
 import { halfFromFloat32 } from '../../lib/tensor/half.js'
-import { smallTokenizerFolder } from '../data/tokenizer/small-tokenizer.js'
 import { drawn } from '../drawn.js'
 import { type RawTensor, readRawTensors, writeRawTensors } from '../golden/tensor-files.js'
 import { useTemporaryFolder } from '../io/temporary.js'
+import { smallTokenizerFolder } from '../text/tokenizer/small-tokenizer.js'
 import { moraJson } from './mora.js'
 
 const temporary = useTemporaryFolder()

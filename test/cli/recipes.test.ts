@@ -5,12 +5,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { parse } from 'yaml'
-import { loadTokenizer } from '../../lib/data/tokenizer/tokenizer.js'
 import { initModel } from '../../lib/models/index.js'
-import { smallTokenizerFolder, templatePath } from '../data/tokenizer/small-tokenizer.js'
+import { loadTokenizer } from '../../lib/text/tokenizer.js'
 import { drawn } from '../drawn.js'
 import { main } from '../faults/command.js'
 import { lacksBuild, needing } from '../needs.js'
+import { smallTokenizerFolder, templatePath } from '../text/tokenizer/small-tokenizer.js'
 
 const recipes = join(import.meta.dirname, '../../examples/recipes')
 const names = readdirSync(recipes)

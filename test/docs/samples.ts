@@ -1,8 +1,8 @@
 /** The files that pages name: a tiny model in place of a real one, and rows for every task. */
 import { cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { smallTokenizerFolder, templatePath } from '../data/tokenizer/small-tokenizer.js'
 import type { StandIn } from '../hub/stand-in.js'
+import { smallTokenizerFolder, templatePath } from '../text/tokenizer/small-tokenizer.js'
 
 /** The names of the models in pages. */
 export const MODEL = 'SmolLM2-135M-Instruct.Q4_1.gguf'

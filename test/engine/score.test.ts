@@ -1,8 +1,8 @@
 /** Continuations scored by the engine against whole rows without a cache. */
 import { afterAll, afterEach, expect, test, vi } from 'vitest'
 import { lora } from '../../lib/adapters/methods/lora.js'
+import { packBatch } from '../../lib/batches/packing.js'
 import { randomStream } from '../../lib/common/random.js'
-import { packBatch } from '../../lib/data/packing.js'
 import { Engine, PAGE, type ScoredPrompt } from '../../lib/engine/index.js'
 import { GREEDY } from '../../lib/generate/index.js'
 import type { Model } from '../../lib/models/index.js'

@@ -2,12 +2,12 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSy
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
-import type { Message } from '../../lib/data/templates/template.js'
-import type { Tokenizer } from '../../lib/data/tokenizer/tokenizer.js'
 import { type EvalProgress, evaluate } from '../../lib/eval/index.js'
 import { ForwardPasses } from '../../lib/models/network/forward-passes.js'
-import { loadSmallTokenizer, loadTemplate, templatePath } from '../data/tokenizer/small-tokenizer.js'
+import type { Message } from '../../lib/text/template.js'
+import type { Tokenizer } from '../../lib/text/tokenizer.js'
 import { loadScripted, logProbOf, type Script } from '../generate/scripted-model.js'
+import { loadSmallTokenizer, loadTemplate, templatePath } from '../text/tokenizer/small-tokenizer.js'
 
 const chatml = templatePath('chatml')
 

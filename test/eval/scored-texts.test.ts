@@ -3,15 +3,15 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, expect, it, vi } from 'vitest'
-import type { Tokenizer } from '../../lib/data/tokenizer/tokenizer.js'
 import { DEMO_MODEL } from '../../lib/demo/demo.js'
 import { type EvaluateOptions, evaluate } from '../../lib/eval/index.js'
 import { generate } from '../../lib/generate/index.js'
 import { initModel, type Model } from '../../lib/models/index.js'
 import { ForwardPasses } from '../../lib/models/network/forward-passes.js'
-import { loadSmallTokenizer } from '../data/tokenizer/small-tokenizer.js'
+import type { Tokenizer } from '../../lib/text/tokenizer.js'
 import { loadScripted } from '../generate/scripted-model.js'
 import { goldenPath } from '../golden/files.js'
+import { loadSmallTokenizer } from '../text/tokenizer/small-tokenizer.js'
 
 let tokenizer: Tokenizer
 /** A model that says nothing. */

@@ -1,14 +1,14 @@
 import { existsSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, expect, it, vi } from 'vitest'
-import type { Tokenizer } from '../../lib/data/tokenizer/tokenizer.js'
 import { type EvaluateOptions, evaluate } from '../../lib/eval/index.js'
 import type { Model } from '../../lib/models/index.js'
 import { ForwardPasses } from '../../lib/models/network/forward-passes.js'
-import { loadSmallTokenizer } from '../data/tokenizer/small-tokenizer.js'
+import type { Tokenizer } from '../../lib/text/tokenizer.js'
 import { loadScripted } from '../generate/scripted-model.js'
 import { useTemporaryFolder } from '../io/temporary.js'
 import { liveBytes } from '../live-bytes.js'
+import { loadSmallTokenizer } from '../text/tokenizer/small-tokenizer.js'
 
 const folder = useTemporaryFolder()
 const REASON = new Error('enough')

@@ -11,7 +11,7 @@ import { percentile } from '../../experiments/metamathqa/report.js'
 import { bucketedBatches, encodeProblem, isKept, promptOf, trainingBatch } from '../../experiments/metamathqa/rows.js'
 import { main } from '../../experiments/metamathqa/run.js'
 import { DEMO_MODEL } from '../../lib/demo/demo.js'
-import { loadSmallTokenizer } from '../data/tokenizer/small-tokenizer.js'
+import { loadSmallTokenizer } from '../text/tokenizer/small-tokenizer.js'
 
 describe('rows', () => {
   it('are kept up to 1300 characters, counted as code points', () => {

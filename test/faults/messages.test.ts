@@ -4,10 +4,10 @@ import { join, resolve } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { moraOn } from '../cli/mora.js'
 import { words } from '../cli/words.js'
-import { smallTokenizerFolder } from '../data/tokenizer/small-tokenizer.js'
 import { StandIn } from '../hub/stand-in.js'
 import { type GgufParts, ggufBytes, text as ggufText } from '../io/gguf-bytes.js'
 import { quickFolder } from '../io/temporary.js'
+import { smallTokenizerFolder } from '../text/tokenizer/small-tokenizer.js'
 import { wrongWords } from './wrong-words.js'
 
 const scratch = quickFolder()

@@ -2,8 +2,8 @@
 import { join } from 'node:path'
 import { afterAll, expect, test } from 'vitest'
 import { lora } from '../../lib/adapters/methods/lora.js'
+import { packBatch } from '../../lib/batches/packing.js'
 import { randomStream } from '../../lib/common/random.js'
-import { packBatch } from '../../lib/data/packing.js'
 import { DEMO_MODEL } from '../../lib/demo/demo.js'
 import { embeddingsOf } from '../../lib/eval/index.js'
 import { Chat, TextEngine } from '../../lib/generate/index.js'
@@ -11,11 +11,11 @@ import { loadModel, type Model, type SequenceCache } from '../../lib/models/inde
 import { AdamW } from '../../lib/optim/adamw.js'
 import { Tensor } from '../../lib/tensor/tensor.js'
 import { type TrainOptions, train } from '../../lib/train/train.js'
-import { templatePath } from '../data/tokenizer/small-tokenizer.js'
 import { largestDifference } from '../golden/files.js'
 import { useTemporaryFolder } from '../io/temporary.js'
 import { liveBytes } from '../live-bytes.js'
 import { testDevice } from '../operations/harness.js'
+import { templatePath } from '../text/tokenizer/small-tokenizer.js'
 
 const temporary = useTemporaryFolder()
 afterAll(() => expect(liveBytes(testDevice()), 'bytes in use at the end').toBe(0))

@@ -1,14 +1,14 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
 import { lora } from '../../lib/adapters/methods/lora.js'
 import { randomStream } from '../../lib/common/random.js'
-import type { Message } from '../../lib/data/templates/template.js'
-import type { Tokenizer } from '../../lib/data/tokenizer/tokenizer.js'
 import { PAGE } from '../../lib/engine/index.js'
 import { Chat, drain, GREEDY, generate, generateStream, type TokenChoice } from '../../lib/generate/index.js'
 import { ForwardPasses } from '../../lib/models/network/forward-passes.js'
-import { loadSmallTokenizer, loadTemplate, templatePath } from '../data/tokenizer/small-tokenizer.js'
+import type { Message } from '../../lib/text/template.js'
+import type { Tokenizer } from '../../lib/text/tokenizer.js'
 import { liveBytes } from '../live-bytes.js'
 import { testDevice } from '../operations/harness.js'
+import { loadSmallTokenizer, loadTemplate, templatePath } from '../text/tokenizer/small-tokenizer.js'
 import { loadScripted } from './scripted-model.js'
 
 describe('generate', () => {

@@ -1,6 +1,6 @@
 /** Many texts at once: each as it is alone. */
 import { afterAll, describe, expect } from 'vitest'
-import { packBatch } from '../../lib/data/packing.js'
+import { packBatch } from '../../lib/batches/packing.js'
 import { Chat, drain, generate, TextEngine } from '../../lib/generate/index.js'
 import { loadModel } from '../../lib/models/index.js'
 import { assetPath, lacksRealModel, REAL_MODEL } from '../assets.js'

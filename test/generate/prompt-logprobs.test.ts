@@ -1,6 +1,6 @@
 /** Log-probabilities of prompts: the same alone and beside others, in as few passes as possible. */
 import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest'
-import { packBatch } from '../../lib/data/packing.js'
+import { packBatch } from '../../lib/batches/packing.js'
 import { DEMO_MODEL } from '../../lib/demo/demo.js'
 import { generate, TextEngine, type TokenText } from '../../lib/generate/index.js'
 import { loadModel, type Model } from '../../lib/models/index.js'

@@ -8,8 +8,8 @@ import { join } from 'node:path'
 import { randomStream } from '../../lib/common/random.js'
 import { writeSafetensors } from '../../lib/io/safetensors.js'
 import { loadModel, type Model } from '../../lib/models/index.js'
-import { smallTokenizerFolder } from '../data/tokenizer/small-tokenizer.js'
 import { quickFolder } from '../io/temporary.js'
+import { smallTokenizerFolder } from '../text/tokenizer/small-tokenizer.js'
 
 export interface Script {
   prompt: readonly number[]

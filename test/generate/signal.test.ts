@@ -1,13 +1,13 @@
 import { getEventListeners } from 'node:events'
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
-import type { Message } from '../../lib/data/templates/template.js'
-import type { Tokenizer } from '../../lib/data/tokenizer/tokenizer.js'
 import { PAGE } from '../../lib/engine/index.js'
 import { Chat, generate, generateStream } from '../../lib/generate/index.js'
 import { ForwardPasses } from '../../lib/models/network/forward-passes.js'
-import { loadSmallTokenizer, loadTemplate, templatePath } from '../data/tokenizer/small-tokenizer.js'
+import type { Message } from '../../lib/text/template.js'
+import type { Tokenizer } from '../../lib/text/tokenizer.js'
 import { liveBytes } from '../live-bytes.js'
 import { testDevice } from '../operations/harness.js'
+import { loadSmallTokenizer, loadTemplate, templatePath } from '../text/tokenizer/small-tokenizer.js'
 import { loadScripted } from './scripted-model.js'
 
 const REASON = new Error('enough')

@@ -2,10 +2,10 @@ import { mkdtempSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { ChatTemplate } from '../../lib/data/templates/template.js'
 import { stopTokens } from '../../lib/generate/stops.js'
-import { compiled, maskChat } from '../data/templates/compiled.js'
-import { tokenizerOf } from '../data/tokenizer/visible-tokenizer.js'
+import { ChatTemplate } from '../../lib/text/template.js'
+import { compiled, maskChat } from '../text/templates/compiled.js'
+import { tokenizerOf } from '../text/tokenizer/visible-tokenizer.js'
 
 const special = ['<u>', '<a>', '<o>', '<end>', '<call>']
 const visible = tokenizerOf({ special })

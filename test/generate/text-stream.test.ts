@@ -1,8 +1,8 @@
 import { beforeAll, describe, expect, it } from 'vitest'
-import type { Tokenizer } from '../../lib/data/tokenizer/tokenizer.js'
 import { StopStrings } from '../../lib/generate/stops.js'
 import { continuationText, TextStream } from '../../lib/generate/text-stream.js'
-import { loadSmallTokenizer } from '../data/tokenizer/small-tokenizer.js'
+import type { Tokenizer } from '../../lib/text/tokenizer.js'
+import { loadSmallTokenizer } from '../text/tokenizer/small-tokenizer.js'
 
 describe('TextStream', () => {
   let tokenizer: Tokenizer

@@ -1,6 +1,6 @@
 /** Distillation against TRL: divergences of tokens, losses and gradients. */
 import { afterAll, describe, expect, test } from 'vitest'
-import { packBatch } from '../../lib/data/packing.js'
+import { packBatch } from '../../lib/batches/packing.js'
 import { distill } from '../../lib/objectives/distill.js'
 import { liveBytes } from '../live-bytes.js'
 import { testDevice } from '../operations/harness.js'

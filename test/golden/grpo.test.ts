@@ -1,7 +1,7 @@
 /** GRPO and its kin against TRL: advantages, losses and gradients. */
 import { afterAll, describe, expect, test } from 'vitest'
-import type { Batch } from '../../lib/data/batch.js'
-import { packBatch } from '../../lib/data/packing.js'
+import type { Batch } from '../../lib/batches/batch.js'
+import { packBatch } from '../../lib/batches/packing.js'
 import { advantagesOf } from '../../lib/objectives/advantages.js'
 import type { Objective } from '../../lib/objectives/objective.js'
 import { type PolicyLossOptions, policyLoss } from '../../lib/objectives/policy-loss.js'

@@ -1,7 +1,7 @@
 /** The reference's values of objectives of answers, and how ours are compared with them. */
 import { expect } from 'vitest'
-import type { Batch } from '../../lib/data/batch.js'
-import { type PackedRow, packBatch } from '../../lib/data/packing.js'
+import type { Batch } from '../../lib/batches/batch.js'
+import { type PackedRow, packBatch } from '../../lib/batches/packing.js'
 import { loadModel } from '../../lib/models/index.js'
 import type { Model } from '../../lib/models/model.js'
 import type { Objective } from '../../lib/objectives/objective.js'

@@ -1,6 +1,6 @@
 /** KTO, ORPO, CPO and SimPO against TRL: losses, gradients, metrics, and KTO's training run. */
 import { afterAll, describe, expect, test } from 'vitest'
-import { packBatch } from '../../lib/data/packing.js'
+import { packBatch } from '../../lib/batches/packing.js'
 import { cpo } from '../../lib/objectives/cpo.js'
 import { kto } from '../../lib/objectives/kto.js'
 import { orpo } from '../../lib/objectives/orpo.js'

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
-import { packBatch } from '../../lib/data/packing.js'
+import { packBatch } from '../../lib/batches/packing.js'
 import { evaluate } from '../../lib/eval/index.js'
 import { readSafetensorsHeader } from '../../lib/io/safetensors.js'
 import { mergeModel } from '../../lib/models/adaptation/merge-on-disk.js'

@@ -1,9 +1,9 @@
 /** Text of tokens as it appears, byte by byte, and the strings that end it. */
 import { readFileSync } from 'node:fs'
 import { beforeAll, describe, expect, test } from 'vitest'
-import { loadTokenizer, type Tokenizer } from '../../lib/data/tokenizer/tokenizer.js'
 import { StopStrings } from '../../lib/generate/stops.js'
 import { TextStream } from '../../lib/generate/text-stream.js'
+import { loadTokenizer, type Tokenizer } from '../../lib/text/tokenizer.js'
 import { assetPath, lacksAsset, lacksRealModel, REAL_MODEL } from '../assets.js'
 import { needing } from '../needs.js'
 import { goldenJson } from './files.js'

@@ -1,7 +1,7 @@
 /** The two tiny checkpoints of the golden data, and how the reference trained them. */
 import { lora } from '../../lib/adapters/methods/lora.js'
 import { mora, moraTypes, operators } from '../../lib/adapters/methods/mora.js'
-import type { Batch } from '../../lib/data/batch.js'
+import type { Batch } from '../../lib/batches/batch.js'
 import { loadModel } from '../../lib/models/index.js'
 import type { Model } from '../../lib/models/model.js'
 import type { FloatDType } from '../../lib/native/addon.js'

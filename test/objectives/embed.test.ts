@@ -2,7 +2,7 @@
 import { cpSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, expect, test } from 'vitest'
-import { packBatch } from '../../lib/data/packing.js'
+import { packBatch } from '../../lib/batches/packing.js'
 import { DEMO_MODEL } from '../../lib/demo/demo.js'
 import { embeddingsOf, evaluate } from '../../lib/eval/index.js'
 import { loadModel, type Model, mergeModel } from '../../lib/index.js'

@@ -1,7 +1,7 @@
 /** Properties that the loss of every objective has. */
 import { expect } from 'vitest'
-import type { Batch } from '../../lib/data/batch.js'
-import { type PackedRow, packBatch } from '../../lib/data/packing.js'
+import type { Batch } from '../../lib/batches/batch.js'
+import { type PackedRow, packBatch } from '../../lib/batches/packing.js'
 import type { Model } from '../../lib/models/model.js'
 import type { Objective } from '../../lib/objectives/objective.js'
 import { largestDifference } from '../golden/files.js'

@@ -1,6 +1,6 @@
 /** Losses of rewarded answers: finite differences, and the same in passes of any rows. */
 import { afterAll, describe, expect, test } from 'vitest'
-import { packBatch } from '../../lib/data/packing.js'
+import { packBatch } from '../../lib/batches/packing.js'
 import type { Objective } from '../../lib/objectives/objective.js'
 import { type PolicyLossOptions, policyLoss } from '../../lib/objectives/policy-loss.js'
 import { type Rollout, rolloutsOf } from '../../lib/objectives/rollouts.js'

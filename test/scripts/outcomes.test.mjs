@@ -99,7 +99,7 @@ test('a missing folder of data is refused in a sentence', () => {
 
 test('the last lines say what was missing and the counts, and a later run adds what new data allows', () => {
   const file = join(folder(), 'outcomes.json')
-  const files = ['golden/quantised', 'data/real-model'].map((name) => `test/${name}.test.ts`)
+  const files = ['golden/quantised', 'text/real-model'].map((name) => `test/${name}.test.ts`)
   const alone = run('', '--keep', file, '--project', 'cpu*', ...files)
   expect(alone.status, alone.stderr).toBe(0)
   const [said, closing] = alone.lines.slice(-2)

@@ -6,8 +6,6 @@ import { join } from 'node:path'
 import { onTestFinished, vi } from 'vitest'
 import { lora } from '../../lib/adapters/methods/lora.js'
 import { randomStream } from '../../lib/common/random.js'
-import { readTokenizerFolder } from '../../lib/data/tokenizer/from-folder.js'
-import { createTokenizer } from '../../lib/data/tokenizer/tokenizer.js'
 import {
   type GeneratedPiece,
   type GenerateOptions,
@@ -17,8 +15,10 @@ import {
 } from '../../lib/generate/index.js'
 import { initModel, type Model } from '../../lib/models/index.js'
 import { listenServer, type ServeOptions, serve } from '../../lib/serve/index.js'
-import { smallTokenizerFolder, templatePath } from '../data/tokenizer/small-tokenizer.js'
+import { readTokenizerFolder } from '../../lib/text/tokenizer/from-folder.js'
+import { createTokenizer } from '../../lib/text/tokenizer.js'
 import { writeFiles } from '../io/temporary.js'
+import { smallTokenizerFolder, templatePath } from '../text/tokenizer/small-tokenizer.js'
 
 export const NAME = 'org/tiny'
 export const MAX_POSITIONS = 512

@@ -1,7 +1,7 @@
 /** Whole runs on the native core, against runs of the reference implementation. */
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { packBatch } from '../../lib/data/packing.js'
+import { packBatch } from '../../lib/batches/packing.js'
 import { loadModel } from '../../lib/models/index.js'
 import type { TrainInput } from '../../lib/options/index.js'
 import { train } from '../../lib/train/index.js'

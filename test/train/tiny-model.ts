@@ -3,8 +3,7 @@
  * trains it, and changes gradients on request.
  */
 import { afterEach, vi } from 'vitest'
-import type { Batch } from '../../lib/data/batch.js'
-import type { Tokenizer } from '../../lib/data/tokenizer/tokenizer.js'
+import type { Batch } from '../../lib/batches/batch.js'
 import { parseConfig } from '../../lib/models/families/parse-config.js'
 import { randomWeights } from '../../lib/models/load/weights.js'
 import { Model } from '../../lib/models/model.js'
@@ -12,6 +11,7 @@ import type { SummedLoss } from '../../lib/models/network/model-output.js'
 import type { NativeDevice } from '../../lib/native/addon.js'
 import { openDevice } from '../../lib/tensor/device.js'
 import type { Parameter } from '../../lib/tensor/parameter.js'
+import type { Tokenizer } from '../../lib/text/tokenizer.js'
 
 export const VOCABULARY = 11
 

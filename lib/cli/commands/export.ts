@@ -1,7 +1,7 @@
 import { UsageError } from '../../common/errors.js'
 import { flagOf } from '../../common/option-names.js'
-import { pathsOf } from '../../data/sources/source.js'
 import { type ExportOptions, ExportSchema, isMixture, requireFreeOutput } from '../../options/index.js'
+import { pathsOf } from '../../rows/sources/source.js'
 import { type CommandContext, type CommandResult, defineCommand } from '../command.js'
 import { fetchBase } from '../hub-files.js'
 import { checkMergeOutput, runMerge } from '../merged-output.js'

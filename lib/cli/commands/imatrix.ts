@@ -1,5 +1,5 @@
-import { pathsOf } from '../../data/sources/source.js'
 import { forLibrary, ImatrixSchema, loadOptions, requireFreeOutput } from '../../options/index.js'
+import { pathsOf } from '../../rows/sources/source.js'
 import { defineCommand } from '../command.js'
 import { requireInputs } from '../paths.js'
 import { formatFacts } from '../terminal/format.js'

@@ -123,7 +123,7 @@ async function openModel(given: TrainSettings, ranks: RanksOfCommand, sync: Rank
     const needsFloats = !mayShare || options.compute === 'int8'
     return loadModelFor(needsFloats ? {} : { passes }, options.model!, { ...load, ...(mayShare && together) })
   }
-  const { loadTokenizer } = await import('../../data/tokenizer/tokenizer.js')
+  const { loadTokenizer } = await import('../../text/tokenizer.js')
   const tokenizer = await loadTokenizer(options.model!, options)
   return initModel(options.init, { ...load, seed: options.seed, tokenizer })
 }

@@ -1,19 +1,19 @@
 /** Shows data as training uses it: the tokens and targets of each row. */
 
+import { type Dataset, loadRows } from '../../batches/dataset.js'
+import { type Document, isPredicted } from '../../batches/examples/example.js'
+import { describeReport, type SourceReport, sourceReports } from '../../batches/examples/report.js'
+import type { DataSummary } from '../../batches/examples/summary.js'
+import type { TokeniseProgress } from '../../batches/examples/tokenise.js'
 import { counted } from '../../common/counted.js'
 import { printable } from '../../common/printable.js'
-import { type Dataset, loadRows } from '../../data/dataset.js'
-import { type Document, isPredicted } from '../../data/example.js'
-import { kindNamed } from '../../data/rows/kinds/index.js'
-import type { RowKind } from '../../data/rows/kinds/kind.js'
-import { describeReport, type SourceReport, sourceReports } from '../../data/sources/report.js'
-import { sourcesOf } from '../../data/sources/source.js'
-import type { DataSummary } from '../../data/summary.js'
-import type { TokeniseProgress } from '../../data/tokenise.js'
-import { loadTokenizer, type Tokenizer } from '../../data/tokenizer/tokenizer.js'
 import { objectiveNamed } from '../../objectives/index.js'
 import { loadQuestions } from '../../objectives/questions.js'
 import { encodingOptions, type InspectOptions, maxLengthOf, pastPositions } from '../../options/index.js'
+import { kindNamed } from '../../rows/kinds/index.js'
+import type { RowKind } from '../../rows/kinds/kind.js'
+import { sourcesOf } from '../../rows/sources/source.js'
+import { loadTokenizer, type Tokenizer } from '../../text/tokenizer.js'
 import { formatCount, formatFacts } from '../terminal/format.js'
 
 interface DocumentFacts {

@@ -1,5 +1,5 @@
 /** Describes a model from its files alone; no weights are loaded. */
-import { loadTokenizer } from '../../data/tokenizer/tokenizer.js'
+
 import type { HubOptions } from '../../hub/index.js'
 import { ModelSource } from '../../models/index.js'
 import { bytesOfWeights } from '../../models/load/storage-plan.js'
@@ -7,6 +7,7 @@ import type { ModelSizes } from '../../models/network/model-config.js'
 import { type AttentionPlan, attentionsOf } from '../../models/network/plan.js'
 import { bytesPerValue, elementsOf } from '../../native/addon.js'
 import { binarySize } from '../../tensor/memory-budget.js'
+import { loadTokenizer } from '../../text/tokenizer.js'
 import { formatCount, formatFacts } from '../terminal/format.js'
 
 interface ModelReport extends Omit<ModelSizes, 'maxPositions'> {

@@ -1,4 +1,4 @@
-import type { Tokenizer } from '../../data/tokenizer/tokenizer.js'
+import type { Tokenizer } from '../../text/tokenizer.js'
 
 /**
  * Returns the token sequences of words that an answer must not contain: of each word as it begins a text, and, where these are

@@ -1,7 +1,7 @@
 import { SCORE_WEIGHT } from '../../adapters/contract/base-model.js'
+import type { Batch } from '../../batches/batch.js'
 import { UsageError } from '../../common/errors.js'
 import { optionName } from '../../common/option-names.js'
-import type { Batch } from '../../data/batch.js'
 import type { FloatDType, NativeDevice } from '../../native/addon.js'
 import { Linear } from '../../nn/linear.js'
 import type { DropoutState, RowAdapters } from '../../nn/linear-input.js'

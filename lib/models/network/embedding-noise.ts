@@ -1,4 +1,4 @@
-import type { Batch } from '../../data/batch.js'
+import type { Batch } from '../../batches/batch.js'
 import { type DropoutKey, type NativeDevice, native } from '../../native/addon.js'
 import { scaleRows } from '../../tensor/operations/factors.js'
 import { scope } from '../../tensor/scope.js'

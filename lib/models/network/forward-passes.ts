@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { aBatch, type Batch, targetWeights, weightOfTargets } from '../../batches/batch.js'
 import {
   aFlag,
   aNumber,
@@ -11,7 +12,6 @@ import {
   wholes,
 } from '../../common/arguments.js'
 import { streamKey } from '../../common/random.js'
-import { aBatch, type Batch, targetWeights, weightOfTargets } from '../../data/batch.js'
 import { limitTensorMemory } from '../../tensor/memory-budget.js'
 import { targetLogProbs, weightCrossEntropy, weightedCrossEntropy } from '../../tensor/operations/loss.js'
 import { chooseToken, damagedModel, type TokenChoice } from '../../tensor/operations/sampling.js'

@@ -1,11 +1,11 @@
 /** Prepares weights for writing: filled in float32, then rounded once, or copied from the source's file. */
 
 import { RunError } from '../../common/errors.js'
-import type { Tokenizer } from '../../data/tokenizer/tokenizer.js'
 import { type FloatDType, type NativeDevice, native } from '../../native/addon.js'
 import type { Pooling } from '../../nn/pooling.js'
 import { keep } from '../../tensor/scope.js'
 import { Tensor } from '../../tensor/tensor.js'
+import type { Tokenizer } from '../../text/tokenizer.js'
 import type { ModelConfig } from '../network/model-config.js'
 import type { ModelSource } from '../read/model-source.js'
 

@@ -1,7 +1,6 @@
 /** Writes a model as a GGUF file with its tokenizer and chat template, one tensor in memory at a time. */
 import { UsageError } from '../../common/errors.js'
 import { theOption } from '../../common/option-names.js'
-import { copiedTokenizerFields, noTokenizerFields, tokenizerFields } from '../../data/tokenizer/gguf-fields.js'
 import { ggufTitle, readModelGguf } from '../../io/gguf-parts.js'
 import type { GgufFile } from '../../io/gguf-types.js'
 import {
@@ -17,6 +16,7 @@ import { isBlockDType, native } from '../../native/addon.js'
 import { type GgufDType, type GgufQuantiseFormat, isMixture } from '../../options/index.js'
 import { keep, scope } from '../../tensor/scope.js'
 import { Tensor } from '../../tensor/tensor.js'
+import { copiedTokenizerFields, noTokenizerFields, tokenizerFields } from '../../text/tokenizer-fields.js'
 import { configFromGguf, ggufFamilyOf } from '../families/gguf-config.js'
 import { parseConfig } from '../families/parse-config.js'
 import { modelFields, ropeFactors } from '../gguf/fields.js'

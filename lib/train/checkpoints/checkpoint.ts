@@ -16,7 +16,9 @@ import type { AdamW } from '../../optim/adamw.js'
 import { endsWithBest, type TrainSettings } from '../../options/index.js'
 import type { Parameter } from '../../tensor/parameter.js'
 import type { Tensor } from '../../tensor/tensor.js'
+import { RunFactsSchema } from '../run-facts.js'
 import type { RunWork } from '../session.js'
+import { type TrainerState, TrainerStateSchema } from '../trainer-state.js'
 import {
   MANIFEST,
   type ManifestFiles,
@@ -28,8 +30,6 @@ import {
   writeManifest,
   writeTensors,
 } from './checkpoint-files.js'
-import { RunFactsSchema } from './run-facts.js'
-import { type TrainerState, TrainerStateSchema } from './trainer-state.js'
 
 const FORMAT = 2
 const WEIGHTS = 'weights.safetensors'

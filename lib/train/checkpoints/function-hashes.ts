@@ -1,7 +1,7 @@
 /** What a run records of the program's functions, so that a resumed run with others is refused. */
 import { createHash } from 'node:crypto'
-import type { RowChoices } from '../../data/rows/row-choices.js'
 import type { Objective } from '../../objectives/objective.js'
+import type { RowChoices } from '../../rows/row-choices.js'
 
 /** Functions that a run is given, by the names under which they may change. */
 interface RunFunctions extends Pick<RowChoices, 'map' | 'filter'> {

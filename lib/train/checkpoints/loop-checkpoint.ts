@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
 import { z } from 'zod'
+import type { LoaderState } from '../../batches/loader.js'
 import {
   anObject,
   aText,
@@ -16,7 +17,6 @@ import {
 import { InputError, UsageError } from '../../common/errors.js'
 import { theOption } from '../../common/option-names.js'
 import type { RandomState } from '../../common/random.js'
-import type { LoaderState } from '../../data/loader.js'
 import { replaceFolder, writeFileAtomic } from '../../io/atomic.js'
 import { readJsonObject } from '../../io/json.js'
 import { malformed } from '../../io/open.js'

@@ -4,8 +4,8 @@ import { InputError } from '../../common/errors.js'
 import { reasonOf } from '../../common/foreign-errors.js'
 import { appendLine, writeFileAtomic } from '../../io/atomic.js'
 import { readText } from '../../io/open.js'
-import type { TrainerState } from '../checkpoints/trainer-state.js'
 import type { EvaluationEvent, SampleEvent, StepEvent } from '../events.js'
+import type { TrainerState } from '../trainer-state.js'
 
 /** Numbers in the line of an optimizer step, and in that of an evaluation. */
 const OF_STEPS = [

@@ -1,12 +1,12 @@
 import { basename } from 'node:path'
 import { stringify } from 'yaml'
 import { allMethods } from '../../adapters/registry.js'
-import { describeSource, pathsOf, type RecordedSource } from '../../data/sources/source.js'
 import { isCommit, parseHubId } from '../../hub/index.js'
 import { sharedName } from '../../io/paths.js'
 import { pipelineTag, useSection } from '../../push/model-use.js'
-import type { RunFacts } from '../checkpoints/run-facts.js'
-import type { TrainerState } from '../checkpoints/trainer-state.js'
+import { describeSource, pathsOf, type RecordedSource } from '../../rows/sources/source.js'
+import type { RunFacts } from '../run-facts.js'
+import type { TrainerState } from '../trainer-state.js'
 
 /** Returns the `README.md` of an output folder: what was trained on what, and how to use it. */
 export function modelCard(

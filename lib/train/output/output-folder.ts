@@ -8,7 +8,7 @@ import { theOption } from '../../common/option-names.js'
 import { removeFolder, writeFileAtomic } from '../../io/atomic.js'
 import { removeLeftovers } from '../../io/leftovers.js'
 import { isWithin } from '../../io/paths.js'
-import type { RunFacts } from '../checkpoints/run-facts.js'
+import type { RunFacts } from '../run-facts.js'
 import { lockFolder } from './lock.js'
 
 /** Names whose presence shows that a folder contains a run or its result. */

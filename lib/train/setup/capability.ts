@@ -1,5 +1,5 @@
+import { packBatch } from '../../batches/packing.js'
 import { RunError, UsageError } from '../../common/errors.js'
-import { packBatch } from '../../data/packing.js'
 import type { Model } from '../../models/model.js'
 import type { ForwardPasses } from '../../models/network/forward-passes.js'
 import { NativeError } from '../../native/binary.js'

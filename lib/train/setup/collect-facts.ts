@@ -1,16 +1,16 @@
 /** Collects the configuration of a run, as `run.yaml` and its checkpoints record it. */
 
 import { createHash } from 'node:crypto'
+import { ROWS_VERSION } from '../../batches/examples/token-store.js'
 import { packageVersion } from '../../common/package-info.js'
-import { ROWS_VERSION } from '../../data/token-store.js'
 import type { Model } from '../../models/model.js'
 import { elementsOf } from '../../native/addon.js'
 import { plainOptions, scheduleNames, scheduleOptions } from '../../options/index.js'
 import type { Parameter } from '../../tensor/parameter.js'
 import { functionHashes } from '../checkpoints/function-hashes.js'
-import type { RunFacts } from '../checkpoints/run-facts.js'
 import { headRate, recordedAs } from '../learning-rate.js'
 import type { RunRows } from '../rows.js'
+import type { RunFacts } from '../run-facts.js'
 import type { TrainedPart } from './plan-model.js'
 import type { PlannedRun } from './plan-run.js'
 

@@ -1,10 +1,10 @@
 /** Values of all rows that an objective looks up in every epoch, computed once and kept in the output folder. */
 import { createHash } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
+import { type Batch, boundsOf, targetCounts } from '../../batches/batch.js'
+import type { StepRow } from '../../batches/step-rows.js'
 import { UsageError } from '../../common/errors.js'
 import { optionName } from '../../common/option-names.js'
-import { type Batch, boundsOf, targetCounts } from '../../data/batch.js'
-import type { StepRow } from '../../data/step-rows.js'
 import { writeFileAtomic } from '../../io/atomic.js'
 import type { KeptValues } from '../../objectives/objective.js'
 import type { RunRows } from '../rows.js'

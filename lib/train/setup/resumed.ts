@@ -7,10 +7,10 @@ import { TrainSchema, type TrainSettings } from '../../options/index.js'
 import { pruneCheckpoints, removeLaterCheckpoints } from '../checkpoints/checkpoint.js'
 import { keepMerges, mergesBeside, repeatMerges } from '../checkpoints/merge-folders.js'
 import type { ResumePoint } from '../checkpoints/resume.js'
-import { compareWithResumed, type RunFacts } from '../checkpoints/run-facts.js'
 import { truncateMetrics, truncateRollouts, truncateSamples } from '../output/metrics-file.js'
 import type { OutputFolder } from '../output/output-folder.js'
 import type { RestartPlan } from '../restart-plan.js'
+import { compareWithResumed, type RunFacts } from '../run-facts.js'
 import { sameTargets } from './plan-model.js'
 
 /** Returns the token budget of a run that resumes with the same memory option. */

@@ -3,8 +3,8 @@
 import { createHash } from 'node:crypto'
 import { optionFacts, TrainSchema } from '../../options/index.js'
 import type { Parameter } from '../../tensor/parameter.js'
-import { type RunFacts, shown } from '../checkpoints/run-facts.js'
 import type { RunRows } from '../rows.js'
+import { type RunFacts, shown } from '../run-facts.js'
 
 /** Options that may differ between ranks, such as paths and parts of a machine: their contents are compared instead. */
 const OWN = new Set([

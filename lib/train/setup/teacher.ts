@@ -1,8 +1,8 @@
 import { UsageError } from '../../common/errors.js'
-import type { Tokenizer } from '../../data/tokenizer/tokenizer.js'
 import { loadModel, Model } from '../../models/index.js'
 import type { Objective } from '../../objectives/objective.js'
 import type { TrainSettings } from '../../options/index.js'
+import type { Tokenizer } from '../../text/tokenizer.js'
 
 /**
  * Loads the model that a run by name imitates, beside the trained one, for the caller to dispose of; null if the program has given

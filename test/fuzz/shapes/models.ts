@@ -1,9 +1,9 @@
 /** Headers of weights, and tokenizers. */
 import { join } from 'node:path'
 import { readAdapterFolder } from '../../../lib/adapters/files/adapter-folder.js'
-import { loadTokenizer } from '../../../lib/data/tokenizer/tokenizer.js'
 import { readGguf } from '../../../lib/io/gguf.js'
 import { readSafetensorsHeader } from '../../../lib/io/safetensors.js'
+import { loadTokenizer } from '../../../lib/text/tokenizer.js'
 import { array, ggufBytes, text as ggufText } from '../../io/gguf-bytes.js'
 import { byteLevel, sentencePiece, unigram } from '../targets/tokenizers.js'
 import { json, numbered, repeated, type Shape, shapes } from './shape.js'

@@ -1,8 +1,8 @@
 /** Rows as they are trained. */
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { loadDataset } from '../../../lib/data/dataset.js'
-import { loadSmallTokenizer, loadTemplate } from '../../data/tokenizer/small-tokenizer.js'
+import { loadDataset } from '../../../lib/batches/dataset.js'
+import { loadSmallTokenizer, loadTemplate } from '../../text/tokenizer/small-tokenizer.js'
 import { json, numbered, repeated, shapes } from './shape.js'
 
 export const conversation = (count: number, content: (i: number) => string) =>

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { ChatTemplate } from '../../../lib/data/templates/template.js'
+import { ChatTemplate } from '../../../lib/text/template.js'
 import { conversation } from './rows.js'
 import { numbered, repeated, shapes } from './shape.js'
 

@@ -1,9 +1,9 @@
 /** JSON, YAML, and data that is read without a tokenizer. */
 import { join } from 'node:path'
-import { readRecords } from '../../../lib/data/files/readers.js'
 import { readJson } from '../../../lib/io/json.js'
 import { resolveWithConfig } from '../../../lib/options/config-file.js'
 import { TrainSchema } from '../../../lib/options/index.js'
+import { readRecords } from '../../../lib/rows/files/readers.js'
 import { json, numbered, repeated, shapes } from './shape.js'
 
 export const ofJson = shapes('JSON', 'a.json', (folder) => readJson(join(folder, 'a.json'), { uniqueKeys: true }), {

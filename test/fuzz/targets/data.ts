@@ -1,9 +1,9 @@
 /** Rows in every format, compressed or not, made into a data set. */
 import { join } from 'node:path'
 import * as zlib from 'node:zlib'
-import { loadDataset } from '../../../lib/data/dataset.js'
-import { parquetBytes } from '../../data/files/parquet-files.js'
-import { loadSmallTokenizer, loadTemplate } from '../../data/tokenizer/small-tokenizer.js'
+import { loadDataset } from '../../../lib/batches/dataset.js'
+import { parquetBytes } from '../../rows/files/parquet-files.js'
+import { loadSmallTokenizer, loadTemplate } from '../../text/tokenizer/small-tokenizer.js'
 import type { Files, Target } from '../cases.js'
 import { mutateBytes } from '../mutate-bytes.js'
 import { mutatedJson } from '../mutate-json.js'

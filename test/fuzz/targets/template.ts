@@ -2,9 +2,9 @@
 
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { loadDataset } from '../../../lib/data/dataset.js'
-import { loadTokenizer } from '../../../lib/data/tokenizer/tokenizer.js'
-import { templatePath } from '../../data/tokenizer/small-tokenizer.js'
+import { loadDataset } from '../../../lib/batches/dataset.js'
+import { loadTokenizer } from '../../../lib/text/tokenizer.js'
+import { templatePath } from '../../text/tokenizer/small-tokenizer.js'
 import type { Target } from '../cases.js'
 import { mutateText } from '../mutate-text.js'
 import { changed, textOf } from './tiny-model.js'

@@ -1,7 +1,7 @@
 /** A tokenizer of each kind, as tokenizer.json. */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { smallTokenizerFolder } from '../../data/tokenizer/small-tokenizer.js'
+import { smallTokenizerFolder } from '../../text/tokenizer/small-tokenizer.js'
 
 type Json = Record<string, unknown>
 

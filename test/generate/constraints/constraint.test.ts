@@ -5,7 +5,6 @@ import addFormats from 'ajv-formats'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { randomStream } from '../../../lib/common/random.js'
-import { loadTokenizer, type Tokenizer } from '../../../lib/data/tokenizer/tokenizer.js'
 import {
   type Constraint,
   type ConstraintOptions,
@@ -13,6 +12,7 @@ import {
 } from '../../../lib/generate/constraints/constraint.js'
 import { limits } from '../../../lib/generate/constraints/limits.js'
 import { JSON_SPACINGS, type JsonSpacing } from '../../../lib/options/constraint.js'
+import { loadTokenizer, type Tokenizer } from '../../../lib/text/tokenizer.js'
 import { assetPath, lacksRealModel, REAL_MODEL } from '../../assets.js'
 import { goldenPath } from '../../golden/files.js'
 import { needing } from '../../needs.js'

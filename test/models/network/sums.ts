@@ -1,5 +1,5 @@
 /** Sums of backward passes over batches. */
-import type { Batch } from '../../../lib/data/batch.js'
+import type { Batch } from '../../../lib/batches/batch.js'
 import type { Model } from '../../../lib/models/model.js'
 
 export interface Sums {

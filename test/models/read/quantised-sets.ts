@@ -1,10 +1,10 @@
 /** Quantised checkpoints of the golden data with something changed in them. */
 import { cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { smallTokenizerFolder } from '../../data/tokenizer/small-tokenizer.js'
 import { goldenPath, lacksGolden } from '../../golden/files.js'
 import { type RawTensor, readRawTensors, writeRawTensors } from '../../golden/tensor-files.js'
 import type { Lack } from '../../needs.js'
+import { smallTokenizerFolder } from '../../text/tokenizer/small-tokenizer.js'
 
 /** A few are in the repository, the others in MORA_TEST_ASSETS only, where `mxfp4` has experts, which are refused by name. */
 export const quantisedSets = [

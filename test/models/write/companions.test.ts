@@ -1,11 +1,11 @@
 import { cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { loadTokenizer } from '../../../lib/data/tokenizer/tokenizer.js'
 import { initModel, loadModel } from '../../../lib/models/index.js'
+import { loadTokenizer } from '../../../lib/text/tokenizer.js'
 import { CONFIG } from '../../cli/tiny-config.js'
-import { smallTokenizerFolder } from '../../data/tokenizer/small-tokenizer.js'
 import { useTemporaryFolder } from '../../io/temporary.js'
+import { smallTokenizerFolder } from '../../text/tokenizer/small-tokenizer.js'
 
 const at = useTemporaryFolder()
 

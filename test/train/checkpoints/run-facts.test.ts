@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest'
 import { TrainSchema } from '../../../lib/options/index.js'
-import { compareWithResumed, type RunFacts } from '../../../lib/train/checkpoints/run-facts.js'
+import { compareWithResumed, type RunFacts } from '../../../lib/train/run-facts.js'
 
 /** Options that do not change results, or whose effects are compared instead. */
 const FREE = `model data output evalData evalEvery saveEvery saveMinutes keepCheckpoints keepBest patience samplePrompt

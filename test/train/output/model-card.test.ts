@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest'
 import { parse } from 'yaml'
-import type { RunFacts } from '../../../lib/train/checkpoints/run-facts.js'
-import { initialState } from '../../../lib/train/checkpoints/trainer-state.js'
 import { modelCard } from '../../../lib/train/output/model-card.js'
+import type { RunFacts } from '../../../lib/train/run-facts.js'
+import { initialState } from '../../../lib/train/trainer-state.js'
 
 function card(options: object, isAdapter = true): { text: string; head: Record<string, unknown> } {
   const facts: RunFacts = {

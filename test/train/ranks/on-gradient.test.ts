@@ -1,7 +1,7 @@
 /** A backward pass reports each gradient once it is final, whatever is trained, and however. */
 import { afterAll, describe, expect, it } from 'vitest'
 import { newAdapterConfig } from '../../../lib/adapters/new-adapter.js'
-import { packBatch } from '../../../lib/data/packing.js'
+import { packBatch } from '../../../lib/batches/packing.js'
 import type { Model } from '../../../lib/models/index.js'
 import { ADAPTER_METHODS, newAdapterOptions } from '../../../lib/options/index.js'
 import type { Parameter } from '../../../lib/tensor/parameter.js'

@@ -2,7 +2,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, describe, expect, it, onTestFinished } from 'vitest'
-import { packBatch } from '../../../lib/data/packing.js'
+import { packBatch } from '../../../lib/batches/packing.js'
 import { type LossTensor, runObjective } from '../../../lib/objectives/objective.js'
 import { AdamW } from '../../../lib/optim/adamw.js'
 import { Parameter } from '../../../lib/tensor/parameter.js'

@@ -1,0 +1,83 @@
+/** The interface between training and its rows, which are either all in memory or streamed. */
+import type { Example } from './examples/example.js'
+import type { StreamPlace } from './place.js'
+import { Sampler, type SamplerOptions } from './sampler.js'
+
+/** A row of an optimizer step. */
+export interface StepRow extends Example {
+  /** Place within the step, over all ranks. */
+  readonly row: number
+}
+
+/** The rows of a run, by the steps that use them. */
+export interface StepRows {
+  /** Number of steps; after `prepare` has found the end of the rows, the step at which they end. */
+  readonly totalSteps: number
+  /**
+   * Resolves once the rows of a step are in memory or `totalSteps` shows that there are none; resolves to a sentence if the
+   * rows end early.
+   */
+  prepare(step: number): Promise<string | null>
+  /** Returns this rank's rows of a step, from 0. A stream gives its steps in order, each once. */
+  rowsOfStep(step: number): Promise<readonly StepRow[]>
+  /** Returns the passes over the data after `step` steps. */
+  epochAfter(step: number): number
+  /** Place of the next row in a stream; null if the number of the step determines the rows. */
+  readonly place: StreamPlace | null
+  /** Ends reading. */
+  close(): void
+}
+
+/** Rows that are all in memory. `Dataset` implements it. */
+export interface RowSet {
+  /** Number of rows. */
+  readonly length: number
+  /** Returns the number of tokens of a row, in all its documents. */
+  rowLength(index: number): number
+  /** Returns a row. */
+  row(index: number): Example
+}
+
+export interface SampledOptions extends Omit<SamplerOptions, 'rows'> {
+  /** Takes precedence over `epochs`. */
+  maxSteps?: number
+  /** Each group of `steps` steps is used `times` times before the next group. Default: once. */
+  reuse?: { readonly steps: number; readonly times: number }
+}
+
+/** Steps over rows in memory. */
+export class SampledRows implements StepRows {
+  readonly #rows: RowSet
+  readonly #sampler: Sampler
+  readonly #reuse: Required<SampledOptions>['reuse']
+  readonly totalSteps: number
+  readonly place = null
+
+  constructor(rows: RowSet, { maxSteps, epochs, reuse = { steps: 1, times: 1 }, ...options }: SampledOptions) {
+    this.#rows = rows
+    this.#reuse = reuse
+    this.#sampler = new Sampler({
+      ...options,
+      rows: rows.length,
+      epochs: maxSteps === undefined ? epochs : undefined,
+    })
+    this.totalSteps = maxSteps ?? this.#sampler.steps * reuse.times
+  }
+
+  async prepare(): Promise<null> {
+    return null
+  }
+
+  async rowsOfStep(step: number): Promise<StepRow[]> {
+    const { steps, times } = this.#reuse
+    const run = step - (step % (steps * times))
+    const first = run / times + (step % steps)
+    return this.#sampler.rowsOfStep(first).map(({ index, row }) => ({ ...this.#rows.row(index), row }))
+  }
+
+  epochAfter(step: number): number {
+    return this.#sampler.epochAfter(Math.ceil(step / this.#reuse.times))
+  }
+
+  close(): void {}
+}

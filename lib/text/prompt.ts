@@ -1,0 +1,44 @@
+/** Turns a prompt into token ids. */
+import { UsageError } from '../common/errors.js'
+import type { ChatTemplate, Message, TemplateContext } from './template.js'
+import type { Tokenizer } from './tokenizer.js'
+
+/** A prompt: a text or a conversation. */
+interface WrittenPrompt extends TemplateContext {
+  prompt?: string | undefined
+  /** A conversation in place of the text; its last turn is usually the user's. */
+  messages?: readonly Message[] | undefined
+  /** The system message before the prompt. */
+  system?: string | undefined
+}
+
+/**
+ * Returns the ids of a prompt. With a template the prompt is a user's turn, and the ids end where the assistant's turn begins.
+ * Without one the text is used unchanged, with BOS by the tokenizer's own rule.
+ * @throws UsageError `no-chat-template`
+ */
+export async function encodePrompt(
+  tokenizer: Tokenizer,
+  template: ChatTemplate | null,
+  asked: WrittenPrompt,
+  signal?: AbortSignal,
+): Promise<number[]> {
+  const { prompt, system, tools, templateOptions } = asked
+  if (!template) return tokenizer.encodeText(plainPrompt(prompt, system), signal)
+  const context = { tools, templateOptions, addGenerationPrompt: true }
+  return tokenizer.encode(await template.render(turnsOfPrompt(asked), context, signal), signal)
+}
+
+/** Returns a prompt as a conversation. */
+export function turnsOfPrompt({ prompt, messages, system }: WrittenPrompt): Message[] {
+  const turns = messages ? [...messages] : [{ role: 'user', content: prompt! }]
+  return system === undefined ? turns : [{ role: 'system', content: system }, ...turns]
+}
+
+function plainPrompt(prompt: string | undefined, system: string | undefined): string {
+  if (prompt !== undefined && system === undefined) return prompt
+  throw new UsageError(
+    'no-chat-template',
+    `${prompt === undefined ? 'Messages need' : 'A system message needs'} a chat template, and none is in use; name a template file, or give a prompt alone.`,
+  )
+}
