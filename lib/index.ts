@@ -96,6 +96,7 @@ export {
 } from './models/adaptation/export-adapter.js'
 export { type MergeModelOptions, type MergeModelResult, mergeModel } from './models/adaptation/merge-on-disk.js'
 export type { SaveOptions } from './models/adaptation/save-model.js'
+export type { GgufDType, GgufMixture, ModelFormat } from './models/formats.js'
 export type { QuantisedBase } from './models/load/storage-plan.js'
 export { type InitModelOptions, initModel, type LoadOptions, loadModel } from './models/load-model.js'
 export { type LoadedModel, Model } from './models/model.js'
@@ -154,13 +155,7 @@ export type { WeightedSum } from './objectives/weighted-sum.js'
 export { AdamW, type AdamWOptions, type AdamWStepOptions } from './optim/adamw.js'
 export { clipGradNorm } from './optim/clip-grad-norm.js'
 export { type ScheduleOptions, type Scheduler, schedule } from './optim/schedule.js'
-export type {
-  GgufDType,
-  GgufMixture,
-  MethodOptions,
-  ModelFormat,
-  Task,
-} from './options/index.js'
+export type { MethodOptions, Task } from './options/index.js'
 export { type PushOptions, type PushProgress, type PushResult, pushToHub } from './push/index.js'
 export * from './ranks/index.js'
 export type { FoundLauncher } from './ranks/installed.js'

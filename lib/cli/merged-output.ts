@@ -1,14 +1,9 @@
 /** Writes a merged model, for `merge` and two formats of `export`. */
 
 import type { EvalResult } from '../eval/index.js'
-import {
-  checkWrittenForm,
-  type MergeOptions,
-  modelPath,
-  outputFormat,
-  requireConversion,
-  requireFreeOutput,
-} from '../options/index.js'
+import { requireFreeOutput } from '../io/free-output.js'
+import { checkWrittenForm, modelPath, outputFormat } from '../models/formats.js'
+import type { MergeOptions } from '../options/index.js'
 import type { CommandResult } from './command.js'
 import { requirePath } from './paths.js'
 import { formatFacts, formatNumber } from './terminal/format.js'
@@ -21,8 +16,7 @@ export function checkMergeOutput(options: MergeOptions): void {
   const format = outputFormat(output!, options.format)
   const kind = format === 'gguf' ? 'file' : 'model'
   requireFreeOutput(kind, modelPath(output!, format), { inputs: [model, adapter, imatrix], overwrite })
-  requireConversion({ ...options, model: model ?? '', format })
-  checkWrittenForm({ ...options, format })
+  checkWrittenForm({ ...options, format }, { model: model ?? '', adapter })
   requirePath('imatrix', imatrix)
 }
 

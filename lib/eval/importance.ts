@@ -4,6 +4,7 @@ import { packBatch } from '../batches/packing.js'
 import { aFunction, check, having, optionsSchema } from '../common/arguments.js'
 import { RunError } from '../common/errors.js'
 import { type HubOptions, hubKinds } from '../hub/index.js'
+import { requireFreeOutput } from '../io/free-output.js'
 import { sharedName } from '../io/paths.js'
 import { columnsInFile, type Model, weightsByInput, writeImportance } from '../models/index.js'
 import { native } from '../native/addon.js'
@@ -13,7 +14,6 @@ import {
   type ImatrixInput,
   ImatrixSchema,
   parseOptions,
-  requireFreeOutput,
   requireOptions,
 } from '../options/index.js'
 import { pathsOf } from '../rows/sources/source.js'

@@ -5,7 +5,6 @@ import { TheOption } from '../common/option-names.js'
 import { type HubOptions, hubKinds } from '../hub/index.js'
 import { readForeignJson } from '../io/json.js'
 import { bytesPerValue, elementsOf, type FloatDType, type NativeDevice } from '../native/addon.js'
-import { checkLoadedForm, LoadSchema, parseOptions, type QuantiseFormat } from '../options/index.js'
 import { type DeviceOptions, openDevice } from '../tensor/device.js'
 import type { HostRanks } from '../tensor/host-memory.js'
 import { requireFreeMemory } from '../tensor/memory-budget.js'
@@ -13,9 +12,11 @@ import type { ShardRanks } from '../tensor/shards.js'
 import { aTokenizer, loadTokenizer, type Tokenizer } from '../text/tokenizer.js'
 import { type BaseOptions, openBase } from './adaptation/base.js'
 import { parseConfig } from './families/parse-config.js'
+import type { QuantiseFormat } from './formats.js'
 import { readMatrices } from './load/read-matrices.js'
 import { computingDType, type Passes, planStorage } from './load/storage-plan.js'
 import { randomWeights, storedWeights } from './load/weights.js'
+import { checkLoadOptions } from './load-options.js'
 import { Model } from './model.js'
 import type { ModelConfig } from './network/model-config.js'
 import { weightShapes } from './network/plan.js'
@@ -96,7 +97,7 @@ export async function loadModelFor(
   options: LoadOptions,
 ): Promise<Model> {
   check({ model }, aModel)
-  checkLoadOptions(options)
+  checkCall(options)
   const { signal, offline, onDownload, onWarning, rotaryDtype } = options
   signal?.throwIfAborted()
   const hub = { offline, onDownload, onWarning, signal }
@@ -159,10 +160,10 @@ const loadArguments = {
   }),
 }
 
-function checkLoadOptions(given: LoadOptions): void {
+function checkCall(given: LoadOptions): void {
   check({ options: given }, loadArguments)
   const { onDownload: _, onWarning: __, signal: ___, shard: ____, ranks: _____, ...options } = given
-  checkLoadedForm(parseOptions(LoadSchema, options))
+  checkLoadOptions(options)
 }
 
 /** Options of `initModel`. */
@@ -195,7 +196,7 @@ const initModelArguments = {
 export async function initModel(configPath: string, given: InitModelOptions = {}): Promise<Model> {
   check({ configPath, options: given }, initModelArguments)
   const { seed = 0, tokenizer = null, ...options }: InitModelOptions & LoadOptions = given
-  checkLoadOptions(options)
+  checkCall(options)
   if (options.quantise !== undefined) {
     throw new UsageError(
       'unfit-options',

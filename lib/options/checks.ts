@@ -4,6 +4,7 @@ import { isDeepStrictEqual } from 'node:util'
 import type { z } from 'zod'
 import { UsageError } from '../common/errors.js'
 import { currentVoice, optionName } from '../common/option-names.js'
+import { checkLoadedForm } from '../models/load-options.js'
 import { objectiveNamed } from '../objectives/index.js'
 import { type DataSource, pathsOf } from '../rows/sources/source.js'
 import { type OptionSource, optionPlace } from '../schema/names.js'
@@ -44,14 +45,6 @@ function exclude(options: object, first: string, second: string, why: string): v
 function isGiven(options: object, key: string): boolean {
   const value = (options as Record<string, unknown>)[key]
   return value !== undefined && value !== false && value !== 0
-}
-
-/** Throws a `UsageError` for options of loading that exclude each other. */
-export function checkLoadedForm({ quantise, quantised }: { quantise?: string; quantised?: boolean }): void {
-  refuse(
-    quantise !== undefined && quantised === false,
-    `${optionName('quantise')} ${quantise} does not go with ${optionName('quantised')} turned off: quantised weights stay quantised.`,
-  )
 }
 
 /** Throws a `UsageError` for options of training that exclude each other. */

@@ -1,6 +1,7 @@
 /** Options of every command, and options that several commands share. */
 
 import { z } from 'zod'
+import { everyCommand as group, loadFields, quantisedOption } from '../models/load-options.js'
 import { MAX_THREADS } from '../native/addon.js'
 import { COLUMN_NAMES } from '../rows/forms.js'
 import { DEFAULT_MAX_LENGTH, LONG_ROWS } from '../rows/row-length.js'
@@ -12,12 +13,9 @@ import {
   flag,
   integer,
   names,
-  optionalChoice,
-  optionalFlag,
   optionalInteger,
   optionalObject,
   optionalPattern,
-  pattern,
   text,
   textsByName,
   textsOr,
@@ -30,39 +28,25 @@ import {
   type OptionFacts,
   requiredByCommands,
 } from '../schema/option-facts.js'
-import { QUANTISE_FORMATS } from './model-format.js'
 
-const group = 'Every command:'
+const { device, dtype, rotaryDtype, allowTf32, offline } = loadFields
+const threads = optionalInteger('CPU threads', {
+  min: 1,
+  max: MAX_THREADS,
+  defaultText: 'every core',
+  group,
+  resume: 'free',
+})
 
 export const commonOptions = {
   json: commandLineOnly(
     flag('print one JSON document, and nothing else, on stdout; logs go to stderr', false, { group }),
   ),
-  device: pattern('where to compute', 'auto|cpu|cuda[:n]', /^(auto|cpu|cuda(:\d+)?)$/, 'auto', {
-    group,
-    expects: 'auto, cpu, cuda or cuda:n',
-    resume: 'free',
-  }),
-  threads: optionalInteger('CPU threads', {
-    min: 1,
-    max: MAX_THREADS,
-    defaultText: 'every core',
-    group,
-    resume: 'free',
-  }),
-  dtype: choice(
-    'dtype of activations and frozen weights; auto is bfloat16 if the device multiplies it fast, else float32',
-    ['auto', 'float32', 'bfloat16', 'float16'],
-    'auto',
-    { group, resume: 'free' },
-  ),
-  rotaryDtype: choice(
-    'precision of the rotary frequencies; bfloat16 matches a PyTorch model that was cast as a whole',
-    ['float32', 'bfloat16'],
-    'float32',
-    { group },
-  ),
-  allowTf32: flag('let float32 products of a GPU round their inputs to TF32', false, { group }),
+  device,
+  threads,
+  dtype,
+  rotaryDtype,
+  allowTf32,
   seed: integer('seed of every random stream', 42, {
     min: 0,
     max: Number.MAX_SAFE_INTEGER,
@@ -73,55 +57,25 @@ export const commonOptions = {
     text('read options from this file; flags win', 'FILE.yaml', { group, expects: 'the path of a YAML file' }),
     'flags',
   ),
-  offline: flag('look up hub ids in the cache only and download nothing; HF_HUB_OFFLINE=1 does the same', false, {
-    group,
-    scope: 'call',
-  }),
+  offline,
   quiet: commandLineOnly(flag('print no progress and no notices', false, { group })),
 }
 
 export const CommonOptionsSchema = z.strictObject(commonOptions)
 export type CommonOptions = z.output<typeof CommonOptionsSchema>
 
-/** `--quantised`, which keeps quantised weights. `when` lists further cases in which it is the default. */
-export const quantisedOption = (...when: readonly string[]) =>
-  optionalFlag("keep a quantised model's weights as stored in its file; --no-quantised converts them to --dtype", {
-    defaultText: [...when, 'if nothing else fits the memory'].join(', and '),
-    resume: 'rounding',
-  })
-
 export const whereDecodingIsNotSlower = 'on CPUs where decoding is not slower'
 
-/** `--quantise` of commands that load a model. */
-export const quantiseOption = optionalChoice(
-  "quantise a float model's linear layers while loading it; embeddings, head and norms stay floats",
-  QUANTISE_FORMATS,
-  { defaultText: 'floats stay floats' },
-)
-
-const { device, dtype, rotaryDtype, allowTf32, offline } = commonOptions
-const threads = optionalInteger('CPU threads; 0 is every core', { min: 0, max: MAX_THREADS })
-
-/** Options of the library's functions that load a model. */
-export const LoadSchema = z.strictObject({
-  device,
-  threads,
-  dtype,
-  rotaryDtype,
-  allowTf32,
-  offline,
-  quantised: quantisedOption(),
-  quantise: quantiseOption,
-})
-
 /** Picks a command's options for loading its model. */
-export const loadOptions = <Options extends object>(options: Options) => pick(options, LoadSchema.shape)
+export const loadOptions = <Options extends object>(options: Options) => pick(options, loadFields)
 
 /** Returns the options that a shape declares. */
 function pick<Options extends object, Shape extends object>(options: Options, shape: Shape) {
   const entries = Object.entries(options).filter(([name]) => Object.hasOwn(shape, name))
   return Object.fromEntries(entries) as Pick<Options, keyof Options & keyof Shape>
 }
+
+export const overwriteOutput = flag('replace a folder that is not empty, or a file', false, { scope: 'call' })
 
 export const modelOption = text(
   'a folder with config.json and safetensors, a .gguf file, a hub id (owner/name), or ollama:NAME',
@@ -224,12 +178,12 @@ export const loadedOptions = ofLoading({ model: requiredByCommands(modelOption),
 
 /** Returns the options for quantising such a command's model. */
 export const loadedForm = (...keptWhen: readonly string[]) =>
-  ofLoading({ quantised: quantisedOption(...keptWhen), quantise: quantiseOption })
+  ofLoading({ quantised: quantisedOption(...keptWhen), quantise: loadFields.quantise })
 
 /** The common options for such a command. */
 export const commonOptionsOfLoaded = {
   ...commonOptions,
-  ...ofLoading({ device, threads: commonOptions.threads, dtype, rotaryDtype, allowTf32 }),
+  ...ofLoading({ device, threads, dtype, rotaryDtype, allowTf32 }),
 }
 export const withoutHub = ofLoading({ offline })
 export const withoutSeed = { seed: commandLineOnly(commonOptions.seed) }

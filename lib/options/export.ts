@@ -1,9 +1,10 @@
 /** Options of `mora export`. */
 import { z } from 'zod'
+import { WRITTEN_DTYPES } from '../models/formats.js'
 import { choice, flag, optionalChoice, optionalInteger, text } from '../schema/option.js'
 import { requiredByCommands } from '../schema/option-facts.js'
-import { adapterOption, adapterOptions, commonOptions, compareOption, modelOption } from './common.js'
-import { overwriteOutput, quantisedOutput, WRITTEN_DTYPES } from './model-format.js'
+import { adapterOption, adapterOptions, commonOptions, compareOption, modelOption, overwriteOutput } from './common.js'
+import { quantisedOutput } from './merge.js'
 
 const EXPORT_FORMATS = ['peft', 'gguf-lora', 'gguf', 'safetensors'] as const
 

@@ -10,10 +10,10 @@ import {
   loadedForm,
   loadedOptions,
   MOST_ROWS,
+  overwriteOutput,
   rowOptions,
   withoutSeed,
 } from './common.js'
-import { overwriteOutput } from './model-format.js'
 
 const { maxLength, template, text, columns, ignoreColumns } = rowOptions
 

@@ -9,12 +9,11 @@ export { AnalyzeSchema } from './analyze.js'
 export {
   checkAnalyzeOptions,
   checkEvalOptions,
-  checkLoadedForm,
   checkNewAdapterOptions,
   checkTrainOptions,
   requireOptions,
 } from './checks.js'
-export { type CommonOptions, CommonOptionsSchema, encodingOptions, LoadSchema, loadOptions } from './common.js'
+export { type CommonOptions, CommonOptionsSchema, encodingOptions, loadOptions } from './common.js'
 export { readConfigFile, resolveWithConfig } from './config-file.js'
 export { JSON_SPACINGS, type JsonSpacing } from './constraint.js'
 export { DashboardSchema, ReportSchema } from './dashboard.js'
@@ -35,30 +34,10 @@ export {
   type Task,
 } from './eval.js'
 export { type ExportOptions, ExportSchema } from './export.js'
-export { requireFreeOutput } from './free-output.js'
 export { type GenerateInput, GenerateSchema, type GenerateSettings } from './generate.js'
 export { type ImatrixInput, ImatrixSchema } from './imatrix.js'
 export { type InspectOptions, InspectSchema } from './inspect.js'
 export { type MergeOptions, MergeSchema } from './merge.js'
-export {
-  checkWrittenForm,
-  GGUF_MIXTURES,
-  type GgufDType,
-  type GgufMixture,
-  type GgufQuantiseFormat,
-  isMixture,
-  isOneFormat,
-  MODEL_FORMATS,
-  type ModelFormat,
-  modelPath,
-  outputFormat,
-  QUANTISE_FORMATS,
-  type QuantiseFormat,
-  requireConversion,
-  WRITTEN_DTYPES,
-  WRITTEN_QUANTISE_FORMATS,
-  type WrittenQuantiseFormat,
-} from './model-format.js'
 export {
   type DescribedField,
   describedFields,

@@ -1,9 +1,21 @@
 /** Options of `mora merge`. */
 import { z } from 'zod'
+import { MODEL_FORMATS, WRITTEN_DTYPES, WRITTEN_QUANTISE_FORMATS } from '../models/formats.js'
 import { choice, optionalChoice, text } from '../schema/option.js'
 import { requiredByCommands } from '../schema/option-facts.js'
-import { adapterOptions, commonOptions, compareOption, modelOption } from './common.js'
-import { MODEL_FORMATS, overwriteOutput, quantisedOutput, WRITTEN_DTYPES } from './model-format.js'
+import { adapterOptions, commonOptions, compareOption, modelOption, overwriteOutput } from './common.js'
+
+/** Options of commands that write a merged model. */
+export const quantisedOutput = {
+  quantise: optionalChoice(
+    'write the linear layers in this format, and the rest in --dtype: nf4 in a folder, others in a GGUF file',
+    WRITTEN_QUANTISE_FORMATS,
+    { defaultText: '--dtype' },
+  ),
+  imatrix: text('importance matrix for quantising, from mora imatrix or llama.cpp', 'FILE', {
+    expects: 'the path of an importance matrix',
+  }),
+}
 
 export const MergeSchema = z.strictObject({
   model: requiredByCommands(modelOption),

@@ -1,6 +1,7 @@
 /** Options of `mora train` and `train()`. */
 import { z } from 'zod'
 import { newAdapterGroup as adapter } from '../adapters/contract/adapter-config.js'
+import { loadFields, quantisedOption } from '../models/load-options.js'
 import { OBJECTIVES, objectivesHelp } from '../objectives/index.js'
 import { objectiveFields } from '../objectives/objective-options.js'
 import {
@@ -25,8 +26,6 @@ import {
   longRowsOption,
   MOST_ROWS,
   modelOption,
-  quantisedOption,
-  quantiseOption,
   rowOptions,
 } from './common.js'
 import { type Method, newAdapterFields, type OptionOfMethod, restartFields } from './new-adapter.js'
@@ -149,7 +148,7 @@ export const TrainSchema = z.strictObject({
     flag("print the time of each operation, compared with this machine's peaks", false, { group: run }),
   ),
   quantised: quantisedOption('if passes take at most 1.15 times as long'),
-  quantise: quantiseOption,
+  quantise: loadFields.quantise,
   compute: choice(
     'arithmetic of products with frozen weights: int8 rounds to 8 bits, and is faster with VNNI',
     COMPUTES,

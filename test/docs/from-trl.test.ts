@@ -2,14 +2,15 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, it } from 'vitest'
-import { LoadSchema, TrainSchema } from '../../lib/options/index.js'
+import { loadFields } from '../../lib/models/load-options.js'
+import { TrainSchema } from '../../lib/options/index.js'
 import { root } from './blocks.js'
 
 /** Options of `train` that only the library has. */
 const OF_CALLS = ['onEvent', 'ranks']
 
 const text = readFileSync(join(root, 'docs/from-trl-and-peft.md'), 'utf8')
-const known = new Set([...Object.keys(TrainSchema.shape), ...Object.keys(LoadSchema.shape), ...OF_CALLS])
+const known = new Set([...Object.keys(TrainSchema.shape), ...Object.keys(loadFields), ...OF_CALLS])
 /** The first two cells of a table's rows below a title. */
 const rowsOf = (title: string) =>
   text

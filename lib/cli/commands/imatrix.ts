@@ -1,4 +1,5 @@
-import { forLibrary, ImatrixSchema, loadOptions, requireFreeOutput } from '../../options/index.js'
+import { requireFreeOutput } from '../../io/free-output.js'
+import { forLibrary, ImatrixSchema, loadOptions } from '../../options/index.js'
 import { pathsOf } from '../../rows/sources/source.js'
 import { defineCommand } from '../command.js'
 import { requireInputs } from '../paths.js'

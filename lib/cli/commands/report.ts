@@ -1,6 +1,7 @@
 import { dirname, join } from 'node:path'
 import { formatBytes } from '../../io/disk-space.js'
-import { ReportSchema, requireFreeOutput } from '../../options/index.js'
+import { requireFreeOutput } from '../../io/free-output.js'
+import { ReportSchema } from '../../options/index.js'
 import { defineCommand } from '../command.js'
 import { requireFolder } from '../paths.js'
 import { formatFacts } from '../terminal/format.js'

@@ -2,19 +2,19 @@ import { z } from 'zod'
 import { aFlag, aFunction, aText, check, optionsSchema } from '../../common/arguments.js'
 import { type HubOptions, hubKinds } from '../../hub/index.js'
 import { elementsOf, type NativeDevice, native } from '../../native/addon.js'
-import {
-  type GgufDType,
-  MODEL_FORMATS,
-  outputFormat,
-  requireConversion,
-  WRITTEN_DTYPES,
-  WRITTEN_QUANTISE_FORMATS,
-} from '../../options/index.js'
 import { type DeviceOptions, openDevice } from '../../tensor/device.js'
 import { requireFreeMemory } from '../../tensor/memory-budget.js'
 import { keep } from '../../tensor/scope.js'
 import { Tensor } from '../../tensor/tensor.js'
 import { loadTokenizer } from '../../text/tokenizer.js'
+import {
+  checkWrittenForm,
+  type GgufDType,
+  MODEL_FORMATS,
+  outputFormat,
+  WRITTEN_DTYPES,
+  WRITTEN_QUANTISE_FORMATS,
+} from '../formats.js'
 import { weightShapes } from '../network/plan.js'
 import { readEmbeddingFacts } from '../read/sentence-transformers.js'
 import { type Replacing, requireFreeModelOutput, type WrittenForm, writeModel } from '../write/write-model.js'
@@ -91,7 +91,7 @@ export async function mergeModel(options: MergeModelOptions): Promise<MergeModel
   const { model, adapter, output, overwrite, dtype = 'auto', format, quantise, imatrix, onProgress } = options
   const { onWarning, signal } = options
   signal?.throwIfAborted()
-  requireConversion({ model, adapter, format: outputFormat(output, format), dtype, quantise })
+  checkWrittenForm({ format: outputFormat(output, format), dtype, quantise, imatrix }, { model, adapter })
   await requireFreeModelOutput(output, { format, inputs: [model, adapter, imatrix], overwrite })
   const device = openDevice({ device: options.device, threads: options.threads, allowTf32: options.allowTf32 })
   using loaded = await openWith(adapter, model, device, options)

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { aFlag, aSignal, aText, check, expecting, optionsSchema } from '../../common/arguments.js'
-import { MODEL_FORMATS, WRITTEN_DTYPES, WRITTEN_QUANTISE_FORMATS } from '../../options/index.js'
 import type { Tensor } from '../../tensor/tensor.js'
+import { MODEL_FORMATS, WRITTEN_DTYPES, WRITTEN_QUANTISE_FORMATS } from '../formats.js'
 import { type Replacing, requireFreeModelOutput, type WrittenForm, writeModel } from '../write/write-model.js'
 import type { AdapterSet } from './adapter-set.js'
 

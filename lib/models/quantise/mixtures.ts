@@ -1,7 +1,7 @@
 /** Mixtures of block formats by llama.cpp's names, with its rules for which tensor gets which format (llama-quant.cpp). */
 import { blockValues } from '../../io/stored-dtype.js'
 import type { WrittenBlocks } from '../../native/addon.js'
-import { type GgufMixture, type GgufQuantiseFormat, isOneFormat } from '../../options/index.js'
+import { type GgufMixture, type GgufQuantiseFormat, isOneFormat } from '../formats.js'
 import type { ModelConfig } from '../network/model-config.js'
 
 /** The shorter blocks that llama.cpp uses for rows that do not fill blocks of 256 values. */

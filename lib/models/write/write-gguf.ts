@@ -13,12 +13,12 @@ import {
   writeGguf,
 } from '../../io/gguf-writer.js'
 import { isBlockDType, native } from '../../native/addon.js'
-import { type GgufDType, type GgufQuantiseFormat, isMixture } from '../../options/index.js'
 import { keep, scope } from '../../tensor/scope.js'
 import { Tensor } from '../../tensor/tensor.js'
 import { copiedTokenizerFields, noTokenizerFields, tokenizerFields } from '../../text/tokenizer-fields.js'
 import { configFromGguf, ggufFamilyOf } from '../families/gguf-config.js'
 import { parseConfig } from '../families/parse-config.js'
+import { type GgufDType, type GgufQuantiseFormat, isMixture } from '../formats.js'
 import { modelFields, ropeFactors } from '../gguf/fields.js'
 import type { GgufFamily } from '../gguf/gguf-family.js'
 import { orderOfRuns } from '../gguf/layout.js'

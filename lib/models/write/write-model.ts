@@ -1,4 +1,5 @@
 import { dirname, resolve } from 'node:path'
+import { requireFreeOutput } from '../../io/free-output.js'
 import { removeLeftovers } from '../../io/leftovers.js'
 import type { FloatDType } from '../../native/addon.js'
 import {
@@ -7,9 +8,8 @@ import {
   type ModelFormat,
   modelPath,
   outputFormat,
-  requireFreeOutput,
   type WrittenQuantiseFormat,
-} from '../../options/index.js'
+} from '../formats.js'
 import { importanceFor } from '../quantise/importance.js'
 import type { WritableModel } from './writable-model.js'
 import { writeModelFolder } from './write-folder.js'

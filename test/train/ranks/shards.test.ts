@@ -1,10 +1,10 @@
 /** Ranks that shard a model, or share its memory, train as ranks that each have it whole, bit for bit. */
 import { join } from 'node:path'
 import { afterAll, describe, expect, it, vi } from 'vitest'
+import { QUANTISE_FORMATS } from '../../../lib/models/formats.js'
 import { loadModel } from '../../../lib/models/index.js'
 import type { LoadOptions } from '../../../lib/models/load-model.js'
 import type { Model } from '../../../lib/models/model.js'
-import { QUANTISE_FORMATS } from '../../../lib/options/index.js'
 import type { Ranks } from '../../../lib/tensor/ranks.js'
 import type { ShardRanks } from '../../../lib/tensor/shards.js'
 import { type TrainOptions, train } from '../../../lib/train/index.js'

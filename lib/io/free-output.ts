@@ -3,7 +3,7 @@ import { existsSync, readdirSync, realpathSync, statSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
 import { UsageError } from '../common/errors.js'
 import { optionName } from '../common/option-names.js'
-import { isWithin } from '../io/paths.js'
+import { isWithin } from './paths.js'
 
 /** Files and folders of training, which nothing else replaces, whatever `overwrite` says. */
 const TRAINING = ['run.yaml', 'checkpoints', 'weights.safetensors']

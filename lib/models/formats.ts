@@ -1,8 +1,7 @@
-/** Options for the format and the path of a written model. */
+/** Formats and dtypes of weights in files, and the form of a written model. */
 import { join } from 'node:path'
 import { UsageError } from '../common/errors.js'
 import { optionName } from '../common/option-names.js'
-import { flag, optionalChoice, text } from '../schema/option.js'
 
 /** A folder in Hugging Face's layout, or one GGUF file. */
 export const MODEL_FORMATS = ['safetensors', 'gguf'] as const
@@ -41,30 +40,32 @@ export function isOneFormat(quantise: WrittenQuantiseFormat): quantise is Quanti
 /** Formats to which the weights of a GGUF file can be quantised. */
 export type GgufQuantiseFormat = Exclude<WrittenQuantiseFormat, 'nf4'>
 
-/** Options of commands that write a merged model. */
-export const quantisedOutput = {
-  quantise: optionalChoice(
-    'write the linear layers in this format, and the rest in --dtype: nf4 in a folder, others in a GGUF file',
-    WRITTEN_QUANTISE_FORMATS,
-    { defaultText: '--dtype' },
-  ),
-  imatrix: text('importance matrix for quantising, from mora imatrix or llama.cpp', 'FILE', {
-    expects: 'the path of an importance matrix',
-  }),
+/** The form of a written model; `dtype` and `quantise` concern its weights. */
+interface ModelForm {
+  format: ModelFormat
+  dtype?: (typeof WRITTEN_DTYPES)[number] | undefined
+  quantise?: WrittenQuantiseFormat | undefined
+  imatrix?: string | undefined
 }
 
-/** Throws a `UsageError` for dtypes that a format does not support. */
-export function checkWrittenForm({
-  format,
-  dtype = 'auto',
-  quantise,
-  imatrix,
-}: {
-  format: ModelFormat
-  dtype?: (typeof WRITTEN_DTYPES)[number]
-  quantise?: WrittenQuantiseFormat
-  imatrix?: string
-}): void {
+/**
+ * Throws a `UsageError` if parts of a form exclude each other, or if the output would equal the model `from`: without an adapter, only
+ * the form can change.
+ */
+export function checkWrittenForm(
+  { format, dtype = 'auto', quantise, imatrix }: ModelForm,
+  from?: { model: string; adapter?: string | undefined },
+): void {
+  if (from && from.adapter === undefined && dtype === 'auto' && quantise === undefined) {
+    const isFile = isGguf(from.model) || from.model.includes(':')
+    if (isFile === (format === 'gguf')) {
+      const [given, ...others] = ['adapter', 'format', 'dtype', 'quantise'].map((name) => optionName(name))
+      throw new UsageError(
+        'missing-option',
+        `Without ${given} the model would be written unchanged: give ${given}, or the form to write (${others.join(', ')}).`,
+      )
+    }
+  }
   const refuse = (option: string, value: string, why: string) => {
     const names = [optionName(option), optionName('format')]
     throw new UsageError('unfit-options', `${names[0]} ${value} does not go with ${names[1]} ${format}: ${why}.`)
@@ -84,31 +85,6 @@ export function checkWrittenForm({
     `${given} needs ${needed[0]}, or a mixture of blocks as ${needed[1]}: floats are not quantised.`,
   )
 }
-
-/** Throws if the output would equal the input: without an adapter, only the form of a model can change. */
-export function requireConversion({
-  model,
-  adapter,
-  format,
-  dtype = 'auto',
-  quantise,
-}: {
-  model: string
-  adapter?: string | undefined
-  format: ModelFormat
-  dtype?: (typeof WRITTEN_DTYPES)[number] | undefined
-  quantise?: WrittenQuantiseFormat | undefined
-}): void {
-  const isFile = isGguf(model) || model.includes(':')
-  if (adapter !== undefined || dtype !== 'auto' || quantise !== undefined || isFile !== (format === 'gguf')) return
-  const [given, ...others] = ['adapter', 'format', 'dtype', 'quantise'].map((name) => optionName(name))
-  throw new UsageError(
-    'missing-option',
-    `Without ${given} the model would be written unchanged: give ${given}, or the form to write (${others.join(', ')}).`,
-  )
-}
-
-export const overwriteOutput = flag('replace a folder that is not empty, or a file', false, { scope: 'call' })
 
 /** Returns the given format, or else that of the output's name. */
 export function outputFormat(output: string, format?: ModelFormat): ModelFormat {
