@@ -8,6 +8,8 @@ describe('an option in a message', () => {
   it.each<[name: string, value: unknown, library: string, flags: string, fields: string]>([
     ['maxLength', undefined, 'maxLength', '--max-length', 'max_length'],
     ['minNewTokens', undefined, 'minNewTokens', '--min-new-tokens', 'min_tokens'],
+    ['template', undefined, 'template', '--template', "the server's option template"],
+    ['allowOtherBase', undefined, 'allowOtherBase', '--allow-other-base', "the server's option allowOtherBase"],
     ['trainOn', 'all', 'trainOn: all', '--train-on all', 'train_on: all'],
     ['maxSteps', 8, 'maxSteps: 8', '--max-steps 8', 'max_steps: 8'],
     ['quantised', true, 'quantised: true', '--quantised', 'quantised: true'],

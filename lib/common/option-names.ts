@@ -38,6 +38,9 @@ const FIELDS: Readonly<Record<string, string>> = {
   noRepeatNgram: 'no_repeat_ngram_size',
 }
 
+/** Options of a server that its requests do not have: clients read the spelling of whoever starts it. */
+const OF_SERVERS: ReadonlySet<string> = new Set(['allowLoading', 'allowOtherBase', 'offline', 'template'])
+
 /** `learningRate` → `learning_rate`. */
 export const fieldOf = (key: string): string => FIELDS[key] ?? kebabCase(key).replaceAll('-', '_')
 
@@ -45,6 +48,8 @@ export const fieldOf = (key: string): string => FIELDS[key] ?? kebabCase(key).re
 export function optionName(key: string, value?: unknown): string {
   const voice = currentVoice()
   if (voice === 'flags') return withFlagValue(key, value)
+  if (voice === 'fields' && OF_SERVERS.has(key))
+    return `the server's ${voices.run(ofProcess, () => inProse('option', key, value))}`
   const name = voice === 'fields' ? fieldOf(key) : key
   return value === undefined ? name : `${name}: ${typeof value === 'string' ? value : literal(value)}`
 }

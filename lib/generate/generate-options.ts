@@ -14,7 +14,7 @@ import {
   wholes,
 } from '../common/arguments.js'
 import { UsageError } from '../common/errors.js'
-import { optionName } from '../common/option-names.js'
+import { optionName, theOption } from '../common/option-names.js'
 import { badWordTokens, type EditOptions } from '../engine/index.js'
 import type { AdapterChoice } from '../models/index.js'
 import { type GenerateInput, GenerateSchema, type GenerateSettings, parseOptions } from '../options/index.js'
@@ -109,13 +109,22 @@ type WritingSettings = Pick<
   | keyof typeof samplingOptions
 >
 
-/** Returns how tokens are chosen, and where the text ends. */
+/**
+ * Returns how tokens are chosen, and where the text ends.
+ * @throws UsageError `unfit-options` for more tokens at least than at most
+ */
 export async function limitsOf(
   options: WritingSettings,
   tokenizer: Tokenizer | null,
 ): Promise<Pick<TextRequest, 'maxNewTokens' | 'sampling' | 'edits' | 'topLogprobs' | 'stopStrings'>> {
   const { maxNewTokens, temperature, topK, topP, minP, typicalP, topNSigma, logprobs, topLogprobs } = options
   const { repetitionPenalty, presencePenalty, frequencyPenalty, logitBias, noRepeatNgram, minNewTokens } = options
+  if (minNewTokens > maxNewTokens) {
+    throw new UsageError(
+      'unfit-options',
+      `Expected ${theOption('minNewTokens')} to be at most ${optionName('maxNewTokens')}, which is ${maxNewTokens}, but received ${minNewTokens}.`,
+    )
+  }
   const badWords = tokenizer ? await badWordTokens(tokenizer, options.badWords ?? []) : []
   const edits = { repetitionPenalty, presencePenalty, frequencyPenalty, noRepeatNgram, minNewTokens, badWords }
   const changes = { ...edits, ...(logitBias && { logitBias }) }

@@ -57,7 +57,8 @@ export async function promptTokens(
       ? [...prompt]
       : await encodePrompt(requireTokenizer(model), template, { ...request, prompt }, signal)
   if (ids.length === 0) {
-    throw new UsageError('empty-prompt', 'The prompt has no tokens, so there is nothing to continue; enter some text.')
+    const advice = typeof prompt === 'object' ? 'give the id of one at least' : 'enter some text'
+    throw new UsageError('empty-prompt', `The prompt has no tokens, so there is nothing to continue; ${advice}.`)
   }
   checkIds(Int32Array.from(ids), model.config.vocabularySize, 'the prompt')
   return ids

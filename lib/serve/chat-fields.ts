@@ -1,6 +1,7 @@
 /** The body of a chat, and what it means for its texts. */
 import { z } from 'zod'
 import { aFlag, anObject, anyText, aText, isObject, wholeBetween } from '../common/arguments.js'
+import { theOption } from '../common/option-names.js'
 import type { ChatTemplate, Message } from '../text/template.js'
 import { eitherOf, listField, ofCharacters, patternField, wordField, wrongField } from './fields.js'
 import { constraintsIn, limitField, requireOneConstraint, samplingFields } from './sampling.js'
@@ -141,7 +142,7 @@ export function requireToolTemplate(tools: readonly unknown[] | undefined, templ
   if (!tools?.length || !template || template.readsTools) return
   throw wrongField(
     'tools',
-    'The chat template prints no tools, so the model would not know them; leave out tools, or start the server with a template that prints them (the option template).',
+    `The chat template prints no tools, so the model would not know them; leave out tools, or start the server with a template that prints them (${theOption('template')}).`,
     'unsupported_parameter',
   )
 }

@@ -14,7 +14,7 @@ const forms = [isText, isListOf(isText), isListOf(isId), isListOf(isListOf(isId)
 /** Checked by hand, since a body may hold millions of ids or prompts. */
 export const promptsField = z.custom<string | string[] | number[] | number[][]>(
   (value) => forms.some((fits) => fits(value)),
-  { error: 'a text, a list of texts, a list of token ids, or a list of such lists' },
+  { error: 'a text, a list of texts, a list of token ids, or a list of such lists, none of them empty,' },
 )
 
 export type GivenPrompt = string | readonly number[]

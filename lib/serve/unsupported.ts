@@ -145,7 +145,7 @@ export const unsupportedOfChats: UnsupportedParameters = {
     instead: 'render the conversation yourself and ask /v1/completions to continue it',
   },
   add_special_tokens: { neutral: [false], instead: 'the template writes the tokens that begin a conversation' },
-  chat_template: { instead: 'start the server with the option template' },
+  chat_template: { instead: 'the template is chosen when the server starts' },
   documents: { neutral: [[]], instead: ofTemplate },
   think: { instead: ofTemplate },
   thinking: { instead: ofTemplate },
@@ -173,7 +173,7 @@ export const unsupportedOfEmbeddings: UnsupportedParameters = {
 export const unsupportedOfTokenize: UnsupportedParameters = {
   add_generation_prompt: { neutral: [true] },
   continue_final_message: off,
-  chat_template: { instead: 'start the server with the option template' },
+  chat_template: { instead: 'the template is chosen when the server starts' },
 }
 
 const unsupportedOfStreams: UnsupportedParameters = {

@@ -193,6 +193,12 @@ describe('generate', () => {
       /raw cannot be combined with/,
     )
     await expect(generate(model, { prompt: 'Hi', temperature: -1 })).rejects.toThrow(/temperature/)
+    await expect(generate(model, { prompt: 'Hi', maxNewTokens: 4, minNewTokens: 5 })).rejects.toThrow(
+      'Expected the option minNewTokens to be at most maxNewTokens, which is 4, but received 5.',
+    )
+    await expect(generate(model, { prompt: [] })).rejects.toThrow(
+      'The prompt has no tokens, so there is nothing to continue; give the id of one at least.',
+    )
     using mute = await loadScripted([], { withTokenizer: false })
     await expect(generate(mute, { prompt: 'Hi' })).rejects.toThrow(/has no tokenizer/)
     for (const option of [{ stop: 'x' }, { badWords: ['x'] }, { choices: ['x', 'y'] }])

@@ -165,6 +165,23 @@ describe('a request', () => {
     encode.mockRestore()
   })
 
+  it('refuses to write at least more tokens than at most', async () => {
+    const cases = [
+      ['/v1/completions', { prompt: 'a', max_tokens: 4, min_tokens: 5 }, 4],
+      ['/v1/completions', { prompt: 'a', min_tokens: 17, stream: true }, 16],
+      [CHAT, { messages, max_completion_tokens: 4, min_tokens: 5 }, 4],
+      [CHAT, { messages, min_tokens: MAX_POSITIONS + 1 }, MAX_POSITIONS],
+    ] as const
+    for (const [path, body, most] of cases) {
+      const { status, error } = await ask(path, body)
+      expect([status, error?.message]).toEqual([
+        400,
+        `Expected min_tokens to be at most max_tokens, which is ${most}, but received ${body.min_tokens}.`,
+      ])
+    }
+    expect((await ask(CHAT, { messages, max_tokens: 4, min_tokens: 4 })).status).toBe(200)
+  })
+
   it('says which part of a message is no text, and that options of streams need one', async () => {
     const content = [
       { type: 'text', text: 'a' },
@@ -192,7 +209,7 @@ describe('tools', () => {
     for (const choice of ['auto', 'required', named]) {
       const { status, error } = await ask(CHAT, { messages, tools, tool_choice: choice }, unaware)
       expect([status, error?.param]).toEqual([400, 'tools'])
-      expect(error!.message).toMatch(/^The chat template prints no tools.*\(the option template\)\.$/)
+      expect(error!.message).toMatch(/^The chat template prints no tools.*\(the server's option template\)\.$/)
     }
     expect((await ask('/tokenize', { messages, tools }, unaware)).error?.param).toBe('tools')
     expect((await ask(CHAT, { messages, tools, tool_choice: 'none', max_tokens: 2 }, unaware)).status).toBe(200)

@@ -42,6 +42,16 @@ export function grammarSize(grammar: string): number {
   return size + last
 }
 
+/** Returns how deep a grammar nests parentheses. @param grammar EBNF, as XGrammar reads it */
+export function depthOf(grammar: string): number {
+  let [depth, deepest] = [0, 0]
+  for (const [part] of grammar.matchAll(PARTS)) {
+    if (part === '(') deepest = Math.max(deepest, ++depth)
+    else if (part === ')') depth--
+  }
+  return deepest
+}
+
 /** Whether a class takes most letters. */
 const isWide = (set: string): boolean =>
   set[0] === '^' || /a-z|\\x61-\\x7a|\\x[2-5].-\\x7|\\x5[d-f]-\\x(?:7|[8-9a-f])/.test(set)

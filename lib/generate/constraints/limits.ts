@@ -8,6 +8,8 @@ export const limits = {
   characters: 2 ** 20,
   /** Characters of a regular expression. */
   regexCharacters: 2 ** 16,
+  /** Depth of parentheses in a grammar: the library's stack overflows from about 180 on. */
+  parentheses: 128,
 }
 
 /** Memory of JavaScript in a thread [MiB]. */

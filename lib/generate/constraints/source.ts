@@ -2,8 +2,10 @@
 import { UsageError } from '../../common/errors.js'
 import { shortened } from '../../common/printable.js'
 import type { JsonSpacing } from '../../options/constraint.js'
+import { depthOf } from './grammar-size.js'
 import { Inexpressible } from './inexpressible.js'
 import { GrammarRules, type Language, textsLanguage } from './language.js'
+import { limits } from './limits.js'
 import { regexLanguage, WHOLE_TEXT } from './regex.js'
 import { schemaGrammar } from './schema-grammar.js'
 
@@ -19,7 +21,14 @@ export type ConstraintSource =
  * @throws UsageError `unsupported-constraint` that names what cannot be enforced
  */
 export function grammarOf(source: ConstraintSource): string {
-  if ('grammar' in source) return source.grammar
+  if ('grammar' in source) {
+    const depth = depthOf(source.grammar)
+    if (depth <= limits.parentheses) return source.grammar
+    throw new UsageError(
+      'unsupported-constraint',
+      `The grammar nests parentheses ${depth} deep, and at most ${limits.parentheses} levels can be compiled; write the inner ones as rules of their own.`,
+    )
+  }
   try {
     if ('schema' in source) return schemaGrammar(JSON.parse(source.schema), source.spacing)
     return ofLanguage('regex' in source ? regexLanguage(source.regex, WHOLE_TEXT) : textsLanguage(source.choices))

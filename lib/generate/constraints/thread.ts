@@ -157,13 +157,19 @@ function compileError(source: ConstraintSource, cause: unknown, isParsed: boolea
   const problem = said.map((line) => /^\[FATAL\] \S+ (?:EBNF \w+ error )?(.*?)\.?$/m.exec(line)?.[1]).find(Boolean)
   if ('grammar' in source && !isParsed && !isRefused && problem !== undefined)
     return refusal('malformed-grammar', `The grammar cannot be read: ${problem}.`)
-  const reason = isRefused ? `it takes more memory than ${mebibytes} MiB` : (problem ?? reasonOf(cause, FAILED))
-  return refusal('unsupported-constraint', notCompiled(/^Aborted/.test(reason) ? FAILED : reason))
+  const reason = isRefused ? `it takes more memory than ${mebibytes} MiB` : (problem ?? reasonOfLibrary(cause))
+  return refusal('unsupported-constraint', notCompiled(reason))
 }
 
 const refusal = (code: string, message: string) => ({ code, message })
 
 const FAILED = 'the library failed'
+
+/** Returns why the library failed, without the words of WebAssembly, which say nothing about the constraint. */
+function reasonOfLibrary(cause: unknown): string {
+  const reason = reasonOf(cause, FAILED)
+  return (cause as Error).name === 'RuntimeError' || reason.startsWith('Aborted') ? FAILED : reason
+}
 
 /** Adds a token to a text, or begins it, and returns the mask of the next one. */
 async function masked(number: number, change: (matcher: GrammarMatcher) => void): Promise<Answer> {
@@ -207,7 +213,7 @@ async function answerSafely(task: ThreadTask): Promise<Answer | undefined> {
     return await answerTo(task)
   } catch (error) {
     if (error instanceof MoraError) return { error: { code: error.code, message: error.message }, isSpent: false }
-    return { error: { code: 'unsupported-constraint', message: notCompiled(reasonOf(error, FAILED)) }, isSpent: true }
+    return { error: { code: 'unsupported-constraint', message: notCompiled(reasonOfLibrary(error)) }, isSpent: true }
   }
 }
 

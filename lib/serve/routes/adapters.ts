@@ -1,6 +1,7 @@
 /** Adapters come and go while the server runs, as in vLLM: `POST /v1/load_lora_adapter`, `POST /v1/unload_lora_adapter`. */
 import { z } from 'zod'
 import { aFlag } from '../../common/arguments.js'
+import { theOption } from '../../common/option-names.js'
 import { ADAPTER_NAME, ADAPTER_NAME_WORDS } from '../../options/index.js'
 import { ApiError } from '../api-error.js'
 import { readBody } from '../body.js'
@@ -43,7 +44,7 @@ export async function deleteModel(id: string, serving: Serving): Promise<Respons
 
 function requireAllowed({ allowLoading }: Serving): void {
   if (allowLoading) return
-  throw new ApiError(403, 'This server does not load or drop adapters for clients (the option allowLoading).', {
+  throw new ApiError(403, `Clients may not load or drop adapters here, unless ${theOption('allowLoading')} is set.`, {
     code: 'loading_not_allowed',
   })
 }

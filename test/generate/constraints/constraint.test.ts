@@ -334,6 +334,17 @@ describe('what takes too much', () => {
     other.dispose()
   })
 
+  it('names the depth of parentheses that a grammar may have', async () => {
+    const nested = (depth: number) => open({ grammar: `root ::= ${'('.repeat(depth)}"a"${')'.repeat(depth)} "b(" # (` })
+    const constraint = await nested(128)
+    expect(await allows(constraint, 'ab(')).toBe(true)
+    constraint.dispose()
+    for (const depth of [129, 500, 20_000])
+      await expect(nested(depth)).rejects.toThrow(
+        `The grammar nests parentheses ${depth} deep, and at most 128 levels can be compiled; write the inner ones as rules of their own.`,
+      )
+  })
+
   it.each<[string, ConstraintOptions]>([
     ['many optional letters', { regex: '(?:a?){2000}' }],
     ['many optional pairs', { regex: '(?:a?b?){900}' }],
