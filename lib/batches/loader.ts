@@ -24,8 +24,7 @@ import { encodeRow } from './examples/encode.js'
 import { countTargets, type Example, exampleOf } from './examples/example.js'
 import type { RowSettings } from './examples/tokenise.js'
 import { packRows } from './packing.js'
-import { Sampler } from './sampler.js'
-import type { StepRow } from './step-rows.js'
+import { SampledRows, type StepRow, stepsOf } from './step-rows.js'
 import { DEFAULT_SHUFFLE_BUFFER, FIRST_STEPS, shuffled } from './stream/shuffle-buffer.js'
 
 /** Token ids with an optional mask (by default all are trained), weight and label, or a row in any form that a data file may have. */
@@ -172,31 +171,27 @@ export class DataLoader implements AsyncIterable<Batch> {
 
   /** Yields the remaining batches of `epochs` passes over the rows. */
   async *[Symbol.asyncIterator](): AsyncGenerator<Batch> {
-    const batches = isCounted(this.#rows) ? this.#sampled(this.#rows) : this.#streamed(this.#rows)
-    for await (const batch of batches) {
+    const steps = isCounted(this.#rows)
+      ? stepsOf(await this.#sampled(this.#rows), this.#step)
+      : this.#streamed(this.#rows)
+    for await (const rows of steps) {
+      const batch = packRows(rows, this.#options.packing)
       this.#step++
       yield batch
     }
     this.#step = 0
   }
 
-  async *#sampled(rows: Dataset | readonly LoaderRow[]): AsyncGenerator<Batch> {
+  async #sampled(rows: Dataset | readonly LoaderRow[]): Promise<SampledRows> {
     if (rows.length === 0) throw new InputError('empty-data', 'The data set has no row.')
     const { seed = 0, shuffle = true, epochs = 1, rank, size } = this.#options
-    const parts = rows instanceof Dataset ? rows.parts : undefined
-    const batchSize = this.#batchSize
-    const sampler = new Sampler({ rows: rows.length, parts, batchSize, seed, shuffle, epochs, rank, size })
-    const example = rows instanceof Dataset ? undefined : await this.#examples()
-    for (let step = this.#step; step < sampler.steps; step++) {
-      const picked = sampler.rowsOfStep(step).map(async ({ index, row }) => ({
-        ...(rows instanceof Dataset ? rows.row(index) : await example!(rows[index]!, index)),
-        row,
-      }))
-      yield packRows(await Promise.all(picked), this.#options.packing)
-    }
+    const order = { batchSize: this.#batchSize, seed, shuffle, epochs, rank, size }
+    if (rows instanceof Dataset) return new SampledRows(rows, { ...order, parts: rows.parts })
+    const example = await this.#examples()
+    return new SampledRows({ length: rows.length, row: (index) => example(rows[index]!, index) }, order)
   }
 
-  async *#streamed(rows: Iterable<LoaderRow> | AsyncIterable<LoaderRow>): AsyncGenerator<Batch> {
+  async *#streamed(rows: Iterable<LoaderRow> | AsyncIterable<LoaderRow>): AsyncGenerator<readonly StepRow[]> {
     const { rank = 0, size = 1, seed = 0, shuffle, shuffleBuffer = DEFAULT_SHUFFLE_BUFFER } = this.#options
     const example = await this.#examples()
     const first = this.#step * this.#batchSize
@@ -212,10 +207,10 @@ export class DataLoader implements AsyncIterable<Batch> {
       if (place >= first && row % size === rank) picked.push({ ...(await example(one, index)), row })
       place++
       if (place <= first || row + 1 < this.#batchSize) continue
-      yield packRows(picked, this.#options.packing)
+      yield picked
       picked = []
     }
-    if (place > first && place % this.#batchSize > 0) yield packRows(picked, this.#options.packing)
+    if (place > first && place % this.#batchSize > 0) yield picked
   }
 
   /** Returns a function that encodes a row. A text is one row here: it is refused if it exceeds `maxLength`. */

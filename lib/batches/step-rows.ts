@@ -28,6 +28,11 @@ export interface StepRows {
   close(): void
 }
 
+/** Yields this rank's rows of each step from `first` on. */
+export async function* stepsOf(rows: StepRows, first = 0): AsyncGenerator<readonly StepRow[]> {
+  for (let step = first; step < rows.totalSteps; step++) yield rows.rowsOfStep(step)
+}
+
 /** Rows that are all in memory. `Dataset` implements it. */
 export interface RowSet {
   /** Number of rows. */
@@ -45,16 +50,19 @@ export interface SampledOptions extends Omit<SamplerOptions, 'rows'> {
   reuse?: { readonly steps: number; readonly times: number }
 }
 
-/** Steps over rows in memory. */
+/** Steps over rows of a known number. */
 export class SampledRows implements StepRows {
-  readonly #rows: RowSet
+  readonly #row: (index: number) => Example | Promise<Example>
   readonly #sampler: Sampler
   readonly #reuse: Required<SampledOptions>['reuse']
   readonly totalSteps: number
   readonly place = null
 
-  constructor(rows: RowSet, { maxSteps, epochs, reuse = { steps: 1, times: 1 }, ...options }: SampledOptions) {
-    this.#rows = rows
+  constructor(
+    rows: { readonly length: number; row(index: number): Example | Promise<Example> },
+    { maxSteps, epochs, reuse = { steps: 1, times: 1 }, ...options }: SampledOptions,
+  ) {
+    this.#row = (index) => rows.row(index)
     this.#reuse = reuse
     this.#sampler = new Sampler({
       ...options,
@@ -72,7 +80,8 @@ export class SampledRows implements StepRows {
     const { steps, times } = this.#reuse
     const run = step - (step % (steps * times))
     const first = run / times + (step % steps)
-    return this.#sampler.rowsOfStep(first).map(({ index, row }) => ({ ...this.#rows.row(index), row }))
+    const picked = this.#sampler.rowsOfStep(first)
+    return Promise.all(picked.map(async ({ index, row }) => ({ ...(await this.#row(index)), row })))
   }
 
   epochAfter(step: number): number {

@@ -4,14 +4,14 @@ import { isByTime } from './checkpoints/checkpoint.js'
 import type { Session } from './session.js'
 
 export function evaluationIsDue({ options: { evalEvery: every }, rows, progress: { state } }: Session): boolean {
-  if (!rows.hasEvaluation || state.step === 0 || state.evaluatedAt === state.step) return false
-  return state.step === rows.totalSteps || (every !== undefined && state.step % every === 0)
+  if (!rows.evaluation || state.step === 0 || state.evaluatedAt === state.step) return false
+  return state.step === rows.steps.totalSteps || (every !== undefined && state.step % every === 0)
 }
 
 /** Samples are due before the first step, after every `sampleEvery`, and after the last step. */
 export function samplesAreDue({ options, work, rows, progress: { state } }: Session): boolean {
   if (!work.sync.isFirst || options.samplePrompt === undefined || state.sampledAt === state.step) return false
-  if (state.step === 0 || state.step === rows.totalSteps) return true
+  if (state.step === 0 || state.step === rows.steps.totalSteps) return true
   return options.sampleEvery !== undefined && state.step % options.sampleEvery === 0
 }
 
@@ -22,7 +22,7 @@ export function dueCheckpoint(session: Session): { byTime: boolean } | null {
   if (!output.folder || state.step === 0 || hasLastingCheckpoint(session)) return null
   if (options.saveEvery !== undefined && state.step % options.saveEvery === 0) return { byTime: false }
   if (options.keepBest && state.best?.step === state.step) return { byTime: false }
-  const isSaved = output.lastCheckpoint?.step === state.step || state.step === rows.totalSteps
+  const isSaved = output.lastCheckpoint?.step === state.step || state.step === rows.steps.totalSteps
   // Without keepBest, only the last of these stays.
   if (!isSaved && endsWithBest(options) && state.best?.step === state.step) return { byTime: true }
   return !isSaved && timeIsOver(session) ? { byTime: true } : null

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { aBatch, type Batch } from '../batches/batch.js'
+import { stepsOf } from '../batches/step-rows.js'
 import { aSignal, check, having, optionsSchema } from '../common/arguments.js'
 import { RunError } from '../common/errors.js'
 import type { LoadedModel } from '../models/index.js'
@@ -76,8 +77,8 @@ async function evaluateBatches(
 export async function evaluateSession(session: Session): Promise<EvaluationEvent | null> {
   const { work, rows, progress } = session
   const { objective, facts } = work
-  const batches = function* () {
-    for (const some of rows.evaluationSteps()) yield* rows.batchesOf(some, facts.machine.tokenBudget)
+  const batches = async function* () {
+    for await (const some of stepsOf(rows.evaluation!.steps)) yield* rows.batchesOf(some, facts.machine.tokenBudget)
   }
   const sums = objective.sample ? await evaluateAnswers(session) : await evaluateBatches(work, batches())
   if (!sums) return null
@@ -85,7 +86,7 @@ export async function evaluateSession(session: Session): Promise<EvaluationEvent
   if (!Number.isFinite(evalLoss)) throw nonFiniteEvaluation(evalLoss, session)
   progress.state = afterEvaluation(progress.state, evalLoss)
   const { step, best } = progress.state
-  const epoch = rows.epochAfter(step)
+  const epoch = rows.steps.epochAfter(step)
   return { type: 'evaluation', step, epoch, evalLoss, best: best?.step === step, ...(metrics && { metrics }) }
 }
 
@@ -95,7 +96,7 @@ async function evaluateAnswers(session: Session): Promise<Pick<PassSums, 'loss' 
   const { objective, facts, sync, signal } = work
   const own = new PassSums(objective.metrics)
   const batches: Batch[] = []
-  for (const some of rows.evaluationSteps()) {
+  for await (const some of stepsOf(rows.evaluation!.steps)) {
     const sampled = await sampledFor(session, some, { draws: 'evaluation', answers: 1 })
     own.addMetrics(sampled.metrics)
     batches.push(...rows.batchesOf(sampled.rows, facts.machine.tokenBudget))

@@ -88,7 +88,7 @@ async function takeSteps(session: Session, control: RunControl, hold: Held['hold
   const { work, rows, progress } = session
   const { sync } = work
   for (;;) {
-    const ended = await control.unlessStopped(rows.prepare(progress.state.step))
+    const ended = await control.unlessStopped(rows.steps.prepare(progress.state.step))
     await notice(ended)
     if (evaluationIsDue(session)) {
       if ((await sync.agree()).stop) return false
@@ -109,7 +109,7 @@ async function takeSteps(session: Session, control: RunControl, hold: Held['hold
     }
     const impatient = patienceIsOver(session)
     await notice(impatient)
-    if (impatient || progress.state.step >= rows.totalSteps) return false
+    if (impatient || progress.state.step >= rows.steps.totalSteps) return false
     if (wait) {
       await control.whilePaused()
       await sync.agree()
@@ -190,9 +190,9 @@ function resultOf({ work, rows, output, progress }: Session, stopRequested: bool
     trainableParameters: work.facts.trainable.parameters,
     tokensPerSecond: seconds > 0 ? tokens / seconds : 0,
     peakMemoryBytes,
-    sources: rows.reports,
+    sources: rows.reports(),
     output: output.folder?.path ?? null,
-    stopped: stopRequested && state.step < rows.totalSteps,
+    stopped: stopRequested && state.step < rows.steps.totalSteps,
   }
 }
 
@@ -210,7 +210,7 @@ function release({ work, rows, output, progress }: Session): void {
   work.optimizer.dispose()
   setHeadRate(work.parameters, 1)
   work.teacher?.dispose()
-  rows.close()
+  rows.steps.close()
   output.folder?.close()
 }
 

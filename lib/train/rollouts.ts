@@ -66,8 +66,8 @@ async function sampledSteps(session: Session, first: number, steps: number): Pro
   const { work, rows, progress } = session
   const { sync } = work
   const sampled: SampledRecord[] = []
-  for (let step = first; step < Math.min(first + steps, rows.totalSteps); step++) {
-    const own = await sampledFor(session, await rows.rowsOfStep(step), { draws: step })
+  for (let step = first; step < Math.min(first + steps, rows.steps.totalSteps); step++) {
+    const own = await sampledFor(session, await rows.steps.rowsOfStep(step), { draws: step })
     if ((await sync.agree()).drop) throw DROPPED
     const all = await onAllRanks(sync, own)
     progress.toolError ??= all.toolError ?? null

@@ -19,33 +19,32 @@ import type { Ranks } from '../tensor/ranks.js'
 import type { Tokenizer } from '../text/tokenizer.js'
 import type { RunFacts } from './run-facts.js'
 
-/** A run's rows, by the steps that use them. */
-export interface RunRows extends Pick<StepRows, 'totalSteps' | 'prepare' | 'place' | 'epochAfter' | 'close'> {
+/** The rows that a run trains, and those that it is evaluated on. */
+export interface RunRows {
+  /** The rows by the steps that use them. */
+  readonly steps: StepRows
+  /** The steps of the evaluation data, as large as those of the run; null if there is none. */
+  readonly evaluation: { readonly steps: StepRows; readonly hash: string } | null
   /** Maximum number of tokens in a row. */
   readonly maxLength: number
   /** Rows of a stream among which the next is drawn; 0: all rows were read, though they are many. */
-  readonly shuffleBuffer: number | undefined
+  readonly shuffleBuffer?: number | undefined
+  /** A hash of all rows; of a stream, of its settings. */
   readonly hash: string
   /** The records of a stream up to its first step here, as sha256, since `hash` does not depend on them. */
   readonly firstRows?: string
-  readonly evaluationHash: string | null
-  readonly hasEvaluation: boolean
   /** The sources of the rows, for `run.yaml`. */
   readonly sources: { readonly data: readonly RecordedSource[]; readonly evalData?: readonly RecordedSource[] }
-  /** How the sources were read, the evaluation data's after the others. */
-  readonly reports: readonly SourceReport[]
-  /** Returns the least size of the largest forward pass, in tokens: the longest row, or as many usual rows as fit. */
-  largestPass(tokenBudget: number): number
   /** Special tokens that are targets. */
   readonly trainedSpecialTokens: DataSummary['trainedSpecialTokens']
-  /** Returns this rank's rows of a step, from 0, as `StepRows` does. */
-  rowsOfStep(step: number): Promise<readonly StepRow[]>
-  /** Returns this rank's rows of the evaluation data, as many at a time as a step has. */
-  evaluationSteps(): Iterable<readonly StepRow[]>
-  /** Returns the micro-batches of rows. Without `microBatchSize`, each has at most `tokenBudget` tokens. */
-  batchesOf(rows: readonly StepRow[], tokenBudget: number): Iterable<Batch>
   /** The rows of the data and of the evaluation data; null for a stream. */
   readonly allRows: readonly RowSet[] | null
+  /** Returns how the sources were read, the evaluation data's after the others. */
+  reports(): SourceReport[]
+  /** Returns the least size of the largest forward pass, in tokens: the longest row, or as many usual rows as fit. */
+  largestPass(tokenBudget: number): number
+  /** Returns the micro-batches of rows. Without `microBatchSize`, each has at most `tokenBudget` tokens. */
+  batchesOf(rows: readonly StepRow[], tokenBudget: number): Iterable<Batch>
   /** Returns notes for the user about rows that were read during the run. */
   notes(): string[]
 }
@@ -91,7 +90,7 @@ export async function loadRunRows(
     onProgress: onTokenised,
     signal: AbortSignal.any([signal, reading].filter((one) => one !== undefined)),
   })
-  const rows = await trainingRows(options, datasetOptions('training'), {
+  const { longest, tokensOfARow, parts, ...rows } = await trainingRows(options, datasetOptions('training'), {
     objective,
     ranks,
     from,
@@ -99,66 +98,36 @@ export async function loadRunRows(
   })
   const loadAll = objective.load ?? loadDataset
   const evaluation = options.evalData ? await loadAll(options.evalData, datasetOptions('validation')) : null
-  const reports = () => sourceReports([...rows.parts, ...(evaluation?.parts ?? [])])
-  if (!rows.isStream) for (const report of reports()) notice(`${describeReport(report)}.`)
-  const { steps } = rows
-  const batchesOf = (step: readonly StepRow[], tokenBudget: number) =>
-    microBatches(step, microBatchSize === undefined ? { tokenBudget, packing } : { microBatchSize, packing })
+  const reports = () => sourceReports([...parts(), ...(evaluation?.parts ?? [])])
+  if (rows.allRows) for (const report of reports()) notice(`${describeReport(report)}.`)
+  const inOrder = { batchSize, seed: 0, shuffle: false, epochs: 1, rank: ranks.rank, size: ranks.size }
   return {
-    get totalSteps() {
-      return steps.totalSteps
-    },
+    ...rows,
+    evaluation: evaluation && { hash: evaluation.hash, steps: new SampledRows(evaluation, inOrder) },
     maxLength,
-    shuffleBuffer: rows.shuffleBuffer,
-    hash: rows.hash,
-    firstRows: rows.firstRows,
-    evaluationHash: evaluation?.hash ?? null,
-    hasEvaluation: evaluation !== null,
-    get reports() {
-      return reports()
-    },
-    sources: { data: sourcesOf(rows), ...(evaluation && { evalData: sourcesOf(evaluation) }) },
+    reports,
+    sources: { data: sourcesOf(parts()), ...(evaluation && { evalData: sourcesOf(evaluation.parts) }) },
     largestPass(tokenBudget) {
-      const usual = Math.floor((microBatchSize ?? batchSize) * rows.tokensOfARow)
-      return Math.max(rows.longest, microBatchSize === undefined ? Math.min(usual, tokenBudget) : usual)
+      const usual = Math.floor((microBatchSize ?? batchSize) * tokensOfARow)
+      return Math.max(longest, microBatchSize === undefined ? Math.min(usual, tokenBudget) : usual)
     },
-    trainedSpecialTokens: rows.trainedSpecialTokens,
-    prepare: (step) => steps.prepare(step),
-    get place() {
-      return steps.place
-    },
-    epochAfter: (step) => steps.epochAfter(step),
-    rowsOfStep: (step) => steps.rowsOfStep(step),
-    batchesOf,
-    *evaluationSteps() {
-      if (!evaluation) return
-      for (let start = 0; start < evaluation.length; start += batchSize) {
-        const step: StepRow[] = []
-        const count = Math.min(batchSize, evaluation.length - start)
-        for (let row = ranks.rank; row < count; row += ranks.size) step.push({ ...evaluation.row(start + row), row })
-        yield step
-      }
-    },
-    allRows: rows.inMemory ? [rows.inMemory, ...(evaluation ? [evaluation] : [])] : null,
-    notes: rows.notes,
-    close: () => steps.close(),
+    batchesOf: (step, tokenBudget) =>
+      microBatches(step, microBatchSize === undefined ? { tokenBudget, packing } : { microBatchSize, packing }),
+    allRows: rows.allRows && [...rows.allRows, ...(evaluation ? [evaluation] : [])],
   }
 }
 
-/** The rows that a run trains, and facts about them. */
-interface TrainingRows extends Pick<ObjectiveRows, 'parts' | 'hash'> {
-  readonly steps: StepRows
-  readonly isStream: boolean
-  /** Absent for a stream. */
-  readonly inMemory?: RowSet
-  readonly firstRows?: string
-  /** As a run records it. */
-  readonly shuffleBuffer?: number
-  notes(): string[]
+/** The rows that a run trains. */
+interface TrainingRows
+  extends Pick<
+    RunRows,
+    'steps' | 'shuffleBuffer' | 'hash' | 'firstRows' | 'trainedSpecialTokens' | 'allRows' | 'notes'
+  > {
+  /** Returns the sources, as far as they are read. */
+  parts(): ObjectiveRows['parts']
   /** Tokens of the longest row, and of a usual one; of a stream, as far as it is read. */
   readonly longest: number
   readonly tokensOfARow: number
-  readonly trainedSpecialTokens: DataSummary['trainedSpecialTokens']
 }
 
 type RowParts = Pick<RunRowsOptions, 'objective' | 'ranks' | 'from'> & { tokenizer: Tokenizer | null }
@@ -205,14 +174,12 @@ async function trainingRows(
   const lengths = first.rows.map(({ documents }) => countTokens(documents))
   return {
     steps: stream,
-    isStream: true,
+    allRows: null,
     shuffleBuffer,
     notes: () => stream.notes(),
     hash,
     firstRows: first.place.map(({ sha256 }) => sha256).join(),
-    get parts() {
-      return stream.parts
-    },
+    parts: () => stream.parts,
     longest: Math.max(0, ...lengths),
     tokensOfARow: lengths.reduce((sum, length) => sum + length, 0) / Math.max(1, lengths.length),
     trainedSpecialTokens: specialTargets.counts(),
@@ -222,18 +189,17 @@ async function trainingRows(
 function rowsInMemory(rows: ObjectiveRows, options: SampledOptions): TrainingRows {
   return {
     steps: new SampledRows(rows, { ...options, parts: rows.parts }),
-    isStream: false,
-    inMemory: rows,
+    allRows: [rows],
     notes: () => [],
     hash: rows.hash,
-    parts: rows.parts,
+    parts: () => rows.parts,
     longest: longestRow(rows),
     tokensOfARow: rows.summary.tokens / rows.length,
     trainedSpecialTokens: rows.summary.trainedSpecialTokens,
   }
 }
 
-const sourcesOf = ({ parts }: Pick<ObjectiveRows, 'parts'>): RecordedSource[] => parts.map(({ source }) => source)
+const sourcesOf = (parts: ObjectiveRows['parts']): RecordedSource[] => parts.map(({ source }) => source)
 
 function longestRow(rows: RowSet): number {
   let longest = 0

@@ -21,7 +21,7 @@ export async function takeStep(session: Session): Promise<StepEvent | null> {
   const sampled = await rolloutsOfStep(session)
   const { seed, neftuneAlpha, maxGradNorm } = options
   passes.setDropout({ seed, step, neftuneAlpha })
-  const own = sampled?.rows ?? (await rows.rowsOfStep(state.step))
+  const own = sampled?.rows ?? (await rows.steps.rowsOfStep(state.step))
   const batches = rows.batchesOf(own, facts.machine.tokenBudget)
   const report = await optimizerStep(work, batches, { learningRate, maxGradNorm }, sampled).finally(() =>
     passes.setDropout(null),
@@ -39,7 +39,7 @@ export async function takeStep(session: Session): Promise<StepEvent | null> {
     loss,
     tokens: state.tokens + tokens,
     targetTokens: state.targetTokens + targetTokens,
-    place: rows.place,
+    place: rows.steps.place,
     generation: sampled?.generation ?? null,
   }
   const isRated = learningRate > 0
@@ -53,8 +53,8 @@ export async function takeStep(session: Session): Promise<StepEvent | null> {
   return {
     type: 'step',
     step,
-    totalSteps: rows.totalSteps,
-    epoch: rows.epochAfter(step),
+    totalSteps: rows.steps.totalSteps,
+    epoch: rows.steps.epochAfter(step),
     loss,
     gradNorm,
     learningRate,

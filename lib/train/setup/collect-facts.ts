@@ -41,7 +41,7 @@ export async function collectFacts(
     ...rate,
     maxLength: rows.maxLength,
     shuffleBuffer: rows.shuffleBuffer,
-    maxSteps: rows.totalSteps,
+    maxSteps: rows.steps.totalSteps,
     ...part.resolved,
     ...rows.sources,
     model: options.model ?? model.reference,
@@ -63,7 +63,7 @@ export async function collectFacts(
       rows: ROWS_VERSION,
     },
     functions: functionHashes(functions),
-    hashes: { model: modelHash(model), data: rows.hash, evalData: rows.evaluationHash, ...objective.hashes },
+    hashes: { model: modelHash(model), data: rows.hash, evalData: rows.evaluation?.hash ?? null, ...objective.hashes },
     trainable: {
       tensors: parameters.length,
       parameters: parameters.reduce((sum, { shape }) => sum + elementsOf(shape), 0),

@@ -37,7 +37,7 @@ export async function setUp(parts: SetUpParts): Promise<Session> {
   try {
     const run = await planRun(parts, undo)
     const rows = await setUpRows(run)
-    undo.push(() => rows.close())
+    undo.push(() => rows.steps.close())
     run.signal?.throwIfAborted()
     const made = await setUpWork(run, rows, undo)
     const output = await setUpOutput(run, rows, made)
@@ -159,9 +159,10 @@ function setUpProgress({ model, point, now = () => performance.now() }: PlannedR
 }
 
 function learningRateOf({ options, learningRate: own }: PlannedRun, rows: RunRows, part: TrainedPart) {
-  const { totalSteps } = rows
+  const { totalSteps } = rows.steps
   if (own) {
-    return (state: RunProgress['state']) => checkedRate(own, state, { totalSteps, epoch: rows.epochAfter(state.step) })
+    return (state: RunProgress['state']) =>
+      checkedRate(own, state, { totalSteps, epoch: rows.steps.epochAfter(state.step) })
   }
   const { learningRate = part.learningRate } = options
   const scheduled = schedule({ ...options, ...scheduleOptions(options), learningRate, totalSteps })
