@@ -3,7 +3,7 @@ import { check, custom, isListOfWholes, optionsSchema, wholeBetween } from '../c
 import { UsageError } from '../common/errors.js'
 import { optionName } from '../common/option-names.js'
 import type { Batch } from './batch.js'
-import { countTokens, labelledDocuments } from './examples/example.js'
+import { countTokens, type Document, type Example, labelledDocuments } from './examples/example.js'
 import type { StepRow } from './step-rows.js'
 
 /** One document of a batch. */
@@ -98,11 +98,13 @@ interface MicroBatchLimits {
 }
 
 /**
- * Packs the documents of rows into one batch: those of a row follow each other and share its dropout keys. Without `packing`
- * each is padded to the longest.
+ * Packs the documents of rows into one batch: the documents of a row follow each other and share its dropout keys. Without
+ * `packing` each is padded to the longest. A row is at its `row` in the step, or else at its index.
  */
-export function packRows(rows: readonly StepRow[], packing = true): Batch {
-  const documents = rows.flatMap(({ row, ...example }) => labelledDocuments(example).map((one) => ({ ...one, row })))
+export function packRows(rows: readonly (Example & Partial<StepRow>)[], packing = true): Batch {
+  const documents = rows.flatMap(({ row, ...example }, i) =>
+    labelledDocuments(example).map((one) => ({ ...one, row: row ?? i })),
+  )
   return packBatch(documents, { padTo: packing ? 0 : longestOf(rows) })
 }
 
@@ -121,7 +123,30 @@ export function* microBatches(
   }
 }
 
-const longestOf = (rows: readonly StepRow[]): number =>
+/** Tokens of a forward pass of `passesOf`: more would take memory and not be faster on a CPU. */
+const TOKEN_BUDGET = 2048
+
+/** Yields documents in their order, as many at a time as a forward pass takes. A longer document than that has a pass of its own. */
+export async function* passesOf<Own extends Document>(
+  documents: Iterable<Own> | AsyncIterable<Own>,
+  microBatchSize: number,
+): AsyncGenerator<Own[]> {
+  let pass: Own[] = []
+  let tokens = 0
+  for await (const document of documents) {
+    const { length } = document.ids
+    if (pass.length > 0 && (pass.length >= microBatchSize || tokens + length > TOKEN_BUDGET)) {
+      yield pass
+      pass = []
+      tokens = 0
+    }
+    pass.push(document)
+    tokens += length
+  }
+  if (pass.length > 0) yield pass
+}
+
+const longestOf = (rows: readonly Example[]): number =>
   Math.max(0, ...rows.flatMap(({ documents }) => documents.map(({ ids }) => ids.length)))
 
 /**

@@ -1,14 +1,14 @@
 /** Tasks that compare a model with the model before: `forgetting` by their losses, `change` by all their predictions. */
 
-import { countTargets } from '../batches/examples/example.js'
-import { packBatch } from '../batches/packing.js'
+import { countTargets, exampleOf } from '../batches/examples/example.js'
+import { packRows, passesOf } from '../batches/packing.js'
 import { UsageError } from '../common/errors.js'
 import type { ModelOutput, ModelView } from '../models/index.js'
 import { damagedModel } from '../tensor/operations/sampling.js'
 import { noGrad } from '../tensor/tape.js'
 import type { TaskContext } from './context.js'
 import { noTargets, type ScoredRow, scoredRows } from './rows.js'
-import { float64Sum, passesOf, rowsAtOnce, scorePass } from './score.js'
+import { float64Sum, rowsAtOnce, scorePass } from './score.js'
 
 /**
  * Returns the model before: the base, or the model without adapters.
@@ -118,7 +118,7 @@ export async function change(context: TaskContext) {
   let most = 0
   for await (const pass of passesOf(scoredRows(context), rowsAtOnce(options))) {
     signal?.throwIfAborted()
-    const batch = packBatch(pass.map(({ ids, mask }, row) => ({ ids, mask, row })))
+    const batch = packRows(pass.map(exampleOf))
     using before = await earlier.forwardAsync(batch, { rows: 'targets', gradients: false })
     using after = await model.forwardAsync(batch, { rows: 'targets', gradients: false })
     const targets = batch.targets.filter((target) => target >= 0)

@@ -3,6 +3,7 @@
 import { z } from 'zod'
 import { encodeRow } from '../batches/examples/encode.js'
 import type { Document } from '../batches/examples/example.js'
+import { passesOf } from '../batches/packing.js'
 import { anyText, aSignal, check, expecting, optionsSchema, wholeFrom } from '../common/arguments.js'
 import { aModel } from '../generate/index.js'
 import type { LoadedModel } from '../models/index.js'
@@ -17,7 +18,7 @@ import { average } from '../tasks/measures.js'
 import { ranksOf } from './classify.js'
 import type { TaskContext } from './context.js'
 import { taskRecords } from './rows.js'
-import { passesOf, rowsAtOnce } from './score.js'
+import { rowsAtOnce } from './score.js'
 
 /** Options of `embeddingsOf`. */
 export interface EmbeddingOptions {

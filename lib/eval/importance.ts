@@ -1,6 +1,7 @@
 import type { EncodedRow } from '../batches/examples/encode.js'
+import { exampleOf } from '../batches/examples/example.js'
 import { addLength, longRowsNote, noLengths } from '../batches/examples/summary.js'
-import { packBatch } from '../batches/packing.js'
+import { packRows, passesOf } from '../batches/packing.js'
 import { aFunction, check, having, optionsSchema } from '../common/arguments.js'
 import { RunError } from '../common/errors.js'
 import { type HubOptions, hubKinds } from '../hub/index.js'
@@ -23,7 +24,6 @@ import { noGrad } from '../tensor/tape.js'
 import { Tensor } from '../tensor/tensor.js'
 import type { EvalProgress } from './context.js'
 import { noTargets, openTask, scoredRows } from './rows.js'
-import { passesOf } from './score.js'
 
 const aModel = having('a model (loadModel gives one)', 'forwardAsync', 'linears', 'withAdapters', 'config')
 
@@ -92,7 +92,7 @@ export async function importanceMatrix(model: Model, input: ImportanceOptions): 
   try {
     for await (const pass of passesOf(scoredRows(context), options.batchSize)) {
       signal?.throwIfAborted()
-      const batch = packBatch(pass.map(({ ids, mask }, row) => ({ ids, mask, row })))
+      const batch = packRows(pass.map(exampleOf))
       using _ = await passes.forwardAsync(batch, { rows: 'targets', gradients: false })
       await squares.endPass()
       for (const { ids } of pass) {

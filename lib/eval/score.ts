@@ -1,17 +1,8 @@
 /** Computes log-probabilities of many short rows, several per forward pass. */
-import { countTargets, type Document } from '../batches/examples/example.js'
-import { packBatch } from '../batches/packing.js'
+import { countTargets, type Document, exampleOf } from '../batches/examples/example.js'
+import { packRows, passesOf } from '../batches/packing.js'
 import type { LoadedModel } from '../models/index.js'
 import type { EvalOptions } from '../options/index.js'
-
-/** Tokens of a forward pass: more would take memory and not be faster on a CPU. A longer row has a pass of its own. */
-const TOKEN_BUDGET = 2048
-
-interface Scored<Row extends Document> {
-  row: Row
-  /** Natural log-probabilities of the tokens that the mask marks, except the row's first. */
-  logprobs: Float32Array
-}
 
 /** Returns the rows of a forward pass. */
 export const rowsAtOnce = ({ batchSize }: Pick<EvalOptions, 'batchSize'>): number =>
@@ -21,49 +12,26 @@ export const rowsAtOnce = ({ batchSize }: Pick<EvalOptions, 'batchSize'>): numbe
 export const textsAtOnce = ({ batchSize }: Pick<EvalOptions, 'batchSize'>): number =>
   batchSize === 'auto' ? 32 : batchSize
 
-export interface ScoreOptions {
-  /** Rows of a forward pass at most. */
-  batchSize: number
-  /** Aborting it ends the scoring before the next forward pass with its reason. */
-  signal?: AbortSignal
-}
-
 /** Scores rows in their order; holds the rows of one forward pass only. */
 export async function* scoreRows<Row extends Document>(
   model: LoadedModel,
   rows: Iterable<Row> | AsyncIterable<Row>,
-  { batchSize, signal }: ScoreOptions,
-): AsyncGenerator<Scored<Row>> {
+  { batchSize, signal }: { batchSize: number; signal?: AbortSignal },
+): AsyncGenerator<{ row: Row; logprobs: Float32Array }> {
   for await (const pass of passesOf(rows, batchSize)) yield* await scorePass(model, pass, signal)
 }
 
-/** Yields rows in their order, as many at a time as a forward pass takes. */
-export async function* passesOf<Row extends Document>(
-  rows: Iterable<Row> | AsyncIterable<Row>,
-  batchSize: number,
-): AsyncGenerator<Row[]> {
-  let pass: Row[] = []
-  let tokens = 0
-  for await (const row of rows) {
-    if (pass.length > 0 && (pass.length >= batchSize || tokens + row.ids.length > TOKEN_BUDGET)) {
-      yield pass
-      pass = []
-      tokens = 0
-    }
-    pass.push(row)
-    tokens += row.ids.length
-  }
-  if (pass.length > 0) yield pass
-}
-
-/** Scores the rows of one forward pass. */
+/**
+ * Scores the rows of one forward pass.
+ * @returns each with the natural log-probabilities of the tokens that its mask marks, except its first
+ */
 export async function scorePass<Row extends Document>(
   model: LoadedModel,
   rows: readonly Row[],
   signal?: AbortSignal,
-): Promise<Scored<Row>[]> {
+): Promise<{ row: Row; logprobs: Float32Array }[]> {
   signal?.throwIfAborted()
-  const batch = packBatch(rows.map(({ ids, mask }, row) => ({ ids, mask, row })))
+  const batch = packRows(rows.map(exampleOf))
   const logprobs = await model.tokenLogProbs(batch)
   let start = 0
   return rows.map((row) => {

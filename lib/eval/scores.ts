@@ -1,8 +1,8 @@
 /** Scores of texts by the head of a classifier or a reward model. */
 import { z } from 'zod'
 import { encodeRow } from '../batches/examples/encode.js'
-import type { Document } from '../batches/examples/example.js'
-import { packBatch } from '../batches/packing.js'
+import { type Document, exampleOf } from '../batches/examples/example.js'
+import { packRows, passesOf } from '../batches/packing.js'
 import { anObject, anyText, aSignal, aText, check, expecting, optionsSchema, wholeFrom } from '../common/arguments.js'
 import { UsageError } from '../common/errors.js'
 import { aModel } from '../generate/index.js'
@@ -11,7 +11,6 @@ import { lastScores } from '../objectives/objective.js'
 import { RowReading } from '../rows/reading.js'
 import { DEFAULT_MAX_LENGTH } from '../rows/row-length.js'
 import { resolveTemplate } from '../text/template.js'
-import { passesOf, type ScoreOptions } from './score.js'
 
 /** Returns the names of the labels that the model's head scores. @throws UsageError `no-head` */
 export function requireLabels({ labels }: LoadedModel): readonly string[] {
@@ -26,11 +25,11 @@ export function requireLabels({ labels }: LoadedModel): readonly string[] {
 export async function* scoredLast<Row extends Document>(
   model: LoadedModel,
   rows: AsyncIterable<Row> | Iterable<Row>,
-  { batchSize, signal }: ScoreOptions,
+  { batchSize, signal }: { batchSize: number; signal?: AbortSignal },
 ): AsyncGenerator<{ row: Row; scores: number[] }> {
   for await (const pass of passesOf(rows, batchSize)) {
     signal?.throwIfAborted()
-    const batch = packBatch(pass.map(({ ids, mask }, row) => ({ ids, mask, row })))
+    const batch = packRows(pass.map(exampleOf))
     using computed = await lastScores(model, batch, false)
     const values = (await computed.data()) as Float32Array
     const labels = values.length / pass.length

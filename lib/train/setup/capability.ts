@@ -1,4 +1,4 @@
-import { packBatch } from '../../batches/packing.js'
+import { packRows } from '../../batches/packing.js'
 import { RunError, UsageError } from '../../common/errors.js'
 import type { Model } from '../../models/model.js'
 import type { ForwardPasses } from '../../models/network/forward-passes.js'
@@ -55,8 +55,8 @@ function requireGradients(method: string, parameters: readonly Parameter[]): voi
 async function lossOf(model: Model, passes: ForwardPasses, objective: RunObjective): Promise<BatchLoss> {
   passes.setDropout(null)
   try {
-    const documents = objective.smallRow.map((document) => ({ ...document, row: 0 }))
-    return await objective.loss(passes.trial(), packBatch(documents), { gradients: true })
+    const batch = packRows([{ documents: objective.smallRow }])
+    return await objective.loss(passes.trial(), batch, { gradients: true })
   } catch (error) {
     throw explained(error, model)
   }
