@@ -7,7 +7,7 @@ import { packageVersion } from './common/package-info.js'
 import { type DeviceFacts, type Native, native } from './native/addon.js'
 import { loadBinary, NativeError } from './native/binary.js'
 import { cpuFlags } from './native/processor.js'
-import { type FoundLauncher, findLaunchers, findRanksLibraries, type RanksLibrary } from './ranks/installed.js'
+import { findLaunchers, findRanksLibraries } from './ranks/installed.js'
 
 /** The report of `doctor`, and the document of `mora doctor --json`. */
 export interface DoctorReport {
@@ -29,7 +29,22 @@ export interface DoctorReport {
   /** Default number of threads of a device. */
   threads: number
   /** Usable devices, the CPU first; empty if the addon cannot be loaded. */
-  devices: DoctorDevice[]
+  devices: {
+    /** `cpu` or `cuda`. */
+    kind: string
+    /** Its number among the devices of its kind, from 0, as in `cuda:1`. */
+    index: number
+    /** The device's name, as its driver or the system reports it. */
+    name: string
+    /** Facts that matter for speed: instruction sets of a CPU, compute capability of a GPU. */
+    detail: string
+    /** Memory in bytes. */
+    totalMemory: number
+    /** Whether `--dtype auto` means bfloat16. */
+    fastBfloat16: boolean
+    /** Whether `--compute int8` is available. */
+    int8Products: boolean
+  }[]
   /** Libraries that the addon computes with, such as oneDNN and Highway, and `tokenizers`. */
   libraries: {
     /** The library's name. */
@@ -38,9 +53,21 @@ export interface DoctorReport {
     version: string
   }[]
   /** Libraries that can connect processes that train together: MPI and gloo. */
-  ranks: RanksLibrary[]
+  ranks: {
+    /** The library's name: Open MPI, MPICH or a derivative, or gloo; an MPI of the standard ABI has that in brackets. */
+    name: string
+    /** `unknown` if it does not report one. */
+    version: string
+  }[]
   /** Commands that start such processes. */
-  launchers: FoundLauncher[]
+  launchers: {
+    /** The name of the command. */
+    command: string
+    /** The product it belongs to: Open MPI, MPICH (also its derivatives that use Hydra) or Slurm. */
+    name: string
+    /** Null if it does not report one, as srun without a cluster. */
+    version: string | null
+  }[]
   /** NCCL, which connects the GPUs of such processes; null if it cannot be used. */
   nccl: {
     /** Its version, such as `2.21.5`. */
@@ -49,35 +76,14 @@ export interface DoctorReport {
     path: string
   } | null
   /** What is missing or slow, in the order in which it was found. */
-  problems: DoctorProblem[]
-}
-
-/** A device that can be used. */
-export interface DoctorDevice {
-  /** `cpu` or `cuda`. */
-  kind: string
-  /** Its number among the devices of its kind, from 0, as in `cuda:1`. */
-  index: number
-  /** The device's name, as its driver or the system reports it. */
-  name: string
-  /** Facts that matter for speed: instruction sets of a CPU, compute capability of a GPU. */
-  detail: string
-  /** Memory in bytes. */
-  totalMemory: number
-  /** Whether `--dtype auto` means bfloat16. */
-  fastBfloat16: boolean
-  /** Whether `--compute int8` is available. */
-  int8Products: boolean
-}
-
-/** Something that is missing or slow, and its remedy. */
-export interface DoctorProblem {
-  /** `error`: nothing can be trained before it is fixed. `note`: something is slower or absent. */
-  level: 'error' | 'note'
-  /** The problem, in a sentence. */
-  problem: string
-  /** The solution; null if there is none. */
-  remedy: string | null
+  problems: {
+    /** `error`: nothing can be trained before it is fixed. `note`: something is slower or absent. */
+    level: 'error' | 'note'
+    /** The problem, in a sentence. */
+    problem: string
+    /** The solution; null if there is none. */
+    remedy: string | null
+  }[]
 }
 
 const doctorArguments = { options: optionsSchema('the options of doctor', { threads: wholeFrom(0).optional() }) }
@@ -94,7 +100,7 @@ const doctorArguments = { options: optionsSchema('the options of doctor', { thre
  * ```
  */
 export function doctor(
-  options: { threads?: number; addon?: Native; findRanks?: () => RanksLibrary[] } = {},
+  options: { threads?: number; addon?: Native; findRanks?: typeof findRanksLibraries } = {},
 ): DoctorReport {
   check({ options }, doctorArguments)
   const { threads, addon = native, findRanks = findRanksLibraries } = options
@@ -157,7 +163,7 @@ function examineTokenizers(report: DoctorReport): void {
   }
 }
 
-function examineRanks(report: DoctorReport, find: () => RanksLibrary[]): void {
+function examineRanks(report: DoctorReport, find: typeof findRanksLibraries): void {
   report.ranks = find()
   if (report.ranks.length > 0) return
   report.problems.push({
@@ -177,7 +183,7 @@ function examineNccl(report: DoctorReport, addon: Native): void {
   }
 }
 
-function problemOf(error: unknown): Pick<DoctorProblem, 'problem' | 'remedy'> {
+function problemOf(error: unknown): { problem: string; remedy: string | null } {
   if (!(error instanceof NativeError)) return { problem: (error as Error).message, remedy: null }
   const { problem, remedy } = error
   return { problem, remedy }

@@ -12,11 +12,9 @@ export { type CheckedGradient, type GradientCheckOptions, gradientCheck } from '
 export * from './adapters/own-methods.js'
 export { type LayerValues, type MoraLayerOptions, MoraSingleLayer, moraLayer } from './adapters/single-layer.js'
 export {
-  type AnalyzeModelsOptions,
   type AnalyzeOptions,
   analyzeAdapter,
   analyzeModels,
-  type KindSpectrum,
   type LayerSpectrum,
   type Spectrum,
   spectraByKind,
@@ -43,7 +41,7 @@ export { type PackedRow, type PackOptions, packBatch } from './batches/packing.j
 export type { StepRow } from './batches/step-rows.js'
 export { InputError, MoraError, RunError, UsageError } from './common/errors.js'
 export { type RandomState, type RandomStream, randomStream } from './common/random.js'
-export { type DoctorDevice, type DoctorProblem, type DoctorReport, doctor } from './doctor.js'
+export { type DoctorReport, doctor } from './doctor.js'
 export type { EngineOptions, EngineUsage } from './engine/index.js'
 export {
   type EmbeddingOptions,
@@ -53,7 +51,6 @@ export {
   embeddingsOf,
   evaluate,
   type ImportanceOptions,
-  type ImportanceResult,
   importanceMatrix,
   type RowEntry,
   type Scorer,
@@ -156,9 +153,9 @@ export { AdamW, type AdamWOptions, type AdamWStepOptions } from './optim/adamw.j
 export { clipGradNorm } from './optim/clip-grad-norm.js'
 export { type ScheduleOptions, type Scheduler, schedule } from './optim/schedule.js'
 export type { MethodOptions, Task } from './options/index.js'
-export { type PushOptions, type PushProgress, type PushResult, pushToHub } from './push/index.js'
-export * from './ranks/index.js'
-export type { FoundLauncher } from './ranks/installed.js'
+export { type PushOptions, type PushProgress, type PushResult, pushToHub } from './push/push.js'
+export { connectRanks } from './ranks/connect-ranks.js'
+export type { JobRanks } from './ranks/job-ranks.js'
 export type { DataPurpose } from './rows/files/data-files.js'
 export { readRows } from './rows/read-rows.js'
 export type { RowChoices } from './rows/row-choices.js'

@@ -2,8 +2,7 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } 
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { DEMO_MODEL, type DemoResult, runDemo } from '../lib/demo/demo.js'
-import { randomFacts, randomUuid } from '../lib/demo/facts.js'
+import { DEMO_MODEL, randomFacts, randomUuid, runDemo } from '../lib/demo/demo.js'
 import { testTerminal } from './cli/terminal.js'
 
 const FACTS = 6
@@ -11,7 +10,7 @@ const SEED = 3
 
 describe('the demo, with a few facts', () => {
   const terminal = testTerminal()
-  let results: DemoResult[]
+  let results: Awaited<ReturnType<typeof runDemo>>
   const output = mkdtempSync(join(tmpdir(), 'mora-demo-test-'))
   beforeAll(async () => {
     results = await runDemo({ folder: output, facts: FACTS, steps: 30, seed: SEED, terminal })
@@ -19,7 +18,7 @@ describe('the demo, with a few facts', () => {
   afterAll(() => rmSync(output, { recursive: true, force: true }))
 
   it('gives MoRA at most as many trained parameters as LoRA, and only a few fewer', () => {
-    const [mora, lora] = results as [DemoResult, DemoResult]
+    const [mora, lora] = results as [(typeof results)[number], (typeof results)[number]]
     expect([mora.method, lora.method]).toEqual(['MoRA', 'LoRA'])
     expect(mora.trainableParameters).toBeLessThanOrEqual(lora.trainableParameters)
     expect(mora.trainableParameters).toBeGreaterThan(0.95 * lora.trainableParameters)

@@ -15,29 +15,13 @@ import { type DeviceOptions, openDevice } from '../tensor/device.js'
 import { type Spectrum, spectrumOf } from './spectrum.js'
 
 /** Options of `analyzeAdapter` and `analyzeModels`. */
-interface SpectraOptions extends HubOptions, Pick<DeviceOptions, 'threads'> {
+export interface AnalyzeOptions extends HubOptions, Pick<DeviceOptions, 'threads'> {
+  /** The adapter's base, or the model after training: a folder with `config.json` and safetensors, a `.gguf` file, or a hub id. */
+  model: string
   /** Singular values above this are counted; 0.1 as in the MoRA paper. */
   threshold?: number
   /** Called after each layer. */
   onProgress?: (progress: { done: number; total: number }) => void
-}
-
-/** Options of `analyzeAdapter`: an adapter and its base. */
-export interface AnalyzeOptions extends SpectraOptions {
-  /** The base: a folder with `config.json` and safetensors, a `.gguf` file, or a hub id. */
-  model: string
-  /** A folder in the layout of Hugging Face PEFT, or a hub id. */
-  adapter: string
-  /** Allow an adapter that was trained on another base. */
-  allowOtherBase?: boolean
-}
-
-/** Options of `analyzeModels`: a model after training, and before. */
-export interface AnalyzeModelsOptions extends SpectraOptions {
-  /** The model after: a folder with `config.json` and safetensors, a `.gguf` file, or a hub id. */
-  model: string
-  /** The model before, whose layers have the same shapes. */
-  base: string
 }
 
 /** The spectrum of ΔW [outFeatures, inFeatures] of one layer. */
@@ -50,21 +34,21 @@ export interface LayerSpectrum extends Spectrum {
   readonly outFeatures: number
 }
 
-const spectraArguments = {
+const commonArguments = {
+  model: aText,
   threshold: aNumber.optional(),
   ...hubKinds,
   onProgress: aFunction.optional(),
 }
 const analyzeAdapterArguments = {
   options: optionsSchema('the options of analyzeAdapter', {
-    model: aText,
+    ...commonArguments,
     adapter: aText,
     allowOtherBase: aFlag.optional(),
-    ...spectraArguments,
   }),
 }
 const analyzeModelsArguments = {
-  options: optionsSchema('the options of analyzeModels', { model: aText, base: aText, ...spectraArguments }),
+  options: optionsSchema('the options of analyzeModels', { ...commonArguments, base: aText }),
 }
 
 /**
@@ -86,7 +70,14 @@ const analyzeModelsArguments = {
  * @throws UsageError for missing or mismatched inputs, InputError for malformed files, the reason of a `signal` that
  * is aborted
  */
-export async function analyzeAdapter(options: AnalyzeOptions): Promise<LayerSpectrum[]> {
+export async function analyzeAdapter(
+  options: AnalyzeOptions & {
+    /** A folder in the layout of Hugging Face PEFT, or a hub id. */
+    adapter: string
+    /** Allow an adapter that was trained on another base. */
+    allowOtherBase?: boolean
+  },
+): Promise<LayerSpectrum[]> {
   check({ options }, analyzeAdapterArguments)
   const device = deviceOf(options)
   using loaded = await openAdapter(options.model, device, options)
@@ -110,7 +101,12 @@ export async function analyzeAdapter(options: AnalyzeOptions): Promise<LayerSpec
  * @throws UsageError `unfit-options` for layers of other shapes, InputError for malformed files, the reason of a `signal` that is
  * aborted
  */
-export async function analyzeModels(options: AnalyzeModelsOptions): Promise<LayerSpectrum[]> {
+export async function analyzeModels(
+  options: AnalyzeOptions & {
+    /** The model before training, whose layers have the same shapes. */
+    base: string
+  },
+): Promise<LayerSpectrum[]> {
   check({ options }, analyzeModelsArguments)
   const device = deviceOf(options)
   const { model, base, offline, onDownload, onWarning, signal } = options
@@ -125,14 +121,14 @@ export async function analyzeModels(options: AnalyzeModelsOptions): Promise<Laye
   }
 }
 
-function deviceOf({ threads, signal }: SpectraOptions): NativeDevice {
+function deviceOf({ threads, signal }: AnalyzeOptions): NativeDevice {
   signal?.throwIfAborted()
   return openDevice({ device: 'cpu', threads })
 }
 
 async function spectraOf(
   layers: readonly LayerFacts[],
-  { threshold = 0.1, onProgress, signal }: SpectraOptions,
+  { threshold = 0.1, onProgress, signal }: AnalyzeOptions,
   changeOf: (layer: LayerFacts) => Promise<Float32Array>,
 ): Promise<LayerSpectrum[]> {
   const spectra: LayerSpectrum[] = []
@@ -149,13 +145,8 @@ async function spectraOf(
 /** Returns the linear layers of the blocks. */
 const linearLayers = ({ config }: ModelSource) => adaptableLayers(config).filter(({ role }) => role === undefined)
 
-interface NamedLayers {
-  readonly model: string
-  readonly layers: readonly LayerFacts[]
-}
-
-function requireSameShapes(after: NamedLayers, before: NamedLayers): void {
-  const shapesOf = ({ layers }: NamedLayers) =>
+function requireSameShapes(after: { model: string; layers: readonly LayerFacts[] }, before: typeof after): void {
+  const shapesOf = ({ layers }: typeof after) =>
     new Map(layers.map(({ name, inFeatures, outFeatures }) => [name, `${outFeatures} × ${inFeatures}`]))
   const [is, was] = [shapesOf(after), shapesOf(before)]
   const name = [...was.keys(), ...is.keys()].find((layer) => is.get(layer) !== was.get(layer))

@@ -2,14 +2,7 @@
 import { z } from 'zod'
 import { check, expecting } from '../common/arguments.js'
 import type { LayerSpectrum } from './analyze.js'
-import type { Series } from './line-chart.js'
 import type { Spectrum } from './spectrum.js'
-
-/** Means over the layers of one kind; layers without a change count. */
-export interface KindSpectrum extends Omit<Spectrum, 'singularValues'> {
-  /** Number of layers. */
-  readonly layers: number
-}
 
 const aFigure = z.number()
 const spectraArguments = {
@@ -28,10 +21,12 @@ const spectraArguments = {
 }
 
 /**
- * Averages spectra over the layers of each kind, which is the end of their paths without `_proj`: `q`, `k`, `v`, `o`, `gate`, `up`
- * and `down` in a Llama.
+ * Averages spectra over the `layers` of each kind, which is the end of their paths without `_proj`: `q`, `k`, `v`, `o`, `gate`, `up`
+ * and `down` in a Llama. Layers without a change count.
  */
-export function spectraByKind(spectra: readonly LayerSpectrum[]): Record<string, KindSpectrum> {
+export function spectraByKind(
+  spectra: readonly LayerSpectrum[],
+): Record<string, Omit<Spectrum, 'singularValues'> & { readonly layers: number }> {
   check({ spectra }, spectraArguments)
   return Object.fromEntries(
     [...byKind(spectra)].map(([kind, layers]) => {
@@ -51,7 +46,7 @@ export function spectraByKind(spectra: readonly LayerSpectrum[]): Record<string,
 }
 
 /** Averages the singular values of each kind of layers by their places, for a plot. */
-export function meanSingularValues(spectra: readonly LayerSpectrum[]): Series[] {
+export function meanSingularValues(spectra: readonly LayerSpectrum[]) {
   return [...byKind(spectra)].map(([name, layers]) => {
     const length = Math.min(...layers.map(({ singularValues }) => singularValues.length))
     const y = (i: number) => meanOf(layers, ({ singularValues }) => singularValues[i]!)

@@ -1,5 +1,6 @@
 /** A line chart as SVG: axes with round numbers, and a line for each series, named at its end. */
-export interface Series {
+
+interface Series {
   name: string
   points: readonly { x: number; y: number }[]
 }

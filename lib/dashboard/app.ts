@@ -1,10 +1,9 @@
 /** The dashboard's HTTP routes: the page, its files, and the runs as JSON. */
-import { type Context, Hono } from 'hono'
+import { type Context, Hono, type HonoRequest } from 'hono'
+import { isOwnHost } from '../common/listen.js'
 import { readAssets } from './assets.js'
-import { whyRefused } from './own-origin.js'
 import type { KnownMetrics } from './payload.js'
-import { payloadJson } from './payload-json.js'
-import type { Runs } from './runs.js'
+import { payloadJson, type Runs } from './runs.js'
 
 /** The page may only run its own files, and only request this server. */
 const HEADERS = {
@@ -22,8 +21,7 @@ export function dashboardApp(runs: Runs, { host }: { host: string }): Hono {
   const assets = readAssets()
   const app = new Hono()
   app.use(async (context, next) => {
-    const { method, path } = context.req
-    const refused = whyRefused({ method, path, header: (name) => context.req.header(name) }, host)
+    const refused = whyRefused(context.req, host)
     for (const [name, value] of Object.entries(HEADERS)) context.header(name, value)
     if (refused?.status === 405) context.header('allow', 'GET, HEAD')
     return refused ? context.text(refused.reason, refused.status) : next()
@@ -62,4 +60,29 @@ function knownOf(text: string): KnownMetrics | null {
     i % 2 === 0 ? [{ rows: Number(rows), width: Number(numbers[i + 1]) }] : [],
   )
   return { version, tables }
+}
+
+/**
+ * Returns why a request is rejected, with the status of the response; null if it comes from the dashboard's own page. Any other page
+ * can make a browser send requests to a local server: by its address, or by a name that resolves to it (DNS rebinding).
+ */
+function whyRefused(request: HonoRequest, host: string): { status: 403 | 405; reason: string } | null {
+  const { method } = request
+  if (method !== 'GET' && method !== 'HEAD') return { status: 405, reason: 'The dashboard only answers GET.' }
+  const requestedHost = request.header('host')
+  if (!isOwnHost(requestedHost, host))
+    return { status: 403, reason: 'The dashboard has another address; use the one that it printed.' }
+  const origin = request.header('origin')
+  if ((origin !== undefined && origin !== `http://${requestedHost}`) || isFromOtherSite(request))
+    return { status: 403, reason: 'The dashboard only answers its own page.' }
+  return null
+}
+
+/** Whether another site sent the request, according to the browser's headers. Following a link to the page is allowed. */
+function isFromOtherSite(request: HonoRequest): boolean {
+  const site = request.header('sec-fetch-site')
+  if (site === undefined || site === 'same-origin' || site === 'none') return false
+  const isNavigation =
+    request.header('sec-fetch-mode') === 'navigate' && request.header('sec-fetch-dest') === 'document'
+  return !(request.path === '/' && isNavigation)
 }

@@ -11,13 +11,8 @@ const TYPES = {
   svg: 'image/svg+xml',
 } as const
 
-export interface Asset {
-  type: string
-  text: string
-}
-
 /** Every file, by name: no other is ever served. */
-export function readAssets(): ReadonlyMap<string, Asset> {
+export function readAssets(): ReadonlyMap<string, { type: string; text: string }> {
   const page = fileURLToPath(new URL('page', import.meta.url))
   const own = readdirSync(page, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile())
   const { resolve } = createRequire(import.meta.url)

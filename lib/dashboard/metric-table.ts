@@ -1,5 +1,5 @@
 /** Metrics in columns, and their course reduced to a few points. */
-import type { Band, MetricValue, TablePart } from './payload.js'
+import type { MetricValue, TablePart } from './payload.js'
 
 /** Maximum number of points per table; a wide screen has about as many columns of pixels. */
 const MOST_POINTS = 2_000
@@ -99,7 +99,12 @@ export function pointWidth(rows: number): number {
   return 2 ** Math.max(0, Math.ceil(Math.log2(rows / MOST_POINTS)))
 }
 
-function bandOf(column: Column, starts: readonly number[], ends: readonly number[], width: number): Band {
+function bandOf(
+  column: Column,
+  starts: readonly number[],
+  ends: readonly number[],
+  width: number,
+): TablePart['metrics'][string] {
   const points = starts.map((start, i) => pointOf(column, start, ends[i]!))
   const mean = points.map((point) => point.mean)
   if (width === 1) return { mean }

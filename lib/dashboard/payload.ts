@@ -1,14 +1,12 @@
 /** The data of the page, from the server or inside a report. Only types: the page's own modules use them too. */
 
-/** `running`: a live process writes to it. `finished`: it is complete. `stopped`: it can be resumed. `empty`: no step yet. */
-export type RunStatus = 'running' | 'finished' | 'stopped' | 'empty'
-
 /** A run in the list. */
 export interface RunSummary {
   /** Its path relative to the folder; `.` for the folder itself. */
   id: string
   name: string
-  status: RunStatus
+  /** `running`: a live process writes to it. `finished`: it is complete. `stopped`: it can be resumed. `empty`: no step yet. */
+  status: 'running' | 'finished' | 'stopped' | 'empty'
   step: number | null
   totalSteps: number | null
   loss: number | null
@@ -27,13 +25,6 @@ export interface RunList {
 /** A number, or null where it is missing or not finite. */
 export type MetricValue = number | null
 
-/** A metric in points: the mean of a point's rows and, if a point may have several, their lowest and highest value. */
-export interface Band {
-  mean: MetricValue[]
-  low?: MetricValue[]
-  high?: MetricValue[]
-}
-
 /** Rows of metrics reduced to at most a few thousand points. */
 export interface TablePart {
   /** Total number of rows. */
@@ -46,7 +37,8 @@ export interface TablePart {
   steps: number[]
   /** Progress at the last step of each point: `epoch`, `tokens` and `seconds`; of optimizer steps only. */
   at: Record<string, MetricValue[]>
-  metrics: Record<string, Band>
+  /** Of each metric the mean of a point's rows and, if a point may have several, their lowest and highest value. */
+  metrics: Record<string, { mean: MetricValue[]; low?: MetricValue[]; high?: MetricValue[] }>
   /** The last row, regardless of points; null if there is none. */
   last: { step: number; values: Record<string, MetricValue> } | null
 }
@@ -79,16 +71,10 @@ export interface Sample {
   rewards: string
 }
 
-/** A line of the configuration. */
-export interface RunFact {
-  group: string
-  name: string
-  value: string
-}
-
 export interface RunDetails {
   id: string
-  facts: RunFact[]
+  /** The lines of the configuration. */
+  facts: { group: string; name: string; value: string }[]
   /** Steps of the existing checkpoints. */
   checkpoints: number[]
   /** The newest samples, in order. */

@@ -4,31 +4,25 @@ import { basename } from 'node:path'
 import { UsageError } from '../common/errors.js'
 import { packageVersion } from '../common/package-info.js'
 import { writeFileAtomic } from '../io/atomic.js'
-import { type Asset, readAssets } from './assets.js'
-import { bundleModules } from './bundle.js'
+import { readAssets } from './assets.js'
 import type { ReportData } from './payload.js'
-import { payloadJson } from './payload-json.js'
-import { Runs } from './runs.js'
+import { payloadJson, Runs } from './runs.js'
 
 /** Maximum number of runs in a report: the newest. */
 const MOST_RUNS = 50
 
-export interface ReportOptions {
-  /** The folder to search for runs. */
+/**
+ * Writes the newest runs below a folder to the file `output`. Returns how many it has, how many are left out because there are too
+ * many, and its size.
+ * @throws UsageError `no-run` if the folder contains none; RunError if the file cannot be written
+ */
+export async function writeReport({
+  folder,
+  output,
+}: {
   folder: string
-  /** The file to write. */
   output: string
-}
-
-export interface ReportResult {
-  runs: number
-  /** Number of runs left out because there are too many. */
-  leftOut: number
-  bytes: number
-}
-
-/** @throws UsageError `no-run` if the folder contains none; RunError if the file cannot be written */
-export async function writeReport({ folder, output }: ReportOptions): Promise<ReportResult> {
+}): Promise<{ runs: number; leftOut: number; bytes: number }> {
   const { data, leftOut } = await gather(await Runs.in(folder))
   if (data.list.runs.length === 0) {
     throw new UsageError(
@@ -65,7 +59,7 @@ async function gather(all: Runs): Promise<{ data: ReportData; leftOut: number }>
 /** Returns the page, with the contents of every file in place of its name. */
 function reportPage(data: ReportData): string {
   const assets = readAssets()
-  const text = (name: string) => (assets.get(name) as Asset).text
+  const text = (name: string) => assets.get(name)!.text
   const hashes: string[] = []
   const script = (source: string, attributes: string) => {
     const content = `\n${source}\n`
@@ -95,4 +89,37 @@ function dataUri(svg: string): string {
 /** Serialises to JSON that cannot end its HTML element, whatever a run contains. */
 function safeJson(data: ReportData): string {
   return payloadJson(data).replace(/[<>&]/g, (sign) => `\\u00${sign.charCodeAt(0).toString(16)}`)
+}
+
+// A page that is a single file cannot import modules.
+const IMPORT = /^import \{([^}]+)\} from '\.\/([^']+)'$/gm
+const EXPORT = /^export (?=(?:async )?(?:function|class|const) (\w+))/gm
+
+/**
+ * Turns a module and all that it imports into functions that are called in order and return the module's exports. It supports
+ * only the forms that the page uses: named imports of `./NAME`, and exported functions, classes and constants.
+ */
+export function bundleModules(entry: string, codeOf: (name: string) => string): string {
+  /** By name, each after its imports; null while these are added. */
+  const parts = new Map<string, string | null>()
+  const add = (name: string) => {
+    if (parts.get(name) === null) throw new Error(`${name} imports itself through others.`)
+    if (parts.has(name)) return
+    parts.set(name, null)
+    const exported: string[] = []
+    const body = codeOf(name)
+      .replace(IMPORT, (_, names: string, from: string) => {
+        add(from)
+        return `const {${names}} = modules['${from}']`
+      })
+      .replace(EXPORT, (_, exportedName: string) => {
+        exported.push(exportedName)
+        return ''
+      })
+    if (/^(?:import|export) /m.test(body)) throw new Error(`${name} has an import or export of another form.`)
+    parts.delete(name)
+    parts.set(name, `modules['${name}'] = await (async () => {\n${body}\nreturn { ${exported.join(', ')} }\n})()`)
+  }
+  add(entry)
+  return ['const modules = {}', ...parts.values()].join('\n')
 }

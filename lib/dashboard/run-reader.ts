@@ -6,7 +6,7 @@ import { AppendedLines, sizeProblem } from './appended-lines.js'
 import type { FoundRun } from './find-runs.js'
 import { entriesInside, FileView, fileText, type RunFile, withFileInside } from './inside.js'
 import { MetricsReader, parsed } from './metrics-reader.js'
-import type { KnownMetrics, RunDetails, RunMetrics, RunStatus, RunSummary, Sample } from './payload.js'
+import type { KnownMetrics, RunDetails, RunMetrics, RunSummary, Sample } from './payload.js'
 import { readFacts } from './run-yaml.js'
 
 /** Maximum number of samples that are kept of a run: the newest. */
@@ -86,7 +86,7 @@ export class RunReader {
     return join(this.#run.folder, ...names)
   }
 
-  async #status(step: number | null, totalSteps: number | null, modified: number): Promise<RunStatus> {
+  async #status(step: number | null, totalSteps: number | null, modified: number): Promise<RunSummary['status']> {
     if (await this.#isHeld(modified)) return 'running'
     if (step === null) return 'empty'
     // The model card is written last; a run that was stopped has one too.

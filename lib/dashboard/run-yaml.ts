@@ -3,10 +3,10 @@
 import { asMessage } from '../common/printable.js'
 import { isJsonObject } from '../io/json.js'
 import { parseYaml } from '../io/yaml.js'
-import type { RunFact } from './payload.js'
+import type { RunDetails } from './payload.js'
 
 interface ReadFacts {
-  facts: RunFact[]
+  facts: RunDetails['facts']
   method: string | null
   totalSteps: number | null
   /** The problem that the run recorded at its end; null if there was none. */
@@ -35,7 +35,7 @@ export function readFacts(text: string): ReadFacts & { problem: string | null } 
   }
 }
 
-function factsOf(group: string, value: unknown): RunFact[] {
+function factsOf(group: string, value: unknown): RunDetails['facts'] {
   if (!isJsonObject(value)) return [{ group: 'run', name: group, value: shown(value) }]
   return Object.entries(value).map(([name, one]) => ({ group, name, value: shown(one) }))
 }

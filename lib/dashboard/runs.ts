@@ -1,5 +1,6 @@
 /** The runs below a folder, for the dashboard and reports. */
 import { realpath } from 'node:fs/promises'
+import { printable } from '../common/printable.js'
 import { findRuns } from './find-runs.js'
 import type { KnownMetrics, RunDetails, RunList, RunMetrics } from './payload.js'
 import { RunReader } from './run-reader.js'
@@ -87,4 +88,10 @@ export class Runs {
     const now = performance.now()
     this.#nextSearch = now + Math.max(SEARCH_INTERVAL, (now - begun) / SEARCH_SHARE)
   }
+}
+
+/** Serialises data for the page: texts of runs are made printable, except ids, which requests must repeat exactly. */
+export function payloadJson(payload: object): string {
+  const shown = (key: string, value: unknown) => (typeof value === 'string' && key !== 'id' ? printable(value) : value)
+  return printable(JSON.stringify(payload, shown))
 }

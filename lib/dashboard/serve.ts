@@ -5,27 +5,12 @@ import { listen } from '../common/listen.js'
 import { dashboardApp } from './app.js'
 import { Runs } from './runs.js'
 
-export interface DashboardOptions {
-  /** The folder to search for runs. */
-  folder: string
-  /** Name or address to listen on. */
-  host: string
-  /** 0 for any free port. */
-  port: number
-}
-
-export interface Dashboard {
-  url: string
-  /** The folder's real path. */
-  folder: string
-  port: number
-  /** Whether other machines can reach it. */
-  isPublic: boolean
-  close(): Promise<void>
-}
-
-/** @throws UsageError if it cannot listen there: the port is taken, or the address is not one of this machine */
-export async function serveDashboard({ folder, host, port }: DashboardOptions): Promise<Dashboard> {
+/**
+ * Serves the runs below a folder; `isPublic` tells whether other machines can reach the server.
+ * @param options host: name or address to listen on; port: 0 for any free one
+ * @throws UsageError if it cannot listen there: the port is taken, or the address is not one of this machine
+ */
+export async function serveDashboard({ folder, host, port }: { folder: string; host: string; port: number }) {
   const ending = new AbortController()
   const runs = await Runs.in(folder, ending.signal)
   const app = dashboardApp(runs, { host })
@@ -36,7 +21,7 @@ export async function serveDashboard({ folder, host, port }: DashboardOptions): 
     folder: runs.folder,
     ...reached,
     close: () =>
-      new Promise((resolve) => {
+      new Promise<void>((resolve) => {
         ending.abort()
         server.close(() => resolve())
         server.closeAllConnections()

@@ -7,11 +7,11 @@ import { formatCount, formatFacts, formatNumber, formatTable } from '../cli/term
 import { Progress, StepLine } from '../cli/terminal/progress.js'
 import type { Terminal } from '../cli/terminal/terminal.js'
 import { packageFolder } from '../common/package-info.js'
+import { randomStream } from '../common/random.js'
 import { evaluate } from '../eval/index.js'
 import { generate } from '../generate/index.js'
 import { loadModel, type Model } from '../models/index.js'
 import { train } from '../train/index.js'
-import { type Fact, randomFacts } from './facts.js'
 
 /** The model that scripts/pretrain-demo.mjs made. */
 export const DEMO_MODEL = join(packageFolder, 'assets', 'demo-model')
@@ -32,7 +32,7 @@ interface DemoOptions {
 }
 
 /** The result of one method. */
-export interface DemoResult {
+interface DemoResult {
   method: string
   learningRate: number
   trainableParameters: number
@@ -168,4 +168,28 @@ function nextSteps(folder: string): string {
 
 function percent(fraction: number): string {
   return (100 * fraction).toFixed(1)
+}
+
+interface Fact {
+  /** `uuid:` */
+  prompt: string
+  /** Another uuid, which the model can only know by heart. */
+  completion: string
+}
+
+const DIGITS = '0123456789abcdef'
+
+/** Makes facts to learn by heart, as in the MoRA paper's memory task (arXiv 2405.12130, section 4), from a seed. */
+export function randomFacts(count: number, seed: number): Fact[] {
+  const random = randomStream(seed, 'facts')
+  const below = (limit: number) => Math.floor(random.uniform() * limit)
+  return Array.from({ length: count }, () => ({ prompt: `${randomUuid(below)}:`, completion: randomUuid(below) }))
+}
+
+/** Makes a version 4 UUID (RFC 9562) from `below`, which returns random integers from 0 to less than its argument. */
+export function randomUuid(below: (limit: number) => number): string {
+  const digits = Array.from({ length: 32 }, () => DIGITS[below(16)]!)
+  digits[12] = '4'
+  digits[16] = DIGITS[8 + below(4)]!
+  return digits.join('').replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5')
 }

@@ -26,14 +26,6 @@ export interface OpenData {
   readonly signal?: AbortSignal
 }
 
-/** The input of a task that may run without a model. */
-export interface DataContext extends OpenData {
-  /** Called when all rows have been read, before the first is asked. */
-  found(rows: number): void
-  /** Called when a row (or window) is done, with its line of `--output` and the result so far. */
-  done(line: object, summary?: string): Promise<void>
-}
-
 /** The input of a task that turns rows into tokens. */
 export interface RowsContext extends OpenData {
   readonly model: Pick<ModelView, 'path' | 'config' | 'tokenizer' | 'adapterSet'>
@@ -47,7 +39,12 @@ export interface RowsContext extends OpenData {
   encoded(row: EncodedRow): void
 }
 
-export interface TaskContext extends RowsContext, DataContext {
+/** The input of a task. */
+export interface TaskContext extends RowsContext {
+  /** Called when all rows have been read, before the first is asked. */
+  found(rows: number): void
+  /** Called when a row (or window) is done, with its line of `--output` and the result so far. */
+  done(line: object, summary?: string): Promise<void>
   readonly model: ModelView
   /** The model before, for `forgetting` and `change`; null means the model without its active adapters. */
   readonly base: LoadedModel | null

@@ -33,18 +33,6 @@ export interface ImportanceOptions extends ImatrixInput, Pick<HubOptions, 'onDow
   onProgress?: (progress: EvalProgress) => void
 }
 
-/** The result of `importanceMatrix`. */
-export interface ImportanceResult {
-  /** The file that was written. */
-  output: string
-  /** Number of weights whose columns have an importance. */
-  weights: number
-  /** Tokens read. */
-  tokens: number
-  /** Rows read, or for a text windows. */
-  chunks: number
-}
-
 const importanceMatrixArguments = {
   model: aModel,
   input: optionsSchema('the options of importanceMatrix', { ...hubKinds, onProgress: aFunction.optional() }),
@@ -68,7 +56,19 @@ const importanceMatrixArguments = {
  * the model, InputError of malformed rows, RunError `non-finite`
  * @throws the reason of a `signal` that is aborted, between rows and forward passes
  */
-export async function importanceMatrix(model: Model, input: ImportanceOptions): Promise<ImportanceResult> {
+export async function importanceMatrix(
+  model: Model,
+  input: ImportanceOptions,
+): Promise<{
+  /** The file that was written. */
+  output: string
+  /** Number of weights whose columns have an importance. */
+  weights: number
+  /** Number of tokens read. */
+  tokens: number
+  /** Number of rows read, or of windows of a text. */
+  chunks: number
+}> {
   check({ model, input }, importanceMatrixArguments)
   const { onProgress, onDownload, onWarning = () => {}, signal, ...given } = input
   signal?.throwIfAborted()

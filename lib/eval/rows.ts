@@ -12,7 +12,7 @@ import type { DataRecord } from '../rows/record.js'
 import type { ComparedRow, Row } from '../rows/rows.js'
 import { namesOf, type OpenSource, openSources } from '../rows/sources/open.js'
 import { resolveTools } from '../rows/tools.js'
-import type { DataContext, OpenData, RowsContext } from './context.js'
+import type { OpenData, RowsContext, TaskContext } from './context.js'
 
 /** Opens the data of a task. */
 export async function openData(options: EvalOptions, hub: HubOptions): Promise<OpenData> {
@@ -67,7 +67,7 @@ export async function* taskRecords(
 
 /** Reads all rows up to the limit, so that a malformed one is found before any is asked. */
 export async function readAll<Row>(
-  { data, options, signal, found }: DataContext,
+  { data, options, signal, found }: OpenData & Pick<TaskContext, 'found'>,
   read: (record: DataRecord) => Row,
 ): Promise<Row[]> {
   const rows: Row[] = []

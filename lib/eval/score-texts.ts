@@ -20,7 +20,7 @@ import { readRecords } from '../rows/files/readers.js'
 import { meanScore } from '../tasks/measures.js'
 import type { AnsweredRow, AnswerTask, RowEntry } from '../tasks/task.js'
 import { requireNothingForTemplate } from '../text/template.js'
-import type { DataContext, TaskContext } from './context.js'
+import type { OpenData, TaskContext } from './context.js'
 import { chatOf, plainText, Shots, type TaskPrompt } from './prompts.js'
 import { readAll } from './rows.js'
 
@@ -42,7 +42,7 @@ type TextOf = (row: ReadRow, index: number) => Promise<string>
  */
 export async function scoreTexts(
   task: AnswerTask,
-  context: DataContext,
+  context: OpenData & Pick<TaskContext, 'found' | 'done'>,
   open: (rows: number) => Promise<TextOf>,
   atOnce = 1,
 ): Promise<RowEntry[]> {
@@ -66,7 +66,7 @@ export async function scoreTexts(
   return entries
 }
 
-async function readRows(task: AnswerTask, context: DataContext): Promise<ReadRow[]> {
+async function readRows(task: AnswerTask, context: OpenData & Pick<TaskContext, 'found'>): Promise<ReadRow[]> {
   const { reading, options } = context
   const shots = await Shots.read(context, (record) => {
     const { prompt, answer } = reading.question(record)

@@ -11,16 +11,6 @@ import { type LaunchedByMpi, type LaunchedWithAddress, launched } from './launch
 import { host, visit } from './rendezvous.js'
 import { secretOfJob } from './secret.js'
 
-export interface ConnectOptions {
-  /**
-   * Seconds within which the job ends after a rank has been stopped, has ended or has lost its connection; 30 by default. A
-   * rank may compute for longer.
-   */
-  timeout?: number
-  /** Seconds within which all processes must have started, for launchers other than MPI's; 600 by default. */
-  arrival?: number
-}
-
 const SECONDS = 30
 const SECONDS_OF_ARRIVAL = 600
 
@@ -66,7 +56,17 @@ const connectRanksArguments = {
  * @throws UsageError if the launcher's variables are inconsistent or the secret is missing, and RunError if a library is missing
  *   or if ranks do not arrive
  */
-export async function connectRanks(options: ConnectOptions = {}): Promise<JobRanks> {
+export async function connectRanks(
+  options: {
+    /**
+     * Seconds within which the job ends after a rank has been stopped, has ended or has lost its connection; 30 by default. A
+     * rank may compute for longer.
+     */
+    timeout?: number
+    /** Seconds within which all processes must have started, for launchers other than MPI's; 600 by default. */
+    arrival?: number
+  } = {},
+): Promise<JobRanks> {
   check({ options }, connectRanksArguments)
   const job = launched()
   if (job === null) return alone

@@ -4,21 +4,13 @@ import { runApart } from '../common/own-process.js'
 import { binaryPath } from '../native/binary.js'
 import { MPICH, OPEN_MPI, STANDARD_MPI } from './launcher.js'
 
-/** A library on this machine that connects ranks. */
-export interface RanksLibrary {
-  /** Its own name: Open MPI, MPICH or a derivative, or gloo; for an MPI of the standard ABI with that in brackets. */
-  name: string
-  /** `unknown` if it does not report one. */
-  version: string
-}
-
 /**
  * Returns each library that is found, MPI first. Each is opened in a process of its own: otherwise the functions of one MPI
  * would be mistaken for those of the next, or of the one that this process may connect with.
  */
 export function findRanksLibraries(
   libraries: readonly (readonly string[])[] = [OPEN_MPI, MPICH, [STANDARD_MPI]],
-): RanksLibrary[] {
+): { name: string; version: string }[] {
   const { MORA_MPI_LIBRARY: given } = process.env
   const found = (given ? [[given]] : libraries).map((names) => {
     const text = lastLineOf(`console.log(require(process.argv.at(-1)).mpiVersion(${JSON.stringify(names)}))`)
@@ -35,19 +27,9 @@ function lastLineOf(script: string): string | null {
 }
 
 /** Parses `Open MPI v5.0.7, package: …`, `MPICH Version:   4.2.1`, `Intel(R) MPI Library 2021.11 for …`. */
-export function fromVersionText(text: string, kind = ''): RanksLibrary {
+export function fromVersionText(text: string, kind = ''): { name: string; version: string } {
   const [, name, version] = /^(.*?)\s*(?:\bversion\s*:?)?\s*\bv?(\d+(?:\.\w+)+)/i.exec(text) ?? []
   return { name: (name || text) + kind, version: version ?? 'unknown' }
-}
-
-/** A command on this machine that starts ranks. */
-export interface FoundLauncher {
-  /** The name of the command. */
-  command: string
-  /** The product it belongs to: Open MPI, MPICH (also its derivatives that use Hydra) or Slurm. */
-  name: string
-  /** Null if it does not report one, as srun without a cluster. */
-  version: string | null
 }
 
 const KINDS = [
@@ -56,8 +38,8 @@ const KINDS = [
   { name: 'Slurm', commands: ['srun'], says: /slurm\S* (\S+)/, mustSay: false },
 ] as const
 
-/** Returns the first command of each kind that is found. */
-export function findLaunchers(): FoundLauncher[] {
+/** Returns the first command of each kind that is found; `version` is null if it reports none, as srun without a cluster. */
+export function findLaunchers(): { command: string; name: string; version: string | null }[] {
   return KINDS.flatMap(({ name, commands, says, mustSay }) => {
     for (const command of commands) {
       const { error, stdout } = spawnSync(command, ['--version'], { encoding: 'utf8', timeout: 10_000 })

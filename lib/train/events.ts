@@ -102,18 +102,6 @@ export interface NoticeEvent {
   message: string
 }
 
-/** The best evaluation of a run. */
-export interface BestEvaluation {
-  /** Optimizer steps taken before it. */
-  step: number
-  /** Its loss, the lowest. */
-  evalLoss: number
-  /** The checkpoint of its step; null if there is none. */
-  path: string | null
-  /** Whether the model and the output have the values of its step at the end. */
-  isResult: boolean
-}
-
 /** The result of a run. */
 export interface TrainResult {
   /** Optimizer steps taken, those before a resume included. */
@@ -126,7 +114,16 @@ export interface TrainResult {
    * The evaluation with the lowest loss; null before the first. With `keepBest` or `patience`, the model and the output end with
    * its values.
    */
-  best: BestEvaluation | null
+  best: {
+    /** Optimizer steps taken before the evaluation. */
+    step: number
+    /** Its loss. */
+    evalLoss: number
+    /** The checkpoint of its step; null if there is none. */
+    path: string | null
+    /** Whether the model and the output have the values of its step at the end. */
+    isResult: boolean
+  } | null
   /** Number of trained values. */
   trainableParameters: number
   /** Average speed since the run started or resumed. */

@@ -1,16 +1,8 @@
 /** Training runs: `train`, the events of a run, and the parts for custom training loops. */
 export { newestIntactCheckpoint } from './checkpoints/checkpoint.js'
-export {
-  type Continued,
-  type LoadedLoop,
-  type LoopParts,
-  loadCheckpoint,
-  type SavedLoop,
-  saveCheckpoint,
-} from './checkpoints/loop-checkpoint.js'
+export { loadCheckpoint, saveCheckpoint, type TrainingLoop } from './checkpoints/loop-checkpoint.js'
 export { meanLoss } from './evaluate.js'
 export type {
-  BestEvaluation,
   CheckpointEvent,
   EndEvent,
   EvaluationEvent,
@@ -23,6 +15,6 @@ export type {
   TrainEvent,
   TrainResult,
 } from './events.js'
-export type { LearningRate, LearningRateFacts } from './learning-rate.js'
+export type { LearningRate } from './learning-rate.js'
 export { type EventCallback, Run } from './run.js'
 export { type RunOptions, type TrainOptions, train } from './train.js'

@@ -9,20 +9,23 @@ import type { Parameter } from '../tensor/parameter.js'
 import { sourceHash } from './checkpoints/function-hashes.js'
 import type { TrainerState } from './trainer-state.js'
 
-/** The progress of a run before a step. */
-export interface LearningRateFacts {
-  /** Optimizer steps of the whole run. */
-  totalSteps: number
-  /** Passes over the data so far. */
-  epoch: number
-  /** The loss of the step before; null before the first. */
-  loss: number | null
-  /** The loss of the last evaluation; null before the first. */
-  evalLoss: number | null
-}
-
-/** Returns the rate of schedule step `step`, counted from 0 as in `schedule`: optimizer step `step + 1` uses it. At least 0. */
-export type LearningRate = (step: number, facts: LearningRateFacts) => number
+/**
+ * Returns the rate of schedule step `step`, counted from 0 as in `schedule`: optimizer step `step + 1` uses it. At least 0.
+ * @param progress the progress of the run before the step
+ */
+export type LearningRate = (
+  step: number,
+  progress: {
+    /** Optimizer steps of the whole run. */
+    totalSteps: number
+    /** Passes over the data so far. */
+    epoch: number
+    /** The loss of the previous step; null before the first. */
+    loss: number | null
+    /** The loss of the last evaluation; null before the first. */
+    evalLoss: number | null
+  },
+) => number
 
 export function requireNoSchedule(options: Partial<TrainInput>): void {
   const given = [...scheduleNames, 'headLearningRate' as const].find((name) => options[name] !== undefined)
@@ -42,9 +45,9 @@ export function recordedAs(rate: LearningRate): string {
 export function checkedRate(
   rate: LearningRate,
   { step, loss, evalLoss }: TrainerState,
-  facts: Pick<LearningRateFacts, 'totalSteps' | 'epoch'>,
+  progress: { totalSteps: number; epoch: number },
 ): number {
-  const value: unknown = rate(step, { ...facts, loss, evalLoss })
+  const value: unknown = rate(step, { ...progress, loss, evalLoss })
   if (typeof value === 'number' && Number.isFinite(value) && value >= 0) return value
   throw new UsageError(
     'bad-value',

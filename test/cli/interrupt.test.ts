@@ -51,7 +51,7 @@ describe('work that can be interrupted', () => {
       const result = interruptible(
         () => work,
         () => calls.push('stop'),
-        { saveAtOnce: () => calls.push('save') },
+        () => calls.push('save'),
       )
       for (let i = 0; i < 2; i++) process.emit(signal, signal)
       release()
@@ -68,7 +68,7 @@ describe('work that can be interrupted', () => {
     const result = interruptible(
       async () => process.emit('SIGCONT', 'SIGCONT'),
       () => {},
-      { saveAtOnce: () => saves++ },
+      () => saves++,
     )
     expect(await result).toEqual({ value: true, interrupted: false })
     expect(saves).toBe(1)

@@ -6,7 +6,7 @@ import { pathToFileURL } from 'node:url'
 import type { Locator, Page } from 'playwright-core'
 import { afterEach, expect, it } from 'vitest'
 import { writeReport } from '../../lib/dashboard/report.js'
-import { type Dashboard, serveDashboard } from '../../lib/dashboard/serve.js'
+import { serveDashboard } from '../../lib/dashboard/serve.js'
 import { drawnTests } from '../drawn.js'
 import { useTemporaryFolder } from '../io/temporary.js'
 import { lack, needing } from '../needs.js'
@@ -50,7 +50,7 @@ const eventually = (place: Locator) => expect.poll(() => read(place), { timeout:
 needing(lack('Chromium', chromiumPath)).describe('the dashboard in Chromium', () => {
   const folder = useTemporaryFolder()
   const visit = useChromium()
-  let dashboard: Dashboard | null = null
+  let dashboard: Awaited<ReturnType<typeof serveDashboard>> | null = null
   afterEach(async () => {
     await dashboard?.close()
     dashboard = null

@@ -7,18 +7,18 @@ import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { afterEach, describe, expect, it } from 'vitest'
 import type { RunMetrics } from '../../lib/dashboard/payload.js'
-import { type Dashboard, serveDashboard } from '../../lib/dashboard/serve.js'
+import { serveDashboard } from '../../lib/dashboard/serve.js'
 import { expectRejection, useTemporaryFolder } from '../io/temporary.js'
 import { appendMetrics, stepLine, writeRun } from './run-folders.js'
 
 const folder = useTemporaryFolder()
-let dashboard: Dashboard | null = null
+let dashboard: Awaited<ReturnType<typeof serveDashboard>> | null = null
 afterEach(async () => {
   await dashboard?.close()
   dashboard = null
 })
 
-async function serve(path = folder(), host = '127.0.0.1'): Promise<Dashboard> {
+async function serve(path = folder(), host = '127.0.0.1') {
   dashboard = await serveDashboard({ folder: path, host, port: 0 })
   return dashboard
 }

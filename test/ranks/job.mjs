@@ -4,7 +4,7 @@
 import { appendFileSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 // Alone: ranks that only exchange numbers begin in a quarter of the time.
-import { connectRanks } from '../../dist/ranks/index.js'
+import { connectRanks } from '../../dist/ranks/connect-ranks.js'
 
 const [folder, what, timeout = '30'] = process.argv.slice(2)
 const ranks = await connectRanks({ timeout: Number(timeout) })

@@ -5,7 +5,7 @@ import { parse } from 'yaml'
 import { schedule } from '../../lib/optim/schedule.js'
 import type { TrainInput } from '../../lib/options/index.js'
 import type { StepEvent } from '../../lib/train/events.js'
-import type { LearningRate, LearningRateFacts } from '../../lib/train/learning-rate.js'
+import type { LearningRate } from '../../lib/train/learning-rate.js'
 import { trainWith } from '../../lib/train/train.js'
 import { useTemporaryFolder } from '../io/temporary.js'
 import { stepsOf } from './steps-of.js'
@@ -48,7 +48,7 @@ describe('a learning rate that is a function', () => {
   })
 
   it('receives the length of the run, the passes over the data, and the last measurements', async () => {
-    const told: [number, LearningRateFacts][] = []
+    const told: Parameters<LearningRate>[] = []
     const options = optionsOf({ evalEvery: 2 })
     const { steps } = await trained({ ...options, evalData: options.data }, (step, facts) => {
       told.push([step, facts])

@@ -1,6 +1,6 @@
 /** Ranks in one process: sums go from rank 0 upwards, so that every rank gets the same bits. */
 
-import type { JobRanks } from '../../lib/ranks/index.js'
+import type { JobRanks } from '../../lib/ranks/job-ranks.js'
 import type { Ranks, WritableValues } from '../../lib/tensor/ranks.js'
 import { rankFailure } from '../../lib/tensor/ranks.js'
 import { keep } from '../../lib/tensor/scope.js'

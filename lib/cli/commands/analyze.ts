@@ -1,8 +1,10 @@
+import type { LayerSpectrum, spectraByKind } from '../../analysis/index.js'
 import { writeFileAtomic } from '../../io/atomic.js'
 import { AnalyzeSchema, checkAnalyzeOptions } from '../../options/index.js'
 import { defineCommand } from '../command.js'
 import { fetchBase } from '../hub-files.js'
 import { requireFileOutput, requireInputs } from '../paths.js'
+import { formatTable } from '../terminal/format.js'
 import { Progress } from '../terminal/progress.js'
 
 export const analyzeCommand = defineCommand({
@@ -21,8 +23,9 @@ export const analyzeCommand = defineCommand({
   },
   async run(options, { terminal }) {
     const { base, adapter, plot, threshold, allowOtherBase, threads, quiet, offline } = options
-    const [{ analyzeAdapter, analyzeModels, lineChart, meanSingularValues, spectraByKind }, { describeSpectra }] =
-      await Promise.all([import('../../analysis/index.js'), import('../terminal/spectra.js')])
+    const { analyzeAdapter, analyzeModels, lineChart, meanSingularValues, spectraByKind } = await import(
+      '../../analysis/index.js'
+    )
     const model = options.model ?? (await fetchBase(adapter!, options, terminal))
     using progress = new Progress(terminal.stderr, { quiet })
     const common = {
@@ -44,9 +47,32 @@ export const analyzeCommand = defineCommand({
       await writeFileAtomic(plot, lineChart({ title, ...labels, series, logarithmic: true }))
     }
     const layers = spectra.map((layer) => ({ ...layer, singularValues: [...layer.singularValues] }))
+    const kinds = spectraByKind(spectra)
     return {
-      json: { threshold, kinds: spectraByKind(spectra), layers, ...(plot !== undefined && { plot }) },
-      text: describeSpectra(spectra, threshold),
+      json: { threshold, kinds, layers, ...(plot !== undefined && { plot }) },
+      text: describe(spectra, kinds, threshold),
     }
   },
 })
+
+/** Returns a table of layers, and one of the means over each kind. */
+function describe(
+  spectra: readonly LayerSpectrum[],
+  kinds: ReturnType<typeof spectraByKind>,
+  threshold: number,
+): string {
+  const figures = [`above ${threshold}`, 'effective rank', 'largest', 'Frobenius norm']
+  const figuresOf = (spectrum: (typeof kinds)[string] | LayerSpectrum) => [
+    Number(spectrum.aboveThreshold.toFixed(1)),
+    spectrum.effectiveRank.toFixed(1),
+    spectrum.spectralNorm.toPrecision(4),
+    spectrum.frobeniusNorm.toPrecision(4),
+  ]
+  const layers = spectra.map((layer) => [layer.name, `${layer.outFeatures} × ${layer.inFeatures}`, ...figuresOf(layer)])
+  const means = Object.entries(kinds).map(([kind, mean]) => [kind, mean.layers, ...figuresOf(mean)])
+  const tables = [
+    formatTable(['layer', 'shape', ...figures], layers),
+    formatTable(['mean of', 'layers', ...figures], means),
+  ]
+  return tables.join('\n\n')
+}

@@ -17,7 +17,7 @@ export const dashboardCommand = defineCommand({
     requireFolder('folder', folder)
   },
   async run({ folder, host, port, open, json }, context) {
-    const { serveDashboard } = await import('../../dashboard/index.js')
+    const { serveDashboard } = await import('../../dashboard/serve.js')
     const dashboard = await serveDashboard({ folder, host, port })
     const { url } = dashboard
     // Print the address at once: a program that waits for it cannot wait for the end.

@@ -24,7 +24,7 @@ export const pushCommand = defineCommand({
     }
   },
   async run(options, { terminal }) {
-    const { pushToHub } = await import('../../push/index.js')
+    const { pushToHub } = await import('../../push/push.js')
     const { path, repository, private: isPrivate, revision, message, checkpoints, include, quiet } = options
     const hasReader = terminal.stdin.isTTY === true && terminal.stderr.isTTY === true
     using progress = new Progress(terminal.stderr, { quiet })

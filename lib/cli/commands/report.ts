@@ -19,7 +19,7 @@ export const reportCommand = defineCommand({
     requireFreeOutput('file', output, { inputs, overwrite })
   },
   async run({ folder, output = join(folder, DEFAULT_NAME) }, { note }) {
-    const { writeReport } = await import('../../dashboard/index.js')
+    const { writeReport } = await import('../../dashboard/report.js')
     const { runs, leftOut, bytes } = await writeReport({ folder, output })
     if (leftOut > 0) note(`${leftOut} more runs are left out; give a folder below for a report of them`)
     const text = formatFacts([

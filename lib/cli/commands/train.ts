@@ -8,7 +8,7 @@ import {
   TrainSchema,
   type TrainSettings,
 } from '../../options/index.js'
-import type { JobRanks } from '../../ranks/index.js'
+import type { JobRanks } from '../../ranks/job-ranks.js'
 import { HostMemory } from '../../tensor/host-memory.js'
 import type { Ranks } from '../../tensor/ranks.js'
 import type { ShardRanks } from '../../tensor/shards.js'
@@ -19,7 +19,7 @@ import { isStoppedEarly, stoppedEarly } from '../../train/stopped-early.js'
 import { type CommandContext, type CommandResult, defineCommand } from '../command.js'
 import { requireInputs, requirePath } from '../paths.js'
 import { formatCount, formatFacts, formatNumber } from '../terminal/format.js'
-import { interruptible, type OneOfMany } from '../terminal/interrupt.js'
+import { interruptible } from '../terminal/interrupt.js'
 import { profileTable } from '../terminal/profile.js'
 import { Progress, StepLine, tokenisingLine } from '../terminal/progress.js'
 import type { Terminal } from '../terminal/terminal.js'
@@ -38,7 +38,7 @@ export const trainCommand = defineCommand({
     requirePath('init', options.init)
   },
   async run(options, context) {
-    const { connectRanks } = await import('../../ranks/index.js')
+    const { connectRanks } = await import('../../ranks/connect-ranks.js')
     return trainOn(await connectRanks({ timeout: options.rankTimeout }), options, context)
   },
 })
@@ -83,23 +83,21 @@ async function trained(ranks: RanksOfCommand, options: TrainSettings, context: C
   const { startRun } = await training
   model.device.profile(options.profile)
   const quiet = options.quiet || !sync.isFirst
-  let saveAtOnce = () => {}
   const setUp = new AbortController()
-  let hasBegun = false
+  let saveLastStep: (() => void) | null = null
   const onBegun = (save: () => void) => {
-    saveAtOnce = save
-    hasBegun = true
+    saveLastStep = save
   }
   const progress = new Progress(context.terminal.stderr, { quiet })
   const run = startRun(model, options, { ranks, signal: setUp.signal, onBegun })
-  const oneOfMany = ranks.size > 1 ? { saveAtOnce: () => saveAtOnce() } : null
+  const saveAtOnce = ranks.size > 1 ? () => saveLastStep?.() : null
   // Several ranks end together; a single process has nothing to save before training begins.
   const giveUp = () => {
-    if (oneOfMany || hasBegun) return false
+    if (saveAtOnce || saveLastStep) return false
     setUp.abort(stoppedEarly())
     return true
   }
-  const result = await follow(run, progress, { oneOfMany, giveUp }, context)
+  const result = await follow(run, progress, { saveAtOnce, giveUp }, context)
   if (options.profile && sync.isFirst)
     context.terminal.stderr.write(`${await profileTable(model.device, model.dtype)}\n`)
   return result
@@ -138,7 +136,7 @@ function keepsBase(options: TrainSettings): boolean {
 async function follow(
   run: Run,
   progress: Progress,
-  { oneOfMany, giveUp }: { oneOfMany: OneOfMany | null; giveUp: () => boolean },
+  { saveAtOnce, giveUp }: { saveAtOnce: (() => void) | null; giveUp: () => boolean },
   { terminal }: CommandContext,
 ): Promise<CommandResult> {
   const showEvent = eventPrinter(progress, sparklineColumns(terminal))
@@ -150,9 +148,9 @@ async function follow(
       },
       () => {
         run.stop().catch(() => {}) // the loop above throws it
-        if (!giveUp()) progress.note(`stopping after this step${oneOfMany ? '' : '; once more to stop at once'}`)
+        if (!giveUp()) progress.note(`stopping after this step${saveAtOnce ? '' : '; once more to stop at once'}`)
       },
-      oneOfMany,
+      saveAtOnce,
     )
     progress.end()
     const { stopped, ...json } = result

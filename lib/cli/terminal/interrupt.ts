@@ -22,11 +22,6 @@ function endSoon(): void {
   setTimeout(() => process.exit(130), MOST_MILLISECONDS).unref()
 }
 
-export interface OneOfMany {
-  /** Called when the process may be killed soon. */
-  saveAtOnce(): void
-}
-
 /**
  * Runs `work`; the first signal calls `stop`, and a second one ends the process at once. If the process has a terminal and it
  * is closed (SIGHUP), that also calls `stop`, however often the signal arrives; without a terminal, as under nohup, work goes
@@ -35,22 +30,24 @@ export interface OneOfMany {
  * A launcher of several processes may send a signal several times, and can kill them itself. Open MPI's mpirun, when it is
  * terminated, sends SIGCONT, SIGTERM a quarter of a second later and SIGKILL after another; it only forwards SIGUSR2, which is
  * how to ask it to wait.
+ *
+ * @param saveAtOnce for one of several processes: called when it may be killed soon
  */
 export async function interruptible<Value>(
   work: () => Promise<Value>,
   stop: () => void,
-  oneOfMany: OneOfMany | null = null,
+  saveAtOnce: (() => void) | null = null,
 ): Promise<{ value: Value; interrupted: boolean }> {
   let interrupted = false
   const onSignal = () => {
-    if (interrupted && oneOfMany) return
+    if (interrupted && saveAtOnce) return
     if (interrupted) process.exit(130)
     interrupted = true
-    oneOfMany?.saveAtOnce()
+    saveAtOnce?.()
     stop()
   }
-  const signals = oneOfMany ? [...SIGNALS, 'SIGUSR2' as const] : SIGNALS
-  const onContinue = () => oneOfMany?.saveAtOnce()
+  const signals = saveAtOnce ? [...SIGNALS, 'SIGUSR2' as const] : SIGNALS
+  const onContinue = () => saveAtOnce?.()
   const onTerminal = [0, 2].some((descriptor) => isatty(descriptor))
   const onHangup = () => {
     if (!onTerminal || interrupted) return
@@ -58,7 +55,7 @@ export async function interruptible<Value>(
     stop()
   }
   process.on('SIGHUP', onHangup)
-  if (oneOfMany) process.on('SIGCONT', onContinue)
+  if (saveAtOnce) process.on('SIGCONT', onContinue)
   for (const signal of signals) process.on(signal, onSignal)
   try {
     const value = await work()

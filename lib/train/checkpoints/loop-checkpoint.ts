@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
 import { z } from 'zod'
-import type { LoaderState } from '../../batches/loader.js'
+import type { DataLoader, LoaderState } from '../../batches/loader.js'
 import {
   anObject,
   aText,
@@ -16,7 +16,7 @@ import {
 } from '../../common/arguments.js'
 import { InputError, UsageError } from '../../common/errors.js'
 import { theOption } from '../../common/option-names.js'
-import type { RandomState } from '../../common/random.js'
+import type { RandomState, RandomStream } from '../../common/random.js'
 import { replaceFolder, writeFileAtomic } from '../../io/atomic.js'
 import { readJsonObject } from '../../io/json.js'
 import { malformed } from '../../io/open.js'
@@ -30,40 +30,16 @@ import { whyTorn, writeManifest, writeTensors } from './checkpoint-files.js'
 const FORMAT = 1
 const LOOP = 'loop.json'
 
-/** What reads its position with `state` and continues at one with `load`: a `DataLoader`, a `RandomStream`. */
-export interface Continued<State> {
-  /** Returns its position: JSON. */
-  state(): State
-  /** Continues at a position. */
-  load(state: State): void
-}
-
-/** What continues where a checkpoint was written. */
-export interface LoopParts {
+/** The parts of a custom training loop that continue from a checkpoint. */
+export interface TrainingLoop {
   /** The model, with the adapters that are trained. */
   model: Model
   /** The optimizer; its parameters are saved with those of the model. */
   optimizer: AdamW
-  /** The loader of the loop's batches. */
-  loader?: Continued<LoaderState>
+  /** The loader of the loop's batches: its position is saved as JSON. */
+  loader?: Pick<DataLoader, 'state' | 'load'>
   /** A stream of random numbers that the loop reads, from `randomStream`. */
-  random?: Continued<RandomState>
-}
-
-/** The parts of a loop that `saveCheckpoint` writes. */
-export interface SavedLoop extends LoopParts {
-  /** Optimizer steps taken; names the checkpoint's folder. */
-  step: number
-  /** Further values of the loop, such as the lowest loss so far: what JSON can hold. */
-  values?: Readonly<Record<string, unknown>>
-}
-
-/** What `loadCheckpoint` returns, besides what it restores. */
-export interface LoadedLoop {
-  /** Optimizer steps taken. */
-  step: number
-  /** The further values that were saved. */
-  values: Record<string, unknown>
+  random?: Pick<RandomStream, 'state' | 'load'>
 }
 
 const parts = {
@@ -117,7 +93,15 @@ const RecordSchema = z.object({
  *
  * @throws RunError `non-finite` if a value is not finite, `write-failed`
  */
-export async function saveCheckpoint(folder: string, loop: SavedLoop): Promise<string> {
+export async function saveCheckpoint(
+  folder: string,
+  loop: TrainingLoop & {
+    /** Optimizer steps taken; names the checkpoint's folder. */
+    step: number
+    /** Further values of the loop that JSON can represent, such as the lowest loss so far. */
+    values?: Readonly<Record<string, unknown>>
+  },
+): Promise<string> {
   check({ folder, loop }, saveArguments)
   const { model, optimizer, loader, random, step, values = {} } = loop
   const parameters = trainedBy(loop)
@@ -144,11 +128,15 @@ export async function saveCheckpoint(folder: string, loop: SavedLoop): Promise<s
 
 /**
  * Restores what `saveCheckpoint` wrote: the values of the trained tensors, the optimizer, the loader and the random stream, all
- * made as for a new loop. The loop then continues bit for bit as if it had never stopped.
+ * made as for a new loop. The loop then continues bit for bit as if it had never stopped. Returns the number of optimizer steps
+ * taken, and the further values that were saved.
  * @throws InputError `torn-checkpoint` if a file is missing or differs, `unfit-checkpoint` if other tensors were saved, or not
  * exactly the parts that are given
  */
-export async function loadCheckpoint(path: string, loop: LoopParts): Promise<LoadedLoop> {
+export async function loadCheckpoint(
+  path: string,
+  loop: TrainingLoop,
+): Promise<{ step: number; values: Record<string, unknown> }> {
   check({ path, loop }, loadArguments)
   const problem = await whyTorn(path)
   if (problem !== null) {
@@ -172,7 +160,7 @@ export async function loadCheckpoint(path: string, loop: LoopParts): Promise<Loa
 const NAMES = { loader: 'loader', random: 'random stream' }
 
 /** Returns the model's trained parameters and the optimizer's others. */
-function trainedBy({ model, optimizer }: LoopParts): Parameter[] {
+function trainedBy({ model, optimizer }: TrainingLoop): Parameter[] {
   const byName = new Map<string, Parameter>()
   for (const one of [...model.trainableParameters().map(({ parameter }) => parameter), ...optimizer.parameters]) {
     if ((byName.get(one.name) ?? one) !== one) {

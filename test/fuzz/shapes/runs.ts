@@ -1,6 +1,6 @@
 /** Folders of runs, as the dashboard and reports read them, and checkpoints. */
 import { join } from 'node:path'
-import { writeReport } from '../../../lib/dashboard/index.js'
+import { writeReport } from '../../../lib/dashboard/report.js'
 import { Runs } from '../../../lib/dashboard/runs.js'
 import { whyTorn } from '../../../lib/train/checkpoints/checkpoint-files.js'
 import { long, many } from './models.js'
