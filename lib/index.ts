@@ -7,7 +7,7 @@
  * @module node-mora
  */
 
-export type { AdapterConfigBase, TargetModules } from './adapters/contract/adapter.js'
+export type { AdapterConfigBase, ConfigOf, TargetModules } from './adapters/contract/adapter.js'
 export { type CheckedGradient, type GradientCheckOptions, gradientCheck } from './adapters/gradient-check.js'
 export * from './adapters/own-methods.js'
 export { type LayerValues, type MoraLayerOptions, MoraSingleLayer, moraLayer } from './adapters/single-layer.js'
@@ -99,7 +99,7 @@ export { type InitModelOptions, initModel, type LoadOptions, loadModel } from '.
 export { type LoadedModel, Model } from './models/model.js'
 export type { ModelView } from './models/model-view.js'
 export type { ModelConfig, ModelSizes } from './models/network/model-config.js'
-export type { ForwardCall, LogitsBody, ModelOutput, SummedLoss } from './models/network/model-output.js'
+export type { ForwardCall, ModelOutput, SummedLoss } from './models/network/model-output.js'
 export type { ModelShards } from './models/network/model-shards.js'
 export type { SequenceCache } from './models/network/sequence-cache.js'
 export type {

@@ -85,6 +85,6 @@ function contextOf(count) {
   if (!rotary) throw new Error('Expected a block with rotary embeddings.')
   const positions = Int32Array.from({ length: count }, (_, i) => i)
   const tokens = { positions, onDevice: integers(positions), rowLengths: positions.map(() => count) }
-  const input = new RotaryTables({ ...rotary, dtype: 'float32' }, device).at(tokens)
+  const input = new RotaryTables(rotary, 'float32', device).at(tokens)
   return { rotary: new Map([[rotary, input]]), offsets: integers([0, count]), dropout: null, int8: false }
 }

@@ -44,18 +44,16 @@ export function completeConfig(config: AdapterConfigBase): AdapterConfigBase {
   return complete
 }
 
-/** A method that trains an existing adapter further, with options of its own. */
-export interface ContinuedBy {
-  readonly method: string
-  readonly [option: string]: unknown
-}
-
 /**
- * Returns the configuration with which a method trains an adapter further: the adapter's own, and the options that only the
- * method has.
+ * Returns the configuration with which another method, given with its own options, trains an adapter further: the adapter's, and
+ * the options that only the method has.
  * @throws UsageError `unfit-options` unless it computes the same from the adapter's files
  */
-export function continuedBy({ method: name, ...own }: ContinuedBy, config: AdapterConfigBase, folder: string) {
+export function continuedBy(
+  { method: name, ...own }: { readonly method: string; readonly [option: string]: unknown },
+  config: AdapterConfigBase,
+  folder: string,
+): AdapterConfigBase {
   if (name === config.method) return config
   const method = adapterMethod(name)
   if (method.continues?.includes(config.method)) return method.config({ ...own, ...config })

@@ -16,29 +16,26 @@ import { veraMethod } from './methods/vera.js'
 
 export { type AsyLoraConfig, asylora } from './methods/asylora.js'
 export { type DeloraConfig, delora } from './methods/delora.js'
-export { type DoraConfig, dora } from './methods/dora.js'
+export { dora } from './methods/dora.js'
 export { type GraloraConfig, gralora } from './methods/gralora.js'
-export { type HiraConfig, hira } from './methods/hira.js'
-export { type LohaConfig, loha } from './methods/loha.js'
+export { hira } from './methods/hira.js'
+export { loha } from './methods/loha.js'
 export {
-  type LoraConfig,
-  type LoraFaConfig,
   type LoraPlusConfig,
   lora,
   loraFa,
   loraPlus,
-  type RsLoraConfig,
   rslora,
 } from './methods/lora.js'
 export type { LowRankConfig, LowRankOptions } from './methods/low-rank.js'
-export { type MissConfig, miss } from './methods/miss.js'
+export { miss } from './methods/miss.js'
 export { type MoraConfig, mora, type Operator, operators } from './methods/mora.js'
 export { squareSide } from './methods/mora-operators.js'
 export { type OftConfig, oft } from './methods/oft.js'
 export type { PermutationKey } from './methods/permutation.js'
-export { type PissaConfig, pissa } from './methods/pissa.js'
+export { pissa } from './methods/pissa.js'
 export { type RandloraConfig, randlora } from './methods/randlora.js'
-export { type ShiraConfig, shira } from './methods/shira.js'
+export { shira } from './methods/shira.js'
 export { type VeraConfig, vera } from './methods/vera.js'
 
 /** In the order of help. */

@@ -2,10 +2,9 @@ import { check, having } from '../common/arguments.js'
 import { UsageError } from '../common/errors.js'
 import { optionName } from '../common/option-names.js'
 import { isJsonObject } from '../io/json.js'
-import type { AdapterConfigBase, AdapterMethod, LayerFacts } from './contract/adapter.js'
+import { type AdapterConfigBase, type AdapterMethod, type LayerFacts, MERGE_WITH_PEFT } from './contract/adapter.js'
 import { checkedMethod } from './contract/checked-method.js'
 import { readEntries } from './contract/peft-entries.js'
-import { MERGE_WITH_PEFT } from './contract/way-out.js'
 import OWN_METHODS from './own-methods.js'
 
 export type AdapterMethodName = (typeof OWN_METHODS)[number]['name']

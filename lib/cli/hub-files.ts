@@ -1,7 +1,7 @@
 /** Downloads the files of hub ids among a command's options before the work starts. */
 
-import { counted } from '../common/counted.js'
 import { UsageError } from '../common/errors.js'
+import { counted } from '../common/printable.js'
 import { type DownloadProgress, type HubOptions, hubIdOf, locate } from '../hub/index.js'
 import { formatBytes } from '../io/disk-space.js'
 import type { CommonOptions, OptionsSchema } from '../options/index.js'

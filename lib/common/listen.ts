@@ -5,7 +5,8 @@ import { hostname } from 'node:os'
 import { UsageError } from './errors.js'
 import { theOption } from './option-names.js'
 
-export interface Listening {
+/** A server that listens. */
+interface Listening {
   /** `http://HOST:PORT`, as a program of this machine can open it. */
   readonly origin: string
   readonly port: number

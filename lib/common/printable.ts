@@ -52,3 +52,10 @@ const ELLIPSIS_BYTES = 3
 
 /** Whether a byte continues a character. */
 const goesOn = (byte: number | undefined): boolean => byte !== undefined && (byte & 0xc0) === 0x80
+
+export function counted(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? '' : 's'}`
+}
+
+/** Returns the form of `be` in the past that fits a number. */
+export const were = (count: number): string => (count === 1 ? 'was' : 'were')

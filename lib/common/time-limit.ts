@@ -2,6 +2,8 @@
  * Limits the time of synchronous work that cannot be interrupted otherwise: regular expressions from a model or an adapter can
  * take arbitrarily long on a short text.
  */
+
+import { setImmediate } from 'node:timers/promises'
 import { createContext, Script } from 'node:vm'
 
 // The time limit of a script covers everything that it calls, in any context.
@@ -46,4 +48,19 @@ function withinClock<Result>(timeout: number, work: () => Result): { value: Resu
     context.work = () => {}
   }
   return result
+}
+
+/** Time that work takes at most before other work of the process has its turn [ms]. */
+const MOST_MILLISECONDS = 5
+
+/** Long work in pieces, between which other work of the process has its turn. */
+export class LoopTurn {
+  #began = performance.now()
+
+  /** Lets other work have its turn if this one has taken long. */
+  async end(): Promise<void> {
+    if (performance.now() - this.#began < MOST_MILLISECONDS) return
+    await setImmediate()
+    this.#began = performance.now()
+  }
 }

@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { fetchChosen, type Wanted } from './chosen-files.js'
 import { formatHubId, type HubId, parseHubId } from './id.js'
-import { findOllamaModel, isOllamaName, type OllamaModel } from './ollama.js'
+import { findOllamaModel, isOllamaName } from './ollama.js'
 import { Snapshot, type SnapshotOptions } from './snapshot.js'
 
 /** The origin of a local file or folder on the hub. */
@@ -24,7 +24,7 @@ export interface Located {
   /** A permanent name: the path, or the id with its commit; for Ollama's models the name. */
   readonly reference: string
   /** For a model that Ollama stores. */
-  readonly ollama?: OllamaModel
+  readonly ollama?: Awaited<ReturnType<typeof findOllamaModel>>
 }
 
 /** Whether a text may name a model, although no file or folder has this path. */

@@ -28,7 +28,7 @@ interface Blob {
 }
 
 /** A model that Ollama stores. */
-export interface OllamaModel {
+interface OllamaModel {
   /** `ollama:NAME`, as the user gave it. */
   readonly reference: string
   /** The GGUF file of the model, then those of its LoRA adapters. */

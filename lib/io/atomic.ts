@@ -3,6 +3,7 @@
  * and then renamed into place. Writing into a folder also removes what killed processes left there.
  */
 import { createHash } from 'node:crypto'
+import { closeSync, fsyncSync, mkdirSync, openSync, statSync } from 'node:fs'
 import {
   appendFile,
   copyFile,
@@ -20,7 +21,6 @@ import {
 } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { RunError, reworded, UsageError } from '../common/errors.js'
-import { makeFolders } from './folders.js'
 import { removeLeftovers, temporaryBeside } from './leftovers.js'
 
 /** `write` and FileHandle.write take at most 2^31 - 1 bytes at once. */
@@ -252,4 +252,34 @@ export function writeError(error: unknown, path: string): unknown {
   const full = (error as NodeJS.ErrnoException).code === 'ENOSPC'
   const reason = full ? 'the disk is full' : error.message
   return new RunError(full ? 'disk-full' : 'write-failed', `${path} could not be written: ${reason}.`, { cause: error })
+}
+
+/**
+ * Makes a folder and its missing parents, whose names survive a power cut. Throws the system's error, which Node.js's recursive mkdir does not always do.
+ */
+export function makeFolders(folder: string): void {
+  const path = resolve(folder)
+  while (!isFolder(path)) {
+    try {
+      mkdirSync(path)
+      syncNow(dirname(path))
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException
+      // Another process may have been faster.
+      if (code === 'EEXIST' && isFolder(path)) return
+      if (code !== 'ENOENT') throw error
+      makeFolders(dirname(path))
+    }
+  }
+}
+
+const isFolder = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false
+
+function syncNow(folder: string): void {
+  const descriptor = openSync(folder, 'r')
+  try {
+    fsyncSync(descriptor)
+  } finally {
+    closeSync(descriptor)
+  }
 }

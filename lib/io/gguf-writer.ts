@@ -14,7 +14,6 @@ type Scalar = Exclude<GgufValue, GgufValue[]>
 export type GgufField =
   | { type: ScalarType; value: Scalar }
   | { type: 'array'; of: ScalarType; value: readonly Scalar[] }
-export type GgufFields = ReadonlyMap<string, GgufField>
 
 export const uint32 = (value: number): GgufField => ({ type: 'uint32', value })
 export const float32 = (value: number): GgufField => ({ type: 'float32', value: Math.fround(value) })
@@ -37,7 +36,7 @@ export interface GgufEntry {
 const ALIGNMENT = 32
 
 /** Returns the values as a reader of the file sees them. */
-export function plainMetadata(fields: GgufFields): Map<string, GgufValue> {
+export function plainMetadata(fields: ReadonlyMap<string, GgufField>): Map<string, GgufValue> {
   return new Map([...fields].map(([key, field]) => [key, field.type === 'array' ? [...field.value] : field.value]))
 }
 
@@ -46,7 +45,11 @@ export function plainMetadata(fields: GgufFields): Map<string, GgufValue> {
  * @throws RunError `disk-full` before anything is written, `write-failed`, `tensor-size` if the size of `data` differs from the
  * shape's
  */
-export async function writeGguf(path: string, fields: GgufFields, entries: readonly GgufEntry[]): Promise<void> {
+export async function writeGguf(
+  path: string,
+  fields: ReadonlyMap<string, GgufField>,
+  entries: readonly GgufEntry[],
+): Promise<void> {
   const { header, sizes } = headerOf(fields, entries)
   const folder = dirname(resolve(path))
   await makeFolder(folder)
@@ -69,7 +72,10 @@ export async function writeGguf(path: string, fields: GgufFields, entries: reado
   })
 }
 
-function headerOf(fields: GgufFields, entries: readonly GgufEntry[]): { header: Uint8Array; sizes: number[] } {
+function headerOf(
+  fields: ReadonlyMap<string, GgufField>,
+  entries: readonly GgufEntry[],
+): { header: Uint8Array; sizes: number[] } {
   const parts = [
     Buffer.from('GGUF'),
     scalar('uint32', 3),

@@ -12,7 +12,6 @@ export { changeByAdapter, changeByModel } from './adaptation/weight-change.js'
 export {
   initModel,
   type LoadOptions,
-  type LoadPurpose,
   loadModel,
   loadModelFor,
 } from './load-model.js'
@@ -23,5 +22,5 @@ export type { ModelConfig } from './network/model-config.js'
 export type { ModelOutput } from './network/model-output.js'
 export { adaptableLayers } from './network/plan.js'
 export type { SequenceCache } from './network/sequence-cache.js'
-export { columnsInFile, type InputSquares, weightsByInput, writeImportance } from './quantise/importance.js'
+export { columnsInFile, weightsByInput, writeImportance } from './quantise/importance.js'
 export { ModelSource } from './read/model-source.js'

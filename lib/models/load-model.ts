@@ -14,7 +14,7 @@ import { type BaseOptions, openBase } from './adaptation/base.js'
 import { parseConfig } from './families/parse-config.js'
 import type { QuantiseFormat } from './formats.js'
 import { readMatrices } from './load/read-matrices.js'
-import { computingDType, type Passes, planStorage } from './load/storage-plan.js'
+import { computingDType, planStorage } from './load/storage-plan.js'
 import { randomWeights, storedWeights } from './load/weights.js'
 import { checkLoadOptions } from './load-options.js'
 import { Model } from './model.js'
@@ -64,10 +64,10 @@ export interface LoadOptions extends DeviceOptions, HubOptions {
   ranks?: HostRanks
 }
 
-/** The purpose that a command loads a model for. */
-export interface LoadPurpose extends Pick<BaseOptions, 'adapter' | 'allowOtherBase'> {
+/** What a command loads a model for. */
+interface LoadPurpose extends Pick<BaseOptions, 'adapter' | 'allowOtherBase'> {
   /** The passes it makes: they decide whether quantised weights stay quantised if the options don't say. */
-  passes?: Passes | ((config: ModelConfig, device: NativeDevice) => Passes) | undefined
+  passes?: number | 'one token' | ((config: ModelConfig, device: NativeDevice) => number | 'one token') | undefined
 }
 
 /**

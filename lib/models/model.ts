@@ -37,14 +37,12 @@ import { TrainingHold } from './adaptation/training-hold.js'
 import type { QuantisedBase } from './load/storage-plan.js'
 import { ModelView } from './model-view.js'
 import { Decoder } from './network/decoder.js'
-import { ForwardPasses } from './network/forward-passes.js'
-import { HeldPasses } from './network/held-passes.js'
+import { ForwardPasses, RunPasses } from './network/forward-passes.js'
 import type { NetworkWeights } from './network/linear-layers.js'
 import type { ModelConfig } from './network/model-config.js'
 import { requireWhole } from './network/model-shards.js'
-import { trainedTensors } from './network/trained-tensors.js'
 import { untrainedTokens } from './network/untrained-rows.js'
-import type { WeightSlot } from './network/weight-slot.js'
+import { trainedTensors, type WeightSlot } from './network/weight-slot.js'
 import type { ModelSource } from './read/model-source.js'
 
 const modelArguments = {
@@ -334,11 +332,11 @@ export class Model extends ForwardPasses implements Disposable, AsyncDisposable 
    */
   holdForTraining(): {
     /** The passes of the run: no call of others changes their dropout, recomputation or arithmetic. */
-    passes: HeldPasses
+    passes: RunPasses
     hold: TrainingHold
   } {
     this.#training.begin()
-    const passes = new HeldPasses(this.#decoder, (adapters) => this.withAdapters(adapters))
+    const passes = new RunPasses(this.#decoder, (adapters) => this.withAdapters(adapters))
     return { passes, hold: this.#training }
   }
 

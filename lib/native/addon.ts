@@ -12,7 +12,7 @@ import type {
   NativeTensor,
   WrittenBlocks,
 } from './objects.js'
-import type { OperationName, Operations, SectionPlan } from './operations.js'
+import type { Operations, SectionPlan } from './operations.js'
 
 export * from './objects.js'
 export * from './operations.js'
@@ -34,12 +34,6 @@ interface SingularValues {
   s: Float64Array
   u: Float64Array | null
   v: Float64Array | null
-}
-
-/** A parameter of an operation as native/core/operations.def declares it. */
-export interface OperationParameter {
-  kind: string
-  name: string
 }
 
 export interface Native extends Operations {
@@ -115,9 +109,11 @@ export interface Native extends Operations {
   ): { codes: Uint8Array<ArrayBuffer>; scales: Float32Array<ArrayBuffer>; table: Float32Array<ArrayBuffer> }
 
   /** Every operation's parameters, and whether it takes them as the fields of one object. */
-  readonly operations: Readonly<Record<OperationName, { named: boolean; parameters: readonly OperationParameter[] }>>
+  readonly operations: Readonly<
+    Record<keyof Operations, { named: boolean; parameters: readonly { kind: string; name: string }[] }>
+  >
   /** Whether the device supports an operation for inputs with these float or block dtypes, in any order. */
-  supports(device: NativeDevice, operation: OperationName, dtypes: readonly DType[]): boolean
+  supports(device: NativeDevice, operation: keyof Operations, dtypes: readonly DType[]): boolean
 
   /**
    * Starts MPI in this process, with the first of these libraries that exists. Half of the `limit`, in milliseconds, is the

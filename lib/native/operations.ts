@@ -276,8 +276,6 @@ export interface Operations {
   mergeFactors(b: T, a: T, scale: number, weight: T, nonFinite: Optional): void
 }
 
-export type OperationName = keyof Operations
-
 // Parameters other than tensors, numbers and flags; see native/core/parameters.h.
 
 /** How `width` columns form `side` groups; `wrap`: the padding of `tile` repeats the start. See native/mora/geometry.h. */

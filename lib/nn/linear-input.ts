@@ -1,4 +1,4 @@
-import { dropout } from '../tensor/operations/dropout.js'
+import { dropout } from '../tensor/operations/activation.js'
 import type { Tensor } from '../tensor/tensor.js'
 
 /** Keys of the dropout masks of one forward pass: one for each row, and one for each layer and adapter. */

@@ -39,7 +39,8 @@ export type RotaryScaling =
       attentionFactor: number
     }
 
-export interface RotaryConfig {
+/** Rotary embedding of the first `headSize` elements of each head. */
+export interface RotaryPlan {
   readonly theta: number
   readonly headSize: number
   readonly scaling: RotaryScaling
@@ -48,13 +49,11 @@ export interface RotaryConfig {
    * long rows. Absent: they are not.
    */
   readonly queryGrowth?: { readonly beta: number; readonly originalPositions: number }
-  /** Frequencies are rounded to this; see `LoadOptions.rotaryDtype`. */
-  readonly dtype: 'float32' | 'bfloat16'
 }
 
 /** Returns the angle per position of each pair, [headSize / 2], in a row of `rowLength` tokens. */
 export function inverseFrequencies(
-  { theta, headSize, scaling }: Omit<RotaryConfig, 'dtype'>,
+  { theta, headSize, scaling }: Omit<RotaryPlan, 'queryGrowth'>,
   rowLength = 0,
 ): Float64Array {
   const half = headSize / 2
@@ -105,11 +104,11 @@ export function inverseFrequencies(
 }
 
 /** Returns the number of tokens from which a row uses the long angles; infinite if all rows use the same. */
-export const longRowsFrom = ({ scaling }: Pick<RotaryConfig, 'scaling'>): number =>
+export const longRowsFrom = ({ scaling }: Pick<RotaryPlan, 'scaling'>): number =>
   scaling.type === 'longrope' ? scaling.originalPositions + 1 : Number.POSITIVE_INFINITY
 
 /** Returns the number of tokens from which each length of a row has angles of its own; infinite if none has. */
-export const stretchedRowsFrom = ({ scaling }: Pick<RotaryConfig, 'scaling'>): number =>
+export const stretchedRowsFrom = ({ scaling }: Pick<RotaryPlan, 'scaling'>): number =>
   scaling.type === 'dynamic' ? scaling.maxPositions + 1 : Number.POSITIVE_INFINITY
 
 /** The tokens of one forward pass. */
@@ -135,11 +134,13 @@ export class RotaryTables {
   readonly #stretchedFrom: number
 
   constructor(
-    readonly config: RotaryConfig,
+    readonly plan: RotaryPlan,
+    /** Frequencies are rounded to this; see `LoadOptions.rotaryDtype`. */
+    readonly dtype: 'float32' | 'bfloat16',
     readonly device: NativeDevice,
   ) {
-    this.#longFrom = longRowsFrom(config)
-    this.#stretchedFrom = stretchedRowsFrom(config)
+    this.#longFrom = longRowsFrom(plan)
+    this.#stretchedFrom = stretchedRowsFrom(plan)
   }
 
   /** Returns the tables, and each token's index into them. */
@@ -164,7 +165,7 @@ export class RotaryTables {
     const { device } = this
     const frequencies = new Map<number, Float64Array>()
     for (const length of rowLengths) if (!frequencies.has(length)) frequencies.set(length, this.#frequencies(length))
-    const half = this.config.headSize / 2
+    const half = this.plan.headSize / 2
     const table = (of: (angle: number) => number) => {
       const values = Float32Array.from({ length: positions.length * half }, (_, i) => {
         const token = Math.floor(i / half)
@@ -187,7 +188,7 @@ export class RotaryTables {
       if (this.#tables) this.#outgrown.push(this.#tables)
       const longest = Math.max(long, known.long)
       this.#rows = { short: roomFor(Math.max(short, known.short)), long: longest > 0 ? roomFor(longest) : 0 }
-      const { scaling, queryGrowth: growth } = this.config
+      const { scaling, queryGrowth: growth } = this.plan
       const factor = 'attentionFactor' in scaling ? scaling.attentionFactor : 1
       const frequencies = [this.#frequencies(0), this.#frequencies(this.#longFrom)] as const
       const half = frequencies[0].length
@@ -212,8 +213,8 @@ export class RotaryTables {
   }
 
   #frequencies(rowLength: number): Float64Array {
-    const exact = inverseFrequencies(this.config, rowLength)
-    const { dtype } = this.config
+    const exact = inverseFrequencies(this.plan, rowLength)
+    const { dtype } = this
     return dtype === 'float32' ? exact : exact.map((value) => roundedTo(dtype, value))
   }
 
@@ -224,7 +225,7 @@ export class RotaryTables {
   }
 }
 
-const growthAt = (position: number, { beta, originalPositions }: NonNullable<RotaryConfig['queryGrowth']>): number =>
+const growthAt = (position: number, { beta, originalPositions }: NonNullable<RotaryPlan['queryGrowth']>): number =>
   1 + beta * Math.log1p(Math.floor(position / originalPositions))
 
 const roomFor = (rows: number): number => Math.max(256, 2 ** Math.ceil(Math.log2(rows)))

@@ -4,7 +4,6 @@ import { atLeast, check, optionsSchema } from '../common/arguments.js'
 import { RunError } from '../common/errors.js'
 import { type NativeRanks, native } from '../native/addon.js'
 import { gatherJson, single } from '../tensor/ranks.js'
-import type { Gathering } from '../tensor/shards.js'
 import type { Tensor } from '../tensor/tensor.js'
 import { ConnectedRanks, type JobRanks } from './job-ranks.js'
 import { type LaunchedByMpi, type LaunchedWithAddress, launched } from './launcher.js'
@@ -14,7 +13,7 @@ import { secretOfJob } from './secret.js'
 const SECONDS = 30
 const SECONDS_OF_ARRIVAL = 600
 
-function gatherAlone(part: Tensor, all: Tensor): Gathering {
+function gatherAlone(part: Tensor, all: Tensor) {
   all.copyFrom(part)
   return { wait: () => {}, done: Promise.resolve() }
 }

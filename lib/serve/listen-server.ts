@@ -1,6 +1,6 @@
 /** A server of its own for a model, as `mora serve` runs it. */
 import { createServer } from 'node:http'
-import { isLoopback, isOwnHost, type Listening, listen } from '../common/listen.js'
+import { isLoopback, isOwnHost, listen } from '../common/listen.js'
 import { ApiError, apiErrorOf } from './api-error.js'
 import type { ModelServer } from './serve.js'
 
@@ -23,7 +23,7 @@ interface ListenOptions {
 export async function listenServer(
   server: ModelServer,
   { host, port, hasKey }: ListenOptions,
-): Promise<Listening & { close(): Promise<void> }> {
+): Promise<Awaited<ReturnType<typeof listen>> & { close(): Promise<void> }> {
   const answer = async (request: Request): Promise<Response> => {
     // With a key, other pages of a browser cannot ask, whatever the name.
     const isRefused = !hasKey && isLoopback(host) && !isOwnHost(request.headers.get('host') ?? undefined, host)

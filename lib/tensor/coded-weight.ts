@@ -3,7 +3,7 @@ import { Tensor } from './tensor.js'
 import { type CodeFormat, type Weight, weightOf } from './weight.js'
 
 /** The tensors of a matrix of codes; see `CodedMatrix`. */
-export type CodedTensors = {
+type CodedTensors = {
   readonly [name in Exclude<keyof CodedMatrix, 'layout'>]: Tensor | (CodedMatrix[name] & null)
 }
 

@@ -38,7 +38,7 @@ function float32ToFloat16Bits(value: number): number {
   return sign | (units + ((exponent + 14) << 10))
 }
 
-export type HalfDType = 'bfloat16' | 'float16'
+type HalfDType = 'bfloat16' | 'float16'
 
 /** Converts bits to values. Loops, because `from` of a typed array makes a list first, which takes over ten times as long. */
 export function float32FromHalf(halves: Uint16Array, dtype: HalfDType): Float32Array {

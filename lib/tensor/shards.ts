@@ -14,13 +14,13 @@ export interface ShardRanks extends HostRanks, Pick<Ranks, 'broadcast'> {
 }
 
 /** Parts that every rank can gather from all. */
-export interface SharedParts {
+interface SharedParts {
   /** Gathers part `index` of every rank, by rank, into `all` (uint8 [size, n]), once everything enqueued before is done. */
   gather(index: number, all: Tensor): Gathering
 }
 
 /** A gathering that is under way. */
-export interface Gathering {
+interface Gathering {
   /** Makes operations enqueued from here on wait for the bytes. */
   wait(): void
   /** Rejects if a rank is lost; operations enqueued after `wait` then fail too, or have read arbitrary bytes. */
@@ -28,7 +28,7 @@ export interface Gathering {
 }
 
 /** Weights gathered together. */
-export interface ShardUnit {
+interface ShardUnit {
   /** Whether it is a block, one of many used in sequence: the next is gathered while one is in use. */
   readonly isBlock: boolean
   /** Indices of its parts. */

@@ -1,8 +1,16 @@
 import { aFunction, badValue, check, isListOfWholes, isObject, optionsSchema } from '../common/arguments.js'
 import { UsageError } from '../common/errors.js'
-import { type DType, elementsOf, isBlockDType, type NativeDevice, type NativeTensor, native } from '../native/addon.js'
+import {
+  type DType,
+  elementsOf,
+  type FloatDType,
+  isBlockDType,
+  type NativeDevice,
+  type NativeTensor,
+  native,
+} from '../native/addon.js'
 import { backward } from './backward.js'
-import { float32FromHalf, type HalfDType, halfFromFloat32 } from './half.js'
+import { float32FromHalf, halfFromFloat32 } from './half.js'
 import { adopt, forget, keep } from './scope.js'
 import type { Recipe, Taped, TapeNode, TapeTarget } from './tape.js'
 
@@ -221,7 +229,7 @@ export class Tensor implements Disposable, Taped<Tensor> {
     if (isBlockDType(this.dtype)) return await readBlocks(this)
     const values = await this.#native.read()
     if (!(values instanceof Uint16Array)) return values
-    return float32FromHalf(values, this.dtype as HalfDType)
+    return float32FromHalf(values, this.dtype as Exclude<FloatDType, 'float32'>)
   }
 
   /**

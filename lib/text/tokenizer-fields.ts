@@ -1,16 +1,7 @@
 /** Writes a tokenizer as the metadata of a GGUF file, the form that `tokenizerFromGguf` reads. */
 import { UsageError } from '../common/errors.js'
 import type { GgufValue } from '../io/gguf-types.js'
-import {
-  bool,
-  float32,
-  type GgufField,
-  type GgufFields,
-  ggufText,
-  list,
-  plainMetadata,
-  uint32,
-} from '../io/gguf-writer.js'
+import { bool, float32, type GgufField, ggufText, list, plainMetadata, uint32 } from '../io/gguf-writer.js'
 import { SPACE_MARK, TokenType, tokenizerFromGguf } from './tokenizer/from-gguf.js'
 import { preTokenizerName } from './tokenizer/pre-tokenizers.js'
 import { createTokenizer, type Tokenizer } from './tokenizer.js'
@@ -105,7 +96,9 @@ export function copiedTokenizerFields(metadata: ReadonlyMap<string, GgufValue>):
 }
 
 /** The fields for a model without a tokenizer. */
-export const noTokenizerFields: GgufFields = new Map([['tokenizer.ggml.model', ggufText('no_vocab')]])
+export const noTokenizerFields: ReadonlyMap<string, GgufField> = new Map([
+  ['tokenizer.ggml.model', ggufText('no_vocab')],
+])
 
 function fieldOf(key: string, value: GgufValue): GgufField {
   if (typeof value === 'string') return ggufText(value)

@@ -5,7 +5,7 @@
 import { readFileSync } from 'node:fs'
 import ts from 'typescript'
 import { expect, test } from 'vitest'
-import { native, type OperationParameter } from '../../lib/native/addon.js'
+import { native, type Operations } from '../../lib/native/addon.js'
 
 const path = new URL('../../lib/native/operations.ts', import.meta.url)
 const source = ts.createSourceFile('operations.ts', readFileSync(path, 'utf8'), ts.ScriptTarget.Latest, true)
@@ -48,7 +48,10 @@ const types: Record<string, string> = {
 }
 const kindsWithDefault = ['Optional', 'Flag', 'Factor']
 
-function expected(named: boolean, parameters: readonly OperationParameter[]): Written['parameters'] {
+function expected(
+  named: boolean,
+  parameters: (typeof native.operations)[keyof Operations]['parameters'],
+): Written['parameters'] {
   return parameters.map(({ kind, name }) => {
     return { name, type: types[kind] ?? kind, mayBeLeftOut: named && kindsWithDefault.includes(kind) }
   })

@@ -40,7 +40,7 @@ describe.each(supported)('%s', (_, golden) => {
 
   const tablesAt = async (positions: number[], rowLength: number): Promise<[cos: number[], sin: number[]][]> => {
     const device = testDevice()
-    const tables = new RotaryTables({ ...plan, dtype: 'float32' }, device)
+    const tables = new RotaryTables(plan, 'float32', device)
     using onDevice = Tensor.from(Int32Array.from(positions), [positions.length], { device, dtype: 'int32' })
     const rowLengths = Int32Array.from(positions, () => rowLength)
     const input = tables.at({ positions: Int32Array.from(positions), onDevice, rowLengths })

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { native, type OperationName } from '../../lib/native/addon.js'
+import { native, type Operations } from '../../lib/native/addon.js'
 import { drawn, drawnIfEmulated } from '../drawn.js'
 import { lack, needing } from '../needs.js'
 import { activations } from './cases/activations.js'
@@ -20,7 +20,7 @@ import { training } from './cases/training.js'
 import { type ActivationDType, activationDTypes, isLarge, type OperationCase, runCase, testDevice } from './harness.js'
 
 // An operation of lib/native/operations.ts without cases does not compile here.
-const table: Record<OperationName, readonly OperationCase[]> = {
+const table: Record<keyof Operations, readonly OperationCase[]> = {
   ...copies,
   ...elementwiseOperations,
   ...products,

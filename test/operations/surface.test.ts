@@ -1,6 +1,6 @@
 /** How operations take their arguments, and which ones a device supports. */
 import { describe, expect, test } from 'vitest'
-import { native, type OperationName } from '../../lib/native/addon.js'
+import { native, type Operations } from '../../lib/native/addon.js'
 import { testDevice } from './harness.js'
 
 test('an operation with many arguments refuses positional ones', () => {
@@ -24,7 +24,7 @@ test('an omitted argument has its default', async () => {
 
 describe('what a device supports', () => {
   const device = testDevice()
-  const supports = (operation: OperationName, ...dtypes: Parameters<typeof native.supports>[2]) =>
+  const supports = (operation: keyof Operations, ...dtypes: Parameters<typeof native.supports>[2]) =>
     native.supports(device, operation, dtypes)
 
   test('is queried by operation and dtypes', () => {
@@ -39,7 +39,7 @@ describe('what a device supports', () => {
   })
 
   test('is an error for an unknown operation', () => {
-    expect(() => supports('matmil' as OperationName)).toThrow('There is no operation matmil.')
+    expect(() => supports('matmil' as keyof Operations)).toThrow('There is no operation matmil.')
     expect(() => supports('matmul', 'float33' as never)).toThrow(/Expected a dtype/)
   })
 })

@@ -8,7 +8,7 @@ import {
   type Grouping,
   type NativeTensor,
   native,
-  type OperationName,
+  type Operations,
   type SectionPlan,
 } from '../../lib/native/addon.js'
 import { loadBinary } from '../../lib/native/binary.js'
@@ -56,7 +56,7 @@ const coded = (layout: Partial<CodeLayout>): CodedMatrix => ({
 })
 
 /** A call with one wrong argument, and the message about it. */
-const wrong: Record<OperationName, [call: () => void, expected: RegExp]> = {
+const wrong: Record<keyof Operations, [call: () => void, expected: RegExp]> = {
   fill: [() => native.fill(tensor([32], 'q4_0'), 0), /a plain dtype for target but received q4_0 \[32\]/],
   copy: [
     () => native.copy(tensor([2, 3]), tensor([3, 2]), 1),

@@ -3,7 +3,6 @@ import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { parse } from 'yaml'
-import type { LoraConfig } from '../../lib/adapters/methods/lora.js'
 import { lora } from '../../lib/adapters/methods/lora.js'
 import { mora } from '../../lib/adapters/methods/mora.js'
 import { schedule } from '../../lib/optim/schedule.js'
@@ -158,7 +157,7 @@ describe('the plan of restarts', () => {
   })
 
   it('gives LoRA another seed each time', () => {
-    const config: LoraConfig = lora({ rank: 2 })
+    const config = lora({ rank: 2 })
     const [one, two] = [1, 2].map((restarts) => plan(config, {}).after(restarts))
     expect([one!.config, two!.config]).toEqual([config, config])
     expect(one!.seed).not.toBe(two!.seed)

@@ -28,8 +28,10 @@ export interface AdapterConfigBase {
   readonly modulesToSave: readonly string[]
 }
 
-/** A layer outside the blocks: the table of embeddings, or the output head. */
-export type LayerRole = 'embeddings' | 'head'
+/** The configuration of one method, which has its name. */
+export type ConfigOf<Method extends string, Config extends AdapterConfigBase = AdapterConfigBase> = Config & {
+  readonly method: Method
+}
 
 /** A linear layer as an adapter sees it. */
 export interface LayerFacts {
@@ -40,10 +42,10 @@ export interface LayerFacts {
   /** d, the number of outputs. */
   readonly outFeatures: number
   /**
-   * The role of a layer outside the blocks, which `all-linear` does not include. The embeddings' table [V, D] counts as a
-   * weight with D inputs and V outputs.
+   * The role of a layer outside the blocks, which `all-linear` does not include: the table of embeddings [V, D], which counts as
+   * a weight with D inputs and V outputs, or the output head.
    */
-  readonly role?: LayerRole | undefined
+  readonly role?: 'embeddings' | 'head' | undefined
 }
 
 /** The place of an adapter's layer: its linear layer, device and adapter. */
@@ -82,7 +84,7 @@ interface FrozenBy<Config> {
 }
 
 /** One tensor of a method's layers. */
-export interface TensorDeclaration<Config extends AdapterConfigBase> {
+export interface TensorDeclaration<Config extends AdapterConfigBase = AdapterConfigBase> {
   /** Returns its shape in memory for one of an adapter's `layers`; null if that layer has none. */
   shape(config: Config, layer: LayerFacts, layers: readonly LayerFacts[]): readonly number[] | null
   /** Default float32. Integers are never trained. */
@@ -248,20 +250,12 @@ export interface AdapterMethod<
 }
 
 /**
- * Entries of `adapter_config.json` by name: a value that every file of the method has, or an entry that is read and written.
+ * Entries of `adapter_config.json` by name: a constant that every file of the method has, an entry that is read and written, or a
+ * nested table of entries.
  */
 export interface PeftTable<Config = AdapterConfigBase> {
-  readonly [key: string]: PeftRow<Config>
+  readonly [key: string]: string | number | boolean | null | PeftEntry<Config> | PeftTable<Config>
 }
-
-/** A constant, an entry, or a nested table of entries. */
-export type PeftRow<Config = AdapterConfigBase> =
-  | string
-  | number
-  | boolean
-  | null
-  | PeftEntry<Config>
-  | PeftTable<Config>
 
 /** Reads and writes one entry. */
 export interface PeftEntry<Config = AdapterConfigBase> {
@@ -303,3 +297,5 @@ export interface StoredTensor {
   /** Row-major values. */
   readonly values: Float32Array
 }
+
+export const MERGE_WITH_PEFT = 'merge it with PEFT (merge_and_unload()), and use the saved model in place of the base'

@@ -3,13 +3,6 @@ import { optionName } from '../../common/option-names.js'
 import type { TargetModules } from './adapter.js'
 import { isTarget } from './patterns.js'
 
-/** The identity of a checkpoint. */
-export interface BaseIdentity {
-  readonly hash: string
-  /** How most values are stored: `bfloat16`, `q4_1`, … */
-  readonly format: string
-}
-
 /** A base model as adapters see it, without its values. */
 export interface BaseModel {
   /** Shapes of all weights, by their names in Hugging Face's checkpoints. */
@@ -28,8 +21,11 @@ export interface BaseModel {
   readonly others?: ReadonlySet<string>
   /** Returns the values of a weight of the checkpoint, in float32; absent for a model without one. */
   readonly values?: ((weight: string) => Promise<Float32Array>) | undefined
-  /** Null for a model without a checkpoint. */
-  identity(): BaseIdentity | null
+  /**
+   * Returns the hash of the checkpoint and how most of its values are stored (`bfloat16`, `q4_1`, …); null for a model without a
+   * checkpoint.
+   */
+  identity(): { readonly hash: string; readonly format: string } | null
 }
 
 /** The weight of a head of labels, [labels, D], by its name in checkpoints and in adapters. */

@@ -1,17 +1,16 @@
 /** Reads and writes entries of `adapter_config.json` by a method's table of them. */
 import { InputError, UsageError } from '../../common/errors.js'
 import { isJsonObject } from '../../io/json.js'
-import type {
-  AdapterConfigBase,
-  AdapterMethod,
-  PeftEntry,
-  PeftPlace,
-  PeftRow,
-  PeftTable,
-  TargetModules,
+import {
+  type AdapterConfigBase,
+  type AdapterMethod,
+  MERGE_WITH_PEFT,
+  type PeftEntry,
+  type PeftPlace,
+  type PeftTable,
+  type TargetModules,
 } from './adapter.js'
 import { fromPython, toPython } from './python-pattern.js'
-import { MERGE_WITH_PEFT } from './way-out.js'
 
 type Json = Readonly<Record<string, unknown>>
 
@@ -161,10 +160,11 @@ export function writeEntries(table: PeftTable, config: AdapterConfigBase): Recor
   return Object.fromEntries(entries.filter(([, value]) => value !== undefined))
 }
 
-export const isEntry = (row: PeftRow): row is PeftEntry =>
+export const isEntry = (row: PeftTable[string]): row is PeftEntry =>
   typeof row === 'object' && row !== null && [row.read, row.write].some((part) => typeof part === 'function')
 
-export const isTable = (row: PeftRow): row is PeftTable => typeof row === 'object' && row !== null && !isEntry(row)
+export const isTable = (row: PeftTable[string]): row is PeftTable =>
+  typeof row === 'object' && row !== null && !isEntry(row)
 
 /** Returns targets in PEFT's form, for an adapter of these layers; `textPrefix` is the base's. */
 export function targetsInFile(

@@ -1,7 +1,7 @@
 /** Reads regular expressions of Python, which PEFT's files have, as those of JavaScript. */
 import { InputError, quoted } from '../../common/errors.js'
 import { MOST_OF_A_PATTERN } from '../../schema/option-values.js'
-import { MERGE_WITH_PEFT } from './way-out.js'
+import { MERGE_WITH_PEFT } from './adapter.js'
 
 /** Escapes and groups, in or outside of a class of characters. */
 const PART = /\\(?:x[\da-fA-F]{2}|u[\da-fA-F]{4}|.)|\[\^?\]?|\]|\(\?(?:P[<=]|<[=!]?|[^<P])?|\{,(?=\d+\})|[*+?}][+]/gs

@@ -16,16 +16,20 @@ import { POOLINGS } from '../../nn/pooling.js'
 import { float32FromHalf } from '../../tensor/half.js'
 import { requireFreeMemory } from '../../tensor/memory-budget.js'
 import type { Tensor } from '../../tensor/tensor.js'
-import type { AdapterConfigBase, StoredTensor, TensorToStore, TensorValues } from '../contract/adapter.js'
+import {
+  type AdapterConfigBase,
+  MERGE_WITH_PEFT,
+  type StoredTensor,
+  type TensorToStore,
+  type TensorValues,
+} from '../contract/adapter.js'
 import { type BaseModel, SCORE_WEIGHT } from '../contract/base-model.js'
-import { patternsIn, patternValue } from '../contract/patterns.js'
+import { patternsIn, patternValue, requireQuickPatterns } from '../contract/patterns.js'
 import { targetsInFile, writeEntries } from '../contract/peft-entries.js'
-import { MERGE_WITH_PEFT } from '../contract/way-out.js'
 import { adapterMethod, configFromPeft } from '../registry.js'
-import { type TensorKind, tensorKinds } from '../tensors/declared-tensors.js'
+import { tensorKinds } from '../tensors/declared-tensors.js'
 import { isSavedModule, moduleOf } from './modules-to-save.js'
-import { requireQuickPatterns } from './slow-patterns.js'
-import type { AdapterProvenance, BaseName, StoredAdapter, TableCopy } from './stored-adapter.js'
+import type { AdapterProvenance, StoredAdapter } from './stored-adapter.js'
 
 const configName = 'adapter_config.json'
 const weightsName = 'adapter_model.safetensors'
@@ -73,7 +77,7 @@ export async function readAdapterFolder(
   const files = new Set<string>()
   let isRenamed = false
   const modules = new Map<string, StoredTensor>()
-  const copies: TableCopy[] = []
+  const copies: StoredAdapter['copies'][number][] = []
   for (const [name, tensor] of await readTensors(header, kinds)) {
     const layer = layerOf(name, kinds)
     const own = layer === null ? name : `${prefix}${nameOf(layer)}${name.slice(prefix.length + layer.length)}`
@@ -177,7 +181,7 @@ function renamed(
 }
 
 /** Returns the layer that a tensor of the method belongs to; null for another tensor. */
-function layerOf(name: string, kinds: readonly TensorKind[]): string | null {
+function layerOf(name: string, kinds: ReturnType<typeof tensorKinds>): string | null {
   const kind = kinds.find(({ suffix }) => name.startsWith(prefix) && name.endsWith(`.${suffix}`))
   return kind === undefined ? null : name.slice(prefix.length, -kind.suffix.length - 1)
 }
@@ -202,7 +206,7 @@ const BYTES_AT_ONCE = 2 ** 24
 
 async function readTensors(
   { path, tensors }: SafetensorsFile,
-  kinds: readonly TensorKind[],
+  kinds: ReturnType<typeof tensorKinds>,
 ): Promise<Map<string, StoredTensor>> {
   const integers = kinds.filter(({ dtype }) => dtype === 'int32')
   return withInputFile(path, async (handle, size) => {
@@ -240,7 +244,8 @@ export function layerTensors({ tensors }: StoredAdapter, layer: string): (suffix
 
 /** The model that an adapter is written for. */
 interface WrittenFor extends Pick<BaseModel, 'textPrefix'> {
-  readonly base: BaseName
+  /** Its name, a hub id or a path as the user gave it, without folders of this machine; and the commit of a hub id. */
+  readonly base: { readonly name: string; readonly revision: string | null }
   readonly provenance: AdapterProvenance
   readonly fanInFanOut: boolean
 }

@@ -3,10 +3,9 @@ import { UsageError } from '../../common/errors.js'
 import { Parameter } from '../../tensor/parameter.js'
 import type { Tensor } from '../../tensor/tensor.js'
 import { transposed } from '../../tensor/transpose.js'
-import type { StoredTensor } from '../contract/adapter.js'
+import { MERGE_WITH_PEFT, type StoredTensor } from '../contract/adapter.js'
 import type { BaseModel } from '../contract/base-model.js'
 import { isTarget } from '../contract/patterns.js'
-import { MERGE_WITH_PEFT } from '../contract/way-out.js'
 import { type StoredAdapter, unfitAdapter } from './stored-adapter.js'
 
 const words: Readonly<Record<string, (module: string) => boolean>> = {
@@ -15,7 +14,8 @@ const words: Readonly<Record<string, (module: string) => boolean>> = {
   head: (module) => module === 'lm_head',
 }
 
-export interface SelectedModules {
+/** Modules of a model that are trained whole. */
+interface SelectedModules {
   /** The names for `adapter_config.json`. */
   readonly names: readonly string[]
   /** Names of the modules' weights; for tied weights, the name of the one that exists. */

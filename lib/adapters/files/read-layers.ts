@@ -8,15 +8,13 @@ import { allOrNothing } from '../../tensor/scope.js'
 import { Tensor } from '../../tensor/tensor.js'
 import type { AdapterConfigBase, LayerFacts, StoredTensor } from '../contract/adapter.js'
 import { type BaseModel, moduleInModel, requireUntied, SCORE_WEIGHT, withLabels } from '../contract/base-model.js'
-import { fittingTargets, isTarget, selectTargets } from '../contract/patterns.js'
-import { type ContinuedBy, continuedBy } from '../new-adapter.js'
+import { fittingTargets, isTarget, requireQuickPatterns, selectTargets } from '../contract/patterns.js'
+import { continuedBy } from '../new-adapter.js'
 import { adapterMethod, requireForm } from '../registry.js'
 import { LayerMaker } from '../tensors/layer-maker.js'
 import { layerTensors, readAdapterFolder } from './adapter-folder.js'
 import { modulesOfAdapter, requireSameTables, trainedWeight } from './modules-to-save.js'
-import { requireSameBase } from './same-base.js'
-import { requireQuickPatterns } from './slow-patterns.js'
-import { type AdapterProvenance, type StoredAdapter, unfitAdapter } from './stored-adapter.js'
+import { type AdapterProvenance, requireSameBase, type StoredAdapter, unfitAdapter } from './stored-adapter.js'
 
 export interface LoadedAdapter<L extends LayerFacts> {
   config: AdapterConfigBase
@@ -35,7 +33,7 @@ interface ReadAdapterOptions extends HubOptions {
   /** Accept an adapter that was trained on another base; from then on it belongs to this one. */
   allowOtherBase?: boolean
   /** The method to train it by, if that is not the file's. */
-  as?: ContinuedBy
+  as?: Parameters<typeof continuedBy>[0]
 }
 
 /**

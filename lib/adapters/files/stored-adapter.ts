@@ -1,7 +1,9 @@
 /** The content of an adapter's folder. */
 import { UsageError } from '../../common/errors.js'
+import { optionName } from '../../common/option-names.js'
 import type { Pooling } from '../../nn/pooling.js'
 import type { AdapterConfigBase, StoredTensor } from '../contract/adapter.js'
+import type { BaseModel } from '../contract/base-model.js'
 
 /**
  * This package's own entries about an adapter. They are stored under `node_mora` in the metadata of the weights' file, since
@@ -20,15 +22,7 @@ export interface AdapterProvenance {
   readonly pooling?: Pooling
 }
 
-/** A table of embeddings or a head that a file has beside the modules that it trained. */
-export interface TableCopy {
-  /** The name of the weight. */
-  readonly weight: string
-  readonly tensor: StoredTensor
-  /** Whether it is what the base had before the module was trained. */
-  readonly isOriginal: boolean
-}
-
+/** An adapter as its files store it. */
 export interface StoredAdapter {
   readonly folder: string
   readonly config: AdapterConfigBase
@@ -37,7 +31,14 @@ export interface StoredAdapter {
   readonly layers: readonly string[]
   /** Tensors of modules that were trained whole, by the names of the weights that they replace. */
   readonly modules: ReadonlyMap<string, StoredTensor>
-  readonly copies: readonly TableCopy[]
+  /** Tables of embeddings and heads beside the modules that were trained. */
+  readonly copies: readonly {
+    /** The name of the weight. */
+    readonly weight: string
+    readonly tensor: StoredTensor
+    /** Whether it is the base's, before the module was trained. */
+    readonly isOriginal: boolean
+  }[]
   /** Whether the file may leave out layers that its targets name. */
   readonly narrowed: boolean
   /** Whether tied weights were trained as one although only one of them is in the file. */
@@ -52,10 +53,18 @@ export function unfitAdapter({ folder }: StoredAdapter, why: string): UsageError
   return new UsageError('unfit-adapter', `The adapter ${folder} does not fit the model: ${why}.`)
 }
 
-/** How an adapter's file names its base model. */
-export interface BaseName {
-  /** A path as the user gave it, without folders of this machine; or a hub id. */
-  readonly name: string
-  /** Commit of a hub id; else null. */
-  readonly revision: string | null
+/**
+ * Throws if an adapter was trained on another base, as far as both are known. The same weights in another format are another
+ * base, too, since their values differ.
+ */
+export function requireSameBase(folder: string, { baseHash, baseFormat }: AdapterProvenance, base: BaseModel): void {
+  if (baseHash === undefined) return
+  const identity = base.identity()
+  if (!identity || identity.hash === baseHash) return
+  const described = (hash: string, format = 'an unknown format') => `sha256 ${hash.slice(0, 12)}…, ${format}`
+  throw new UsageError(
+    'other-base',
+    `The adapter ${folder} was trained on another base model (${described(baseHash, baseFormat)}) than this one ` +
+      `(${described(identity.hash, identity.format)}): use the base that it was trained on, or allow the other one with ${optionName('allowOtherBase')}.`,
+  )
 }

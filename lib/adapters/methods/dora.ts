@@ -5,19 +5,15 @@ import { norms } from '../../tensor/operations/reductions.js'
 import type { Parameter } from '../../tensor/parameter.js'
 import { keep, scope } from '../../tensor/scope.js'
 import { type GradientTarget, Tensor } from '../../tensor/tensor.js'
-import type { LayerOptions } from '../contract/adapter.js'
+import type { ConfigOf, LayerOptions } from '../contract/adapter.js'
 import { AdapterLayer, memoryOfWeightForm } from '../contract/adapter-layer.js'
 import { type LowRankConfig, type LowRankOptions, lowRankConfig, lowRankFields, lowRankMethod } from './low-rank.js'
-
-export interface DoraConfig extends LowRankConfig {
-  readonly method: 'dora'
-}
 
 /**
  * DoRA (arXiv 2402.09353): W' = m ⊙ (W + ΔW) / ‖W + ΔW‖ with LoRA's ΔW, norms of rows, and a trained magnitude m [d] that
  * starts as ‖W‖. The norm counts as a constant in gradients (section 4.3), as in PEFT.
  */
-export function dora(options: LowRankOptions = {}): DoraConfig {
+export function dora(options: LowRankOptions = {}): ConfigOf<'dora', LowRankConfig> {
   return lowRankConfig('dora', options)
 }
 
@@ -141,7 +137,7 @@ function addRowSums(matrix: Tensor, ones: Tensor, sums: Tensor, add: boolean): v
   native.matmul({ a: matrix.native, b: ones.view([matrix.shape[1]!, 1]).native, c: sums.native, accumulate: add })
 }
 
-export const doraMethod = lowRankMethod<DoraConfig>({
+export const doraMethod = lowRankMethod<ConfigOf<'dora', LowRankConfig>>({
   name: 'dora',
   options: lowRankFields,
   config: dora,

@@ -1,24 +1,20 @@
 import { weighted } from '../../tensor/operations/factors.js'
 import { matmul } from '../../tensor/operations/products.js'
 import type { Tensor } from '../../tensor/tensor.js'
-import type { AdapterConfigBase, AdapterMethod } from '../contract/adapter.js'
+import type { AdapterConfigBase, AdapterMethod, ConfigOf } from '../contract/adapter.js'
 import { checkedConfig } from '../contract/adapter-config.js'
 import { DeltaLayer } from '../contract/adapter-layer.js'
 import { dropoutEntry } from '../contract/peft-entries.js'
 import { factorShapes, kaimingUniform, rankOfProduct } from './low-rank.js'
 
-export interface HiraConfig extends AdapterConfigBase {
-  readonly method: 'hira'
-}
-
 const fields = {}
 
 /** HiRA (ICLR 2025, openreview.net/forum?id=TwJrTz9cRS): ΔW = W ⊙ (B A) with A [rank, k] and B [d, rank]. */
-export function hira(options: Partial<Omit<HiraConfig, 'method'>> = {}): HiraConfig {
+export function hira(options: Partial<Omit<AdapterConfigBase, 'method'>> = {}): ConfigOf<'hira'> {
   return { method: 'hira', ...checkedConfig(fields, options) }
 }
 
-export const hiraMethod: AdapterMethod<HiraConfig, typeof fields> = {
+export const hiraMethod: AdapterMethod<ConfigOf<'hira'>, typeof fields> = {
   name: 'hira',
   options: fields,
   config: hira,

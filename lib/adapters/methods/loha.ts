@@ -1,6 +1,6 @@
 import { mul } from '../../tensor/operations/arithmetic.js'
 import { matmul } from '../../tensor/operations/products.js'
-import type { AdapterMethod } from '../contract/adapter.js'
+import type { AdapterMethod, ConfigOf } from '../contract/adapter.js'
 import { DeltaLayer } from '../contract/adapter-layer.js'
 import { onlyEntry, ownDropout, patternsEntry, positiveEntry } from '../contract/peft-entries.js'
 import {
@@ -8,26 +8,21 @@ import {
   factorShapes,
   kaimingUniform,
   type LowRankConfig,
-  type LowRankFields,
   type LowRankOptions,
   lowRankConfig,
   lowRankFields,
   rankOfProduct,
 } from './low-rank.js'
 
-export interface LohaConfig extends LowRankConfig {
-  readonly method: 'loha'
-}
-
 /**
  * LoHa (FedPara, arXiv 2108.06098): ΔW = alpha / rank · (B₁ A₁) ⊙ (B₂ A₂) with A₁, A₂ [rank, k] and B₁, B₂ [d, rank]: ΔW can
  * have rank². Alpha defaults to 2 · rank.
  */
-export function loha(options: LowRankOptions = {}): LohaConfig {
+export function loha(options: LowRankOptions = {}): ConfigOf<'loha', LowRankConfig> {
   return lowRankConfig('loha', options)
 }
 
-export const lohaMethod: AdapterMethod<LohaConfig, LowRankFields> = {
+export const lohaMethod: AdapterMethod<ConfigOf<'loha', LowRankConfig>, typeof lowRankFields> = {
   name: 'loha',
   options: lowRankFields,
   rankMeaning: 'the rank of each of its two products',

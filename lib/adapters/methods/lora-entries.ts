@@ -1,8 +1,8 @@
 /** Configuration files of PEFT's type `LORA`: the method that a file describes, and the entries of all methods of that type. */
 import { UsageError } from '../../common/errors.js'
 import { isJsonObject } from '../../io/json.js'
+import { MERGE_WITH_PEFT } from '../contract/adapter.js'
 import { dropoutEntry, patternsEntry, positiveEntry } from '../contract/peft-entries.js'
-import { MERGE_WITH_PEFT } from '../contract/way-out.js'
 
 type Json = Readonly<Record<string, unknown>>
 

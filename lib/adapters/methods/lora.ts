@@ -1,15 +1,11 @@
 /** LoRA, and its variants that differ in the scale, in what is trained, or in the rates. */
 import { optionalChoice, optionalReal } from '../../schema/option.js'
-import type { RestartRunOptions } from '../contract/adapter.js'
+import type { ConfigOf, RestartRunOptions } from '../contract/adapter.js'
 import { checkedConfig, newAdapterGroup as group } from '../contract/adapter-config.js'
 import { positiveEntry } from '../contract/peft-entries.js'
 import { type LowRankConfig, type LowRankOptions, lowRankConfig, lowRankFields, lowRankMethod } from './low-rank.js'
 
 export { LoraLayer } from './lora-layer.js'
-
-export interface LoraConfig extends LowRankConfig {
-  readonly method: 'lora'
-}
 
 /** Options of restarts (ReLoRA, arXiv 2307.05695). */
 export const loraRestartFields = {
@@ -34,11 +30,11 @@ interface LoraRestartOptions extends RestartRunOptions {
  * await model.addAdapter('style', lora({ rank: 16, alpha: 32, dropout: 0.05 }))
  * ```
  */
-export function lora(options: LowRankOptions = {}): LoraConfig {
+export function lora(options: LowRankOptions = {}): ConfigOf<'lora', LowRankConfig> {
   return lowRankConfig('lora', options)
 }
 
-export const loraMethod = lowRankMethod<LoraConfig>({
+export const loraMethod = lowRankMethod<ConfigOf<'lora', LowRankConfig>>({
   name: 'lora',
   options: lowRankFields,
   config: lora,
@@ -54,16 +50,12 @@ export const loraMethod = lowRankMethod<LoraConfig>({
   },
 })
 
-export interface RsLoraConfig extends LowRankConfig {
-  readonly method: 'rslora'
-}
-
 /** Rank-stabilised LoRA (arXiv 2312.03732): ΔW = alpha / √rank · B A. Alpha defaults to 2 · rank. */
-export function rslora(options: LowRankOptions = {}): RsLoraConfig {
+export function rslora(options: LowRankOptions = {}): ConfigOf<'rslora', LowRankConfig> {
   return lowRankConfig('rslora', options)
 }
 
-export const rsloraMethod = lowRankMethod<RsLoraConfig>({
+export const rsloraMethod = lowRankMethod<ConfigOf<'rslora', LowRankConfig>>({
   name: 'rslora',
   options: lowRankFields,
   config: rslora,
@@ -73,16 +65,12 @@ export const rsloraMethod = lowRankMethod<RsLoraConfig>({
   peft: { use_rslora: true },
 })
 
-export interface LoraFaConfig extends LowRankConfig {
-  readonly method: 'lora-fa'
-}
-
 /** LoRA-FA (arXiv 2308.03303): LoRA whose random A is frozen; B alone is trained. */
-export function loraFa(options: LowRankOptions = {}): LoraFaConfig {
+export function loraFa(options: LowRankOptions = {}): ConfigOf<'lora-fa', LowRankConfig> {
   return lowRankConfig('lora-fa', options)
 }
 
-export const loraFaMethod = lowRankMethod<LoraFaConfig>({
+export const loraFaMethod = lowRankMethod<ConfigOf<'lora-fa', LowRankConfig>>({
   name: 'lora-fa',
   rankMeaning: 'the rank itself',
   options: lowRankFields,

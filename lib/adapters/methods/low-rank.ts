@@ -39,18 +39,12 @@ export const lowRankFields = {
   alpha: optionalReal("LoRA's scale is alpha / rank", { above: 0, defaultText: '2 * rank; of pissa rank', group }),
   alphaPattern: numbersByPattern('alphas by layer, with patterns as for ranks', { group }),
 }
-export type LowRankFields = typeof lowRankFields
 
 /** Alpha defaults to 2 · rank. */
 export function lowRankConfig<const M extends string>(method: M, options: LowRankOptions) {
   const config = checkedConfig(lowRankFields, options)
   const { alpha = 2 * config.rank, alphaPattern = {} } = config
   return { ...config, method, alpha, alphaPattern } satisfies LowRankConfig
-}
-
-/** A LoRA beside one layer. */
-export interface FactorsOfLayer extends LowRankFactors {
-  readonly layer: LayerFacts
 }
 
 interface LowRankVariant<C extends LowRankConfig, Fields extends OptionFields>
@@ -156,8 +150,10 @@ export async function principalFactors(
 const embeddingNames = { b: 'lora_embedding_A', a: 'lora_embedding_B' } as const
 
 /** Returns the tensors to store for a layer given by its factors. */
-export function storedFactors({ layer, rank, a, b }: FactorsOfLayer): TensorToStore[] {
-  const { inFeatures, outFeatures, role } = layer
+export function storedFactors(
+  { inFeatures, outFeatures, role }: LayerFacts,
+  { rank, a, b }: LowRankFactors,
+): TensorToStore[] {
   if (role !== 'embeddings') {
     return [
       { suffix: 'lora_A.weight', shape: [rank, inFeatures], values: a },
@@ -175,7 +171,7 @@ export function alphaOf(config: LowRankConfig, layer: LayerFacts): number {
   return patternValue(config.alphaPattern, layer.name) ?? config.alpha
 }
 
-export function lowRankMethod<C extends LowRankConfig, Fields extends OptionFields = LowRankFields>(
+export function lowRankMethod<C extends LowRankConfig, Fields extends OptionFields = typeof lowRankFields>(
   variant: LowRankVariant<C, Fields>,
 ): AdapterMethod<C, Fields> {
   const { name, options, rankMeaning, restart, embeddings, continues, frozenA, further } = variant

@@ -9,15 +9,16 @@ import { groupSum } from '../../tensor/operations/mora.js'
 import type { Parameter } from '../../tensor/parameter.js'
 import { scope } from '../../tensor/scope.js'
 import { Tensor } from '../../tensor/tensor.js'
-import type { AdapterConfigBase, AdapterMethod, LayerOptions } from '../contract/adapter.js'
+import {
+  type AdapterConfigBase,
+  type AdapterMethod,
+  type ConfigOf,
+  type LayerOptions,
+  MERGE_WITH_PEFT,
+} from '../contract/adapter.js'
 import { checkedConfig, requireOneRank } from '../contract/adapter-config.js'
 import { AdapterLayer } from '../contract/adapter-layer.js'
 import { dropoutEntry } from '../contract/peft-entries.js'
-import { MERGE_WITH_PEFT } from '../contract/way-out.js'
-
-export interface MissConfig extends AdapterConfigBase {
-  readonly method: 'miss'
-}
 
 const fields = {}
 
@@ -25,7 +26,7 @@ const fields = {}
  * MiSS (arXiv 2409.15371): every run of `rank` columns of ΔW is the same trained matrix [d, rank], so
  * y = W x + Dᵀ z with z the sum of the runs of x, and D [rank, d] starting at zero. It has rank · d parameters a layer.
  */
-export function miss(options: Partial<Omit<MissConfig, 'method'>> = {}): MissConfig {
+export function miss(options: Partial<Omit<AdapterConfigBase, 'method'>> = {}): ConfigOf<'miss'> {
   requireOneRank('miss', options)
   return { method: 'miss', ...checkedConfig(fields, options) }
 }
@@ -65,7 +66,7 @@ export class MissLayer extends AdapterLayer {
   }
 }
 
-export const missMethod: AdapterMethod<MissConfig, typeof fields> = {
+export const missMethod: AdapterMethod<ConfigOf<'miss'>, typeof fields> = {
   name: 'miss',
   rankMeaning: 'the rank itself',
   options: fields,

@@ -4,7 +4,7 @@ import type { LayerUpdate, LowRankFactors } from '../../nn/layer-adapter.js'
 import type { LinearInput } from '../../nn/linear-input.js'
 import { type Destination, together } from '../../tensor/destination.js'
 import type { Tensor } from '../../tensor/tensor.js'
-import type { AdapterMethod, LayerFacts, TensorValues } from '../contract/adapter.js'
+import type { AdapterMethod, ConfigOf, LayerFacts, TensorValues } from '../contract/adapter.js'
 import { adapterArguments } from '../contract/adapter-config.js'
 import { AdapterLayer } from '../contract/adapter-layer.js'
 import { rankOf } from '../contract/patterns.js'
@@ -15,22 +15,17 @@ import {
   alphaOf,
   factorShapes,
   type LowRankConfig,
-  type LowRankFields,
   type LowRankOptions,
   lowRankConfig,
   lowRankFields,
   principalFactors,
 } from './low-rank.js'
 
-export interface PissaConfig extends LowRankConfig {
-  readonly method: 'pissa'
-}
-
 /**
  * PiSSA (arXiv 2404.02948): A and B start as the principal part of W, which is subtracted from W: W' = (W − s B₀ A₀) + s B A
  * with s = alpha / rank. Alpha defaults to rank, as in the paper.
  */
-export function pissa(options: LowRankOptions = {}): PissaConfig {
+export function pissa(options: LowRankOptions = {}): ConfigOf<'pissa', LowRankConfig> {
   check({ options }, adapterArguments)
   return lowRankConfig('pissa', { ...options, alpha: options.alpha ?? options.rank ?? 8 })
 }
@@ -85,7 +80,8 @@ export class PissaLayer extends AdapterLayer {
 const AT_A_TIME = 4
 const inTurn = taskLimit(AT_A_TIME)
 
-const scaleOf = (config: PissaConfig, layer: LayerFacts): number => alphaOf(config, layer) / rankOf(config, layer)
+const scaleOf = (config: ConfigOf<'pissa', LowRankConfig>, layer: LayerFacts): number =>
+  alphaOf(config, layer) / rankOf(config, layer)
 
 /** Entries whose values are twice those of their options. */
 const doubled = { fromFile: (value: number) => value / 2, toFile: (value: number) => 2 * value }
@@ -119,7 +115,7 @@ function besideNegated(one: TensorValues, other: TensorValues, rank: number): Fl
  * Files store ΔW as a LoRA of twice the rank and alpha, [B, −B₀] [A; A₀], as PEFT converts PiSSA: it works with the original
  * base model in any program. Reading separates the halves again.
  */
-export const pissaMethod: AdapterMethod<PissaConfig, LowRankFields> = {
+export const pissaMethod: AdapterMethod<ConfigOf<'pissa', LowRankConfig>, typeof lowRankFields> = {
   name: 'pissa',
   options: lowRankFields,
   config: pissa,

@@ -3,14 +3,10 @@ import type { RandomStream } from '../../common/random.js'
 import { scatter } from '../../tensor/operations/factors.js'
 import { keep } from '../../tensor/scope.js'
 import { Tensor } from '../../tensor/tensor.js'
-import type { AdapterConfigBase, AdapterMethod, LayerFacts, TensorStart } from '../contract/adapter.js'
+import type { AdapterConfigBase, AdapterMethod, ConfigOf, LayerFacts, TensorStart } from '../contract/adapter.js'
 import { checkedConfig, requireOneRank } from '../contract/adapter-config.js'
 import { DeltaLayer, memoryOfWeightForm } from '../contract/adapter-layer.js'
 import { ownDropout } from '../contract/peft-entries.js'
-
-export interface ShiraConfig extends AdapterConfigBase {
-  readonly method: 'shira'
-}
 
 const fields = {}
 
@@ -18,16 +14,16 @@ const fields = {}
  * SHiRA (arXiv 2406.13175): ΔW is zero except at rank · (k + d) random positions, whose values are trained: as many as in a
  * LoRA of that rank.
  */
-export function shira(options: Partial<Omit<ShiraConfig, 'method'>> = {}): ShiraConfig {
+export function shira(options: Partial<Omit<AdapterConfigBase, 'method'>> = {}): ConfigOf<'shira'> {
   requireOneRank('shira', options)
   return { method: 'shira', ...checkedConfig(fields, options) }
 }
 
-const countOf = ({ rank }: ShiraConfig, { inFeatures, outFeatures }: LayerFacts): number =>
+const countOf = ({ rank }: ConfigOf<'shira'>, { inFeatures, outFeatures }: LayerFacts): number =>
   rank * (inFeatures + outFeatures)
 
 /** Draws distinct positions, sorted by row and column: all rows, then all columns. */
-function drawnPlaces({ layer, shape, random }: TensorStart<ShiraConfig>): Int32Array {
+function drawnPlaces({ layer, shape, random }: TensorStart<ConfigOf<'shira'>>): Int32Array {
   const count = shape[1]!
   const { inFeatures, outFeatures } = layer
   const indices = new Int32Array(2 * count)
@@ -70,7 +66,7 @@ function placesOf(indices: Int32Array, { name, inFeatures, outFeatures }: LayerF
   throw new InputError('unfit-adapter', `shira_indices of ${name} name a place twice.`)
 }
 
-export const shiraMethod: AdapterMethod<ShiraConfig, typeof fields> = {
+export const shiraMethod: AdapterMethod<ConfigOf<'shira'>, typeof fields> = {
   name: 'shira',
   options: fields,
   lacks: ['rankPattern'],

@@ -3,14 +3,14 @@ import { elementsOf, type FloatDType } from '../../native/addon.js'
 import type { AdapterConfigBase, LayerFacts } from '../contract/adapter.js'
 import { type BaseModel, requireUntied } from '../contract/base-model.js'
 import { requireUsedPatterns, selectTargets } from '../contract/patterns.js'
-import { type SelectedModules, selectModules } from '../files/modules-to-save.js'
+import { selectModules } from '../files/modules-to-save.js'
 import { requireTrainable } from '../registry.js'
 import { type AdapterCost, adapterCost, rankNotes } from './adapter-cost.js'
 
 /** The plan of a new adapter. */
 interface AdapterPlan<L extends LayerFacts> {
   readonly targets: readonly L[]
-  readonly modules: SelectedModules
+  readonly modules: ReturnType<typeof selectModules>
   readonly cost: AdapterCost
   /** Notes about its ranks. */
   readonly notes: readonly string[]

@@ -2,13 +2,11 @@
 import { elementsOf } from '../../native/addon.js'
 import type { AdapterConfigBase, AdapterMethod, LayerFacts, TensorDeclaration } from '../contract/adapter.js'
 
-export type Declaration = TensorDeclaration<AdapterConfigBase>
-
 /** A tensor of one layer. */
 interface Declared {
   readonly name: string
   readonly shape: readonly number[]
-  readonly declaration: Declaration
+  readonly declaration: TensorDeclaration
 }
 
 /** Returns the tensors of one of an adapter's `layers`. */
@@ -24,7 +22,7 @@ export function declared(
   })
 }
 
-export function isTrained({ frozen, shared, dtype }: Declaration, config: AdapterConfigBase): boolean {
+export function isTrained({ frozen, shared, dtype }: TensorDeclaration, config: AdapterConfigBase): boolean {
   return !(typeof frozen === 'function' ? frozen(config) : frozen) && !shared && dtype !== 'int32'
 }
 
@@ -52,22 +50,15 @@ export function countValues(
 /** Returns the names of a layer's tensor in files. */
 export function namesInFile(
   name: string,
-  { inFile = name, inFileOfEmbeddings }: Declaration,
+  { inFile = name, inFileOfEmbeddings }: TensorDeclaration,
   { role }: LayerFacts,
 ): string[] {
   if (role === 'embeddings' && inFileOfEmbeddings !== undefined) return [inFileOfEmbeddings]
   return typeof inFile === 'string' ? [inFile] : [...inFile]
 }
 
-/** A tensor of a method in files, independent of any layer. */
-export interface TensorKind {
-  readonly suffix: string
-  readonly shared: boolean
-  readonly dtype: 'float32' | 'int32'
-}
-
-/** Returns the suffixes of a method's tensor names in files. */
-export function tensorKinds({ tensors, files }: AdapterMethod): TensorKind[] {
+/** Returns the suffixes of a method's tensor names in files, for every layer. */
+export function tensorKinds({ tensors, files }: AdapterMethod) {
   if (files) {
     return Object.entries(files).map(([suffix, { dtype = 'float32' }]) => ({ suffix, shared: false, dtype }))
   }
@@ -78,6 +69,6 @@ export function tensorKinds({ tensors, files }: AdapterMethod): TensorKind[] {
 }
 
 /** Whether files store a layer's tensor transposed. */
-export function isTransposed({ transposed, inFileOfEmbeddings }: Declaration, { role }: LayerFacts): boolean {
+export function isTransposed({ transposed, inFileOfEmbeddings }: TensorDeclaration, { role }: LayerFacts): boolean {
   return transposed === true || (role === 'embeddings' && inFileOfEmbeddings !== undefined)
 }

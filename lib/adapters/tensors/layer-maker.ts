@@ -15,12 +15,13 @@ import type {
   LayerOptions,
   LayerTensors,
   StoredTensor,
+  TensorDeclaration,
   TensorToStore,
   TensorValues,
 } from '../contract/adapter.js'
 import { requireValues } from '../contract/checked-method.js'
 import { rankOf } from '../contract/patterns.js'
-import { type Declaration, declared, isTrained, isTransposed, namesInFile } from './declared-tensors.js'
+import { declared, isTrained, isTransposed, namesInFile } from './declared-tensors.js'
 
 /** The tensors that each layer was made from. */
 const tensorsOf = new WeakMap<LayerAdapter, ReadonlyMap<string, Parameter | Int32Array>>()
@@ -89,7 +90,11 @@ export class LayerMaker {
 
   #make(
     options: LayerOptions,
-    values: (name: string, declaration: Declaration, shape: readonly number[]) => TensorValues | Tensor | undefined,
+    values: (
+      name: string,
+      declaration: TensorDeclaration,
+      shape: readonly number[],
+    ) => TensorValues | Tensor | undefined,
   ): LayerAdapter {
     const { method, config } = this
     return allOrNothing(() => {
@@ -115,7 +120,7 @@ export class LayerMaker {
 
   #parameter(
     name: string,
-    declaration: Declaration,
+    declaration: TensorDeclaration,
     { layer, device }: LayerOptions,
     shape: readonly number[],
     first: TensorValues | Tensor | undefined,

@@ -5,23 +5,11 @@ import { declared, isTrained, isTransposed, namesInFile } from './declared-tenso
 
 type Find = (suffix: string) => StoredTensor | null
 
-/** The properties of a layer that the shapes of its stored tensors determine. */
-export interface StoredLayerFacts {
-  /** Null if no tensor has that length. */
-  readonly inFeatures: number | null
-  readonly outFeatures: number | null
-  /** Number of trained values. */
-  readonly parameters: number
-  /** The method's own description of the layer. */
-  readonly described: Readonly<Record<string, number>>
-}
-
-export function storedLayerFacts(
-  method: AdapterMethod,
-  config: AdapterConfigBase,
-  name: string,
-  tensor: Find,
-): StoredLayerFacts {
+/**
+ * Returns the properties of a layer that the shapes of its stored tensors determine: its inputs and outputs (null if no tensor has
+ * that length), the number of its trained values, and the method's own description of it.
+ */
+export function storedLayerFacts(method: AdapterMethod, config: AdapterConfigBase, name: string, tensor: Find) {
   const isTable = Object.values(method.tensors).some(({ inFileOfEmbeddings: end }) => end !== undefined && tensor(end))
   const layer = { name, inFeatures: 0, outFeatures: 0, ...(isTable && { role: 'embeddings' as const }) }
   const [inFeatures, outFeatures] = featuresInFile(method, config, layer, tensor)

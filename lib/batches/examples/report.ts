@@ -1,5 +1,5 @@
 /** Reports to the user how the columns and rows of each source were read. */
-import { counted } from '../../common/counted.js'
+import { counted } from '../../common/printable.js'
 import { describeSource, type RecordedSource } from '../../rows/sources/source.js'
 import type { LongRowCounts } from './long-rows.js'
 import type { SourceFacts } from './tokenise.js'

@@ -1,7 +1,8 @@
 /** Counts of tokenised data, and notes about it for the user. */
-import { counted, were } from '../../common/counted.js'
+
 import { InputError } from '../../common/errors.js'
 import { optionName, theOption } from '../../common/option-names.js'
+import { counted, were } from '../../common/printable.js'
 import { noCounts } from '../../text/masks/turn-counts.js'
 import type { Tokenizer } from '../../text/tokenizer.js'
 import type { ChatCounts, EncodedRow } from './encode.js'

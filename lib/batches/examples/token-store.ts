@@ -1,6 +1,6 @@
 /** Stores many examples in a few typed arrays. */
 import { createHash } from 'node:crypto'
-import { LoopTurn } from '../../common/loop-turn.js'
+import { LoopTurn } from '../../common/time-limit.js'
 import type { Document, Example } from './example.js'
 
 export interface TokenArrays {

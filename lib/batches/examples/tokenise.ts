@@ -1,8 +1,8 @@
 /** Converts rows of sources to token ids. */
 import { about, InputError } from '../../common/errors.js'
 import { isTooLarge } from '../../common/foreign-errors.js'
-import { LoopTurn } from '../../common/loop-turn.js'
 import { mapAhead } from '../../common/task-limit.js'
+import { LoopTurn } from '../../common/time-limit.js'
 import { type RowReading, SourceAccount } from '../../rows/reading.js'
 import { charactersOf, type DataRecord } from '../../rows/record.js'
 import { chosenRecord, type RowChoices } from '../../rows/row-choices.js'

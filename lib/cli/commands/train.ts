@@ -1,6 +1,5 @@
 import { MoraError } from '../../common/errors.js'
 import { formatBytes } from '../../io/disk-space.js'
-import type { LoadPurpose } from '../../models/index.js'
 import {
   checkTrainOptions,
   loadOptions,
@@ -116,7 +115,8 @@ async function openModel(given: TrainSettings, ranks: RanksOfCommand, sync: Rank
   // All ranks meet here, even if their options differ.
   if (!mayShare) await HostMemory.meet(sharing, null)
   if (options.init === undefined) {
-    const passes: LoadPurpose['passes'] = ({ maxPositions }, device) => mostTokens(options, maxPositions, device, size)
+    const passes: Parameters<typeof loadModelFor>[0]['passes'] = ({ maxPositions }, device) =>
+      mostTokens(options, maxPositions, device, size)
     const together = { shard: options.shard === undefined ? undefined : ranks, ranks: sharing }
     const needsFloats = !mayShare || options.compute === 'int8'
     return loadModelFor(needsFloats ? {} : { passes }, options.model!, { ...load, ...(mayShare && together) })

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { layerTensors, readAdapterFolder } from '../../adapters/files/adapter-folder.js'
 import { countInModules } from '../../adapters/files/modules-to-save.js'
 import { adapterMethod } from '../../adapters/registry.js'
-import { type StoredLayerFacts, storedLayerFacts } from '../../adapters/tensors/stored-layer-facts.js'
+import { storedLayerFacts } from '../../adapters/tensors/stored-layer-facts.js'
 import { UsageError } from '../../common/errors.js'
 import { formatHubId, type HubOptions, hubIdOf, locate, mayBeModel } from '../../hub/index.js'
 import { readJsonObject } from '../../io/json.js'
@@ -107,7 +107,7 @@ export async function existingBase(adapter: string, hub: HubOptions): Promise<st
 
 function layerFacts(
   name: string,
-  { inFeatures, outFeatures, described }: StoredLayerFacts,
+  { inFeatures, outFeatures, described }: ReturnType<typeof storedLayerFacts>,
   source: ModelSource | null,
 ): AdapterLayerFacts {
   const weight = source?.weights.has(`${name}.weight`) ? source.shape(`${name}.weight`) : null

@@ -4,8 +4,7 @@ import type { BaseModel } from '../../adapters/contract/base-model.js'
 import { readProvenance, writeAdapterFolder } from '../../adapters/files/adapter-folder.js'
 import { moduleNamesInFile } from '../../adapters/files/modules-to-save.js'
 import { type LoadedAdapter, readAdapterLayers } from '../../adapters/files/read-layers.js'
-import { requireSameBase } from '../../adapters/files/same-base.js'
-import type { AdapterProvenance } from '../../adapters/files/stored-adapter.js'
+import { type AdapterProvenance, requireSameBase } from '../../adapters/files/stored-adapter.js'
 import { type HubOptions, requireHashes } from '../../hub/index.js'
 import { sharedName } from '../../io/paths.js'
 import type { NativeDevice } from '../../native/addon.js'
@@ -77,7 +76,7 @@ function quantisedAgain(source: ModelSource, { baseHash, baseFormat }: AdapterPr
 }
 
 /** An adapter and its base, none of whose weights are loaded; the caller disposes it. */
-export interface OpenedAdapter extends LoadedAdapter<LayerFacts>, Disposable {
+interface OpenedAdapter extends LoadedAdapter<LayerFacts>, Disposable {
   readonly source: ModelSource
   readonly base: BaseModel
 }

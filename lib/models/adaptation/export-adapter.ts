@@ -7,7 +7,7 @@ import type { BaseModel } from '../../adapters/contract/base-model.js'
 import { isAdapterFile } from '../../adapters/files/adapter-folder.js'
 import type { LoadedAdapter } from '../../adapters/files/read-layers.js'
 import { lora } from '../../adapters/methods/lora.js'
-import { type FactorsOfLayer, principalFactors, storedFactors } from '../../adapters/methods/low-rank.js'
+import { principalFactors, storedFactors } from '../../adapters/methods/low-rank.js'
 import { aFlag, aFunction, aText, check, optionsSchema, wholeFrom } from '../../common/arguments.js'
 import { RunError, UsageError } from '../../common/errors.js'
 import { optionName, theOption } from '../../common/option-names.js'
@@ -16,7 +16,7 @@ import { replaceFolder } from '../../io/atomic.js'
 import { requireFreeOutput } from '../../io/free-output.js'
 import { removeLeftovers } from '../../io/leftovers.js'
 import type { NativeDevice } from '../../native/addon.js'
-import type { LayerAdapter } from '../../nn/layer-adapter.js'
+import type { LayerAdapter, LowRankFactors } from '../../nn/layer-adapter.js'
 import { type DeviceOptions, openDevice } from '../../tensor/device.js'
 import type { ModelSource } from '../read/model-source.js'
 import { writeGgufLora } from '../write/write-gguf-lora.js'
@@ -70,7 +70,8 @@ export interface ExportAdapterResult {
 }
 
 /** A layer as a LoRA, and its error: the root of the ratio of the residual's sum of squares to that of ΔW. */
-interface ExportedLayer extends FactorsOfLayer {
+interface ExportedLayer extends LowRankFactors {
+  readonly layer: LayerFacts
   readonly lostSquares: number
   readonly squares: number
 }
@@ -210,7 +211,7 @@ async function writePeft(
     rankPattern: pattern((layer) => layer.rank, rank),
     alphaPattern: pattern(alphaOf, alpha),
   })
-  const tensors = new Map(layers.map((layer) => [layer.layer.name, storedFactors(layer)]))
+  const tensors = new Map(layers.map((layer) => [layer.layer.name, storedFactors(layer.layer, layer)]))
   await saveAdapter({ base, source }, { config: asLora, tensors, modules, provenance }, folder)
 }
 

@@ -18,7 +18,7 @@ import {
 import { weightShapes } from '../network/plan.js'
 import { readEmbeddingFacts } from '../read/sentence-transformers.js'
 import { type Replacing, requireFreeModelOutput, type WrittenForm, writeModel } from '../write/write-model.js'
-import { type OpenedAdapter, openAdapter, openBase } from './base.js'
+import { openAdapter, openBase } from './base.js'
 import { editsOf } from './model-adapter.js'
 
 /** What `mergeModel` reads and writes. */
@@ -141,7 +141,7 @@ async function openWith(
   model: string,
   device: NativeDevice,
   options: MergeModelOptions,
-): Promise<Pick<OpenedAdapter, 'source' | 'layers' | 'modules' | 'provenance' | 'labels'> & Disposable> {
+): Promise<Omit<Awaited<ReturnType<typeof openAdapter>>, 'config' | 'base'>> {
   if (adapter !== undefined) return openAdapter(model, device, { ...options, adapter })
   const source = await openBase(model, { ...options, adapter: undefined, quantise: undefined })
   return {

@@ -1,10 +1,10 @@
 import { float32 } from '../../io/gguf-writer.js'
 import { windowField } from '../gguf/fields.js'
 import { llamaNamesWith } from '../gguf/names.js'
-import { attentionsOf, type NormPlan } from '../network/plan.js'
+import { type AttentionPlan, attentionsOf, type DecoderBlockPlan, type NormPlan } from '../network/plan.js'
 import type { Family } from './family.js'
 import { gemmaRest, readGemma } from './gemma.js'
-import { type AttentionBlock, layerWindows, llamaBlock, llamaNetwork } from './parts.js'
+import { layerWindows, llamaBlock, llamaNetwork } from './parts.js'
 import { readRotary } from './rotary-settings.js'
 
 /** GGUF's names of Gemma 2's and 3's norms that differ from Llama's. */
@@ -71,10 +71,10 @@ export const gemma2: Family = {
 
 /** Norms of Gemma 2 and 3: before and after attention, before and after the MLP. */
 export function gemmaNorms(
-  block: AttentionBlock,
+  block: DecoderBlockPlan<AttentionPlan>,
   norm: (name: string, size: number) => NormPlan,
   index: number,
-): AttentionBlock {
+): DecoderBlockPlan<AttentionPlan> {
   const { size } = block.beforeMixer!
   const named = (name: string) => norm(`model.layers.${index}.${name}`, size)
   return {

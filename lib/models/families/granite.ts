@@ -8,7 +8,7 @@ import type { ModelConfig, ModelSizes } from '../network/model-config.js'
 import { attentionsOf, type DecoderBlockPlan, type NetworkPlan } from '../network/plan.js'
 import type { ConfigReader } from './config-reader.js'
 import type { Family } from './family.js'
-import { type LlamaBlockOptions, llamaBlock, llamaNetwork, readLlama } from './parts.js'
+import { llamaBlock, llamaNetwork, readLlama } from './parts.js'
 
 /** Granite 3 (dense): Llama with multipliers of embeddings, attention scores, residuals and logits (muP, arXiv 2203.03466). */
 export const granite: Family = {
@@ -61,7 +61,7 @@ export function graniteFields({ network }: ModelConfig): Fields {
 export function readGraniteBlock(
   read: ConfigReader,
   sizes: ModelSizes,
-  { mlpBias, ...options }: Pick<LlamaBlockOptions, 'norm' | 'rotary'> & { readonly mlpBias: boolean },
+  { mlpBias, ...options }: Pick<Parameters<typeof llamaBlock>[2], 'norm' | 'rotary'> & { readonly mlpBias: boolean },
 ): (index: number) => DecoderBlockPlan {
   const attention = read.flag('attention_bias')
   const biases = { queryKeyValue: attention, attentionOutput: attention, mlp: mlpBias }

@@ -1,8 +1,8 @@
 import { llamaNamesWith, queryKeyNorms } from '../gguf/names.js'
 import type { ModelSizes } from '../network/model-config.js'
-import type { NormPlan } from '../network/plan.js'
+import type { AttentionPlan, DecoderBlockPlan, NormPlan } from '../network/plan.js'
 import type { Family } from './family.js'
-import { type AttentionBlock, llamaBlock, llamaNetwork, readLlama, withQueryKeyNorms } from './parts.js'
+import { llamaBlock, llamaNetwork, readLlama, withQueryKeyNorms } from './parts.js'
 
 /** GGUF's names of OLMo 2 and 3. */
 export const olmoNames = llamaNamesWith({
@@ -43,11 +43,11 @@ export const olmo2: Family = {
 
 /** Moves a block's norms behind attention and MLP, and adds those of queries and keys. */
 export function withNormsAfter(
-  block: AttentionBlock,
+  block: DecoderBlockPlan<AttentionPlan>,
   { hiddenSize }: ModelSizes,
   norm: (name: string, size: number) => NormPlan,
   index: number,
-): AttentionBlock {
+): DecoderBlockPlan<AttentionPlan> {
   return {
     ...withQueryKeyNorms(block, norm, 'heads'),
     beforeMixer: null,

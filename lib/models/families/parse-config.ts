@@ -5,7 +5,23 @@ import type { ModelConfig } from '../network/model-config.js'
 import { withPrefix } from '../network/plan.js'
 import { ConfigReader } from './config-reader.js'
 import { families } from './index.js'
-import { WRAPPED_PREFIX, type Wrapper, wrappers } from './wrapped.js'
+
+/**
+ * Models that wrap a text model (`…ForConditionalGeneration`), by `model_type`: their configuration is `text_config`, and their
+ * modules lie below `WRAPPED_PREFIX`; towers, projectors and other tensors are kept as they are. `text` is the text model's
+ * `model_type` where `text_config` has none; `tied`, whether the head is tied where the outer configuration does not say (that of
+ * `text_config` is not read).
+ */
+const wrappers: ReadonlyMap<unknown, { readonly text: string; readonly tied: boolean }> = new Map([
+  ['gemma3', { text: 'gemma3_text', tied: true }],
+  ['gemma4', { text: 'gemma4_text', tied: true }],
+  ['gemma4_unified', { text: 'gemma4_unified_text', tied: true }],
+  ['mistral3', { text: 'mistral', tied: true }],
+  ['qwen3_5', { text: 'qwen3_5_text', tied: false }],
+])
+
+/** The prefix of the text model's modules in a wrapped model, in adapters too; `model.` in its own class. */
+const WRAPPED_PREFIX = 'model.language_model.'
 
 /** Ends the list of families in the error about another kind of model. */
 export const WITHOUT_EXPERTS = ', all of them without experts: take a model that has none'
@@ -110,7 +126,7 @@ function labelsIn({ architectures, id2label }: JsonObject, source: string): stri
 
 /** Parses `text_config`; the keys beside it are about towers, but for special tokens and whether the head is tied. */
 function parseWrapped(
-  { text: usual, tied }: Wrapper,
+  { text: usual, tied }: { readonly text: string; readonly tied: boolean },
   json: JsonObject,
   source: string,
   onWarning?: (message: string) => void,

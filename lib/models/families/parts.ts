@@ -1,8 +1,9 @@
 /** Parts that families share: sizes, and blocks like Llama's. */
 import { InputError } from '../../common/errors.js'
 import type { Activation } from '../../native/addon.js'
+import type { RotaryPlan } from '../../nn/rotary.js'
 import type { ModelSizes } from '../network/model-config.js'
-import type { AttentionPlan, DecoderBlockPlan, LinearPlan, NetworkPlan, NormPlan, RotaryPlan } from '../network/plan.js'
+import type { AttentionPlan, DecoderBlockPlan, LinearPlan, NetworkPlan, NormPlan } from '../network/plan.js'
 import type { ConfigReader } from './config-reader.js'
 import { type RotaryDefaults, readRotary } from './rotary-settings.js'
 
@@ -112,9 +113,7 @@ export const linearsAt =
     bias,
   })
 
-export type AttentionBlock = DecoderBlockPlan<AttentionPlan>
-
-export interface LlamaBlockOptions {
+interface LlamaBlockOptions {
   readonly norm: (name: string, size: number) => NormPlan
   readonly rotary: RotaryPlan | null
   /** Biases of query, key and value; of the attention's output; of the MLP. */
@@ -127,7 +126,11 @@ export interface LlamaBlockOptions {
 }
 
 /** Returns Llama's block `index` under its checkpoints' names: norms before attention and MLP, a gated MLP. */
-export function llamaBlock(sizes: ModelSizes, index: number, options: LlamaBlockOptions): AttentionBlock {
+export function llamaBlock(
+  sizes: ModelSizes,
+  index: number,
+  options: LlamaBlockOptions,
+): DecoderBlockPlan<AttentionPlan> {
   const { hiddenSize, heads, keyValueHeads, headSize, intermediateSize } = sizes
   const { norm, rotary, biases = {}, activation = 'silu', window = null, softcap = null } = options
   const path = `model.layers.${index}`
@@ -167,10 +170,10 @@ export function llamaBlock(sizes: ModelSizes, index: number, options: LlamaBlock
 
 /** Adds norms of queries and keys to a block: over each head, or over all of them together. */
 export function withQueryKeyNorms(
-  block: AttentionBlock,
+  block: DecoderBlockPlan<AttentionPlan>,
   norm: (name: string, size: number) => NormPlan,
   over: 'head' | 'heads',
-): AttentionBlock {
+): DecoderBlockPlan<AttentionPlan> {
   const { heads, keyValueHeads, headSize } = block.mixer.shape
   const [query, key] = block.mixer.projections as [LinearPlan, LinearPlan]
   const named = ({ name }: LinearPlan, count: number) =>

@@ -1,6 +1,5 @@
 import { isJsonObject, type JsonObject } from '../../io/json.js'
-import type { RotaryScaling } from '../../nn/rotary.js'
-import type { RotaryPlan } from '../network/plan.js'
+import type { RotaryPlan, RotaryScaling } from '../../nn/rotary.js'
 import type { ConfigReader } from './config-reader.js'
 
 export interface RotaryDefaults {

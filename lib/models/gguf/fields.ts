@@ -1,7 +1,8 @@
 /** Writes a model's configuration as GGUF metadata, which `GgufMetadata` reads. */
 import { float32, type GgufField, ggufText, uint32 } from '../../io/gguf-writer.js'
+import type { RotaryPlan } from '../../nn/rotary.js'
 import type { ModelConfig } from '../network/model-config.js'
-import { attentionsOf, type RotaryPlan, rotaryPlans } from '../network/plan.js'
+import { attentionsOf, rotaryPlans } from '../network/plan.js'
 import type { Fields, GgufFamily } from './gguf-family.js'
 import { llama3Factors, proportionalFactors } from './rope-factors.js'
 

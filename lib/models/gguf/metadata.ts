@@ -4,7 +4,7 @@ import type { GgufFile } from '../../io/gguf-types.js'
 import type { JsonObject } from '../../io/json.js'
 import { malformed } from '../../io/open.js'
 import { ropeFactorsName } from './names.js'
-import { type RopeScaling, ropeScalingFromFactors } from './rope-factors.js'
+import { ropeScalingFromFactors } from './rope-factors.js'
 
 /** Rotary settings that differ between families: the usual base, and how many elements of a head rotate (usually all). */
 interface FamilyRotary {
@@ -131,7 +131,7 @@ export class GgufMetadata {
     return { rope_theta: theta, rope_scaling: this.#ropeScaling(theta, attentionFactor) }
   }
 
-  #ropeScaling(theta: number, attentionFactor = false): RopeScaling | null {
+  #ropeScaling(theta: number, attentionFactor = false): ReturnType<typeof ropeScalingFromFactors> {
     const { read, file } = this
     const oldFactor = this.optionalNumber('rope.scale_linear')
     const type = read.text(this.key('rope.scaling.type'), oldFactor === null ? 'none' : 'linear')

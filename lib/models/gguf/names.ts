@@ -15,13 +15,6 @@ export interface GgufNames {
   readonly inParts?: boolean
 }
 
-/** A tensor that holds rows [from, to) of a weight. */
-export interface GgufPart {
-  readonly name: string
-  readonly from: number
-  readonly to: number
-}
-
 /** Names in families with Llama's layers. */
 export const llamaNames: GgufNames = {
   outer: { token_embd: 'model.embed_tokens', output_norm: 'model.norm', output: 'lm_head' },
@@ -83,10 +76,14 @@ export const ggufShape = (shape: readonly number[]): readonly number[] => {
 }
 
 /**
- * Returns GGUF's tensors of a weight of `rows` rows, the reverse of `huggingFaceName`: one, or parts of equal size. Every weight of a
- * family that GGUF knows has them.
+ * Returns GGUF's tensors of a weight of `rows` rows, each with rows [from, to), the reverse of `huggingFaceName`: one, or parts of
+ * equal size. Every weight of a family that GGUF knows has them.
  */
-export function ggufTensors(name: string, rows: number, names: GgufNames): GgufPart[] {
+export function ggufTensors(
+  name: string,
+  rows: number,
+  names: GgufNames,
+): { readonly name: string; readonly from: number; readonly to: number }[] {
   const { outer, block, blocks, inParts, whole = {} } = names
   const inBlock = name.startsWith(`${blocks}.`) ? /^(\d+)\.(.+)$/.exec(name.slice(blocks.length + 1)) : null
   const [, layer, inside = name] = inBlock ?? []

@@ -2,7 +2,7 @@ import { UsageError } from '../../common/errors.js'
 import { inverseFrequencies } from '../../nn/rotary.js'
 
 /** The `rope_scaling` of a Llama configuration. */
-export type RopeScaling =
+type RopeScaling =
   | { rope_type: 'proportional'; factor: number; partial_rotary_factor: number }
   | { rope_type: 'linear'; factor: number }
   | {

@@ -4,15 +4,14 @@
  */
 import { blockBytes, blockValues } from '../../io/stored-dtype.js'
 import { bytesPerValue, type CodeLayout, type DType, elementsOf, type NativeDevice } from '../../native/addon.js'
-import { type CodedTensors, CodedWeight } from '../../tensor/coded-weight.js'
+import { CodedWeight } from '../../tensor/coded-weight.js'
 import { GatheredWeight } from '../../tensor/gathered-weight.js'
 import { HostMemory, type HostRanks } from '../../tensor/host-memory.js'
 import { broadcastJson, failureReason, rankFailure } from '../../tensor/ranks.js'
 import { allOrNothing, keep } from '../../tensor/scope.js'
-import { type ShardRanks, Shards, type ShardUnit } from '../../tensor/shards.js'
+import { type ShardRanks, Shards } from '../../tensor/shards.js'
 import { Tensor } from '../../tensor/tensor.js'
 import { type CodeFormat, type Weight, weightOf } from '../../tensor/weight.js'
-import type { GroupOfMatrices } from '../network/units.js'
 import type { Weights } from './weights.js'
 
 /** The ranks that load a base at the same time. */
@@ -121,7 +120,7 @@ async function readSharded(weights: Weights, ranks: ShardRanks, betweenGroups: (
   const own: Tensor[] = []
   const facts: (readonly StoredMatrix[])[] = []
   try {
-    const parts: ShardUnit[] = []
+    const parts: { isBlock: boolean; parts: number[] }[] = []
     for (const [turn, { isBlock, groups }] of units.entries()) {
       const first = own.length
       for (const group of groups) {
@@ -154,7 +153,7 @@ async function readSharded(weights: Weights, ranks: ShardRanks, betweenGroups: (
 /** Returns this rank's part of a group that one rank reads, and the layout of the group's bytes. */
 async function partOfGroup(
   weights: Weights,
-  names: GroupOfMatrices,
+  names: readonly string[],
   ranks: ShardRanks,
   reader: number,
 ): Promise<{ matrices: readonly StoredMatrix[]; part: Tensor }> {
@@ -185,7 +184,7 @@ type ReadGroup =
   | { readonly facts: ShardedGroup; readonly all: Tensor; readonly error?: undefined }
   | { readonly facts: ShardedGroup; readonly all?: undefined; readonly error: unknown }
 
-function readOrFail(weights: Weights, names: GroupOfMatrices, size: number): ReadGroup {
+function readOrFail(weights: Weights, names: readonly string[], size: number): ReadGroup {
   try {
     const empty = (bytes: number) => emptyBytes(bytes, weights.device)
     const { matrices, all } = allOrNothing(() => readGroup(weights, names, size, empty))
@@ -225,7 +224,7 @@ type MakeBytes = (count: number) => Tensor
 const ALIGNMENT = 64
 
 /** Reads a group's matrices into a multiple of `multiple` times 64 bytes. */
-function readGroup(weights: Weights, names: GroupOfMatrices, multiple: number, make: MakeBytes): GroupInBytes {
+function readGroup(weights: Weights, names: readonly string[], multiple: number, make: MakeBytes): GroupInBytes {
   const isKept = names.some((name) => weights.isKept(name))
   return (isKept ? keptGroup : floatGroup)(weights, names, multiple * ALIGNMENT, make)
 }
@@ -237,11 +236,11 @@ function matrixIn(memory: Tensor, { codes, tensors }: StoredMatrix): Weight {
     place && keep(memory.memoryAs(place.dtype, place.shape, place.offset)),
   ])
   const parts = Object.fromEntries(views)
-  return codes ? new CodedWeight(codes.storage, parts as CodedTensors, codes.layout) : weightOf(parts.values)
+  return codes ? new CodedWeight(codes.storage, parts as CodedWeight['parts'], codes.layout) : weightOf(parts.values)
 }
 
 /** Reads floats to their final place, one matrix below the other. */
-function floatGroup(weights: Weights, names: GroupOfMatrices, unit: number, make: MakeBytes): GroupInBytes {
+function floatGroup(weights: Weights, names: readonly string[], unit: number, make: MakeBytes): GroupInBytes {
   const { dtype } = weights
   const shape = weights.stackedShape(names)
   const all = make(roundedUp(bytesPerValue(dtype) * elementsOf(shape), unit))
@@ -251,7 +250,7 @@ function floatGroup(weights: Weights, names: GroupOfMatrices, unit: number, make
 }
 
 /** Reads matrices as their file stores them, and copies them to their final place. */
-function keptGroup(weights: Weights, names: GroupOfMatrices, unit: number, make: MakeBytes): GroupInBytes {
+function keptGroup(weights: Weights, names: readonly string[], unit: number, make: MakeBytes): GroupInBytes {
   const read = weights.read(names)
   try {
     let end = 0

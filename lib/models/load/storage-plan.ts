@@ -18,11 +18,9 @@ interface StorageOptions {
   readonly quantised?: boolean | undefined
   /** Ranks that shard the matrices. */
   readonly ranks: number
-  readonly passes?: Passes | undefined
+  /** The passes that the model is loaded for: a number of tokens for training, or one token at a time for generation. */
+  readonly passes?: number | 'one token' | undefined
 }
-
-/** The passes that a model is loaded for: a number of tokens for training, or one token at a time for generation. */
-export type Passes = number | 'one token'
 
 /** How the weights of a checkpoint are stored in memory. */
 interface StoragePlan {
@@ -152,7 +150,7 @@ export function slowdown(form: QuantisedForm, device: string, tokens: number): n
 }
 
 /** Whether passes are about as fast with kept weights as with floats. Generation on GPUs was not measured. */
-export function isAsFast(form: QuantisedForm, device: string, passes: Passes | undefined): boolean {
+export function isAsFast(form: QuantisedForm, device: string, passes: StorageOptions['passes']): boolean {
   const cost = costOf(form)
   if (cost === null || passes === undefined) return false
   return passes === 'one token' ? device === 'cpu' && cost.decoding <= 1 : slowdown(form, device, passes)! <= MOST

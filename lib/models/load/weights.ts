@@ -7,7 +7,7 @@ import { type StorageFormat, type Weight, weightOf } from '../../tensor/weight.j
 import type { NetworkWeights } from '../network/linear-layers.js'
 import type { ModelConfig } from '../network/model-config.js'
 import { constantsOf, deltaNetsOf, normsOf, weightShapes } from '../network/plan.js'
-import { type GroupOfMatrices, type NetworkUnit, networkUnits } from '../network/units.js'
+import { networkUnits } from '../network/units.js'
 import type { ModelSource } from '../read/model-source.js'
 
 /** Matrices that stay as their file stores them. */
@@ -28,7 +28,7 @@ export class Weights implements NetworkWeights {
   /** Whether ranks of this machine share the matrices' memory. */
   isShared = false
   /** The matrices in the order of a pass. */
-  readonly units: readonly NetworkUnit[]
+  readonly units: ReturnType<typeof networkUnits>
   readonly #shapes: ReadonlyMap<string, readonly number[]>
   /** The matrices of a group by the name of its first one: a single stacked matrix, or one for each name. */
   readonly #ready = new Map<string, readonly Weight[]>()
@@ -49,12 +49,12 @@ export class Weights implements NetworkWeights {
   }
 
   /** Returns the shape of matrices of one width, one below the other. */
-  stackedShape(names: GroupOfMatrices): [rows: number, columns: number] {
+  stackedShape(names: readonly string[]): [rows: number, columns: number] {
     return [names.reduce((sum, name) => sum + this.shapeOf(name)[0]!, 0), this.shapeOf(names[0]!)[1]!]
   }
 
   /** Fills a tensor of the stacked shape with floats, one matrix below the other. */
-  fillStacked(names: GroupOfMatrices, target: Tensor): void {
+  fillStacked(names: readonly string[], target: Tensor): void {
     let from = 0
     for (const name of names) {
       using rows = keep(target.rows(from, from + this.shapeOf(name)[0]!))
@@ -80,12 +80,12 @@ export class Weights implements NetworkWeights {
   }
 
   /** Adds a group's matrices, and takes ownership of them. */
-  put(names: GroupOfMatrices, matrices: readonly Weight[]): void {
+  put(names: readonly string[], matrices: readonly Weight[]): void {
     this.#ready.set(names[0]!, matrices)
   }
 
   /** Reads a group: one stacked weight, or one for each matrix where each has its own scales. */
-  read(names: GroupOfMatrices): Weight[] {
+  read(names: readonly string[]): Weight[] {
     return allOrNothing(() => {
       const formats = new Set(names.map((name) => this.#format(name)))
       if (formats.size === 1) {
@@ -111,7 +111,7 @@ export class Weights implements NetworkWeights {
     return this.#vector(name, 'float32')
   }
 
-  fused(names: GroupOfMatrices): { whole: Weight | null; parts: Weight[] } {
+  fused(names: readonly string[]): { whole: Weight | null; parts: Weight[] } {
     const matrices = this.#ready.get(names[0]!) ?? this.read(names)
     if (matrices.length === names.length) return { whole: null, parts: [...matrices] }
     const [whole] = matrices as [Weight]
@@ -131,7 +131,7 @@ export class Weights implements NetworkWeights {
     this.shards?.dispose()
   }
 
-  #readFloats(names: GroupOfMatrices): Weight {
+  #readFloats(names: readonly string[]): Weight {
     const whole = keep(Tensor.empty(this.stackedShape(names), this))
     this.fillStacked(names, whole)
     return weightOf(whole)

@@ -12,9 +12,16 @@ import { type HeadPart, normHeads } from '../../tensor/operations/head-norm.js'
 import { splitGates } from '../../tensor/operations/partition.js'
 import { keep } from '../../tensor/scope.js'
 import { Tensor } from '../../tensor/tensor.js'
-import { type BlockContext, type ForwardContext, linearInput } from './forward-context.js'
 import { loadGroup, loadLinear, type WeightLoader } from './linear-layers.js'
-import type { MemoryRoom, Mixer, MixerMemory, SeenTokens } from './mixer.js'
+import {
+  type BlockContext,
+  type ForwardContext,
+  linearInput,
+  type MemoryRoom,
+  type Mixer,
+  type MixerMemory,
+  type SeenTokens,
+} from './mixer.js'
 import { Norm } from './norm.js'
 import type { AttentionPlan } from './plan.js'
 import { WeightSlot } from './weight-slot.js'

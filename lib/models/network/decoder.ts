@@ -5,12 +5,11 @@ import { optionName } from '../../common/option-names.js'
 import type { FloatDType, NativeDevice } from '../../native/addon.js'
 import { Linear } from '../../nn/linear.js'
 import type { DropoutState, RowAdapters } from '../../nn/linear-input.js'
-import { longRowsFrom, RotaryTables, stretchedRowsFrom, type TokenPositions } from '../../nn/rotary.js'
+import { longRowsFrom, type RotaryPlan, RotaryTables, stretchedRowsFrom, type TokenPositions } from '../../nn/rotary.js'
 import { recomputed } from '../../tensor/checkpoint.js'
 import { roundedTo } from '../../tensor/half.js'
 import { add, cast } from '../../tensor/operations/arithmetic.js'
-import { embedding } from '../../tensor/operations/embedding.js'
-import { gatherRows, sliceColumns } from '../../tensor/operations/indexing.js'
+import { embedding, gatherRows, sliceColumns } from '../../tensor/operations/indexing.js'
 import { logitsOf, targetLogProbs } from '../../tensor/operations/loss.js'
 import { addResidual } from '../../tensor/operations/norm.js'
 import { scaled } from '../../tensor/operations/scaled.js'
@@ -22,17 +21,16 @@ import { Tensor } from '../../tensor/tensor.js'
 import { type Weight, weightOf } from '../../tensor/weight.js'
 import { DecoderBlock } from './decoder-block.js'
 import { type EmbeddingNoise, embeddingNoise } from './embedding-noise.js'
-import type { ForwardContext } from './forward-context.js'
 import type { NetworkWeights } from './linear-layers.js'
+import type { ForwardContext } from './mixer.js'
 import type { ModelConfig } from './model-config.js'
 import { Norm } from './norm.js'
 import { PerLayerInputs } from './per-layer-inputs.js'
-import { type NetworkPlan, type RotaryPlan, rotaryPlans } from './plan.js'
+import { type NetworkPlan, rotaryPlans } from './plan.js'
 import type { TokenMemory } from './token-memory.js'
 import { type TokenInputs, TokenStep } from './token-step.js'
-import { trainedTensors } from './trained-tensors.js'
 import { unitsOfPass } from './units.js'
-import { WeightSlot } from './weight-slot.js'
+import { trainedTensors, WeightSlot } from './weight-slot.js'
 
 export interface ForwardOptions {
   dropout?: (rowKeys: BigInt64Array) => DropoutState
@@ -106,9 +104,7 @@ export class Decoder {
     ]
     this.longRowsFrom = Math.min(...rotaryPlans(network).map(longRowsFrom))
     this.alikeBelow = Math.min(this.longRowsFrom, ...rotaryPlans(network).map(stretchedRowsFrom))
-    this.#rotary = new Map(
-      rotaryPlans(network).map((plan) => [plan, new RotaryTables({ ...plan, dtype: rotaryDtype }, device)]),
-    )
+    this.#rotary = new Map(rotaryPlans(network).map((plan) => [plan, new RotaryTables(plan, rotaryDtype, device)]))
   }
 
   /** The table of the output head [V, D]: the embeddings' where they are tied. */

@@ -7,9 +7,16 @@ import { reshape } from '../../tensor/operations/reshaping.js'
 import { keep } from '../../tensor/scope.js'
 import { Tensor } from '../../tensor/tensor.js'
 import { Convolution } from './convolution.js'
-import { type ForwardContext, linearInput } from './forward-context.js'
 import { loadGroup, loadLinear, type WeightLoader } from './linear-layers.js'
-import { bySequence, type MemoryRoom, type Mixer, type MixerMemory, type SeenTokens } from './mixer.js'
+import {
+  bySequence,
+  type ForwardContext,
+  linearInput,
+  type MemoryRoom,
+  type Mixer,
+  type MixerMemory,
+  type SeenTokens,
+} from './mixer.js'
 import { Norm } from './norm.js'
 import type { DeltaNetPlan } from './plan.js'
 import { WeightSlot } from './weight-slot.js'

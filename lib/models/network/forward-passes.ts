@@ -346,3 +346,23 @@ function finite(logProbs: Float32Array): Float32Array {
   if (odd < 0) return logProbs
   throw damagedModel(`log-probability of target ${odd + 1} of ${logProbs.length}`, logProbs[odd]!)
 }
+
+/** The passes of a run, with the active adapters. */
+export class RunPasses extends ForwardPasses {
+  /** @param withAdapters returns passes with other adapters, which a run compares with its own */
+  constructor(
+    decoder: Decoder,
+    readonly withAdapters: (adapters?: readonly string[]) => ForwardPasses,
+  ) {
+    super(decoder)
+  }
+
+  override trial() {
+    const trial = super.trial()
+    return {
+      lossAsync: trial.lossAsync.bind(trial),
+      forwardAsync: trial.forwardAsync.bind(trial),
+      withAdapters: (adapters?: readonly string[]) => this.withAdapters(adapters).trial(),
+    }
+  }
+}

@@ -1,8 +1,8 @@
 import type { Linear, LinearGroup } from '../../nn/linear.js'
 import { activation, gatedActivation } from '../../tensor/operations/activation.js'
 import type { Tensor } from '../../tensor/tensor.js'
-import { type ForwardContext, linearInput } from './forward-context.js'
 import { loadGroup, loadLinear, type WeightLoader } from './linear-layers.js'
+import { type ForwardContext, linearInput } from './mixer.js'
 import type { MlpPlan } from './plan.js'
 import { WeightSlot } from './weight-slot.js'
 

@@ -32,9 +32,6 @@ export interface SummedLoss {
   targetTokens: number
 }
 
-/** Reduces a chunk of logits [to - from, V] of rows [from, to) to a scalar. */
-export type LogitsBody = (logits: Tensor, from: number, to: number) => Tensor
-
 /**
  * The result of a forward pass, with gradients where it recorded them. Like a tensor, it belongs to the scope that it was made
  * in; outside of a scope, `dispose` frees it. It keeps using the adapters that were active during the pass.
@@ -91,7 +88,7 @@ export class ModelOutput implements Disposable {
    * - from, V] to a scalar. The logits never exist as a whole: with gradients on, each chunk's gradients are computed at once,
    * and the backward pass only scales them.
    */
-  sumOverLogits(body: LogitsBody): Tensor {
+  sumOverLogits(body: (logits: Tensor, from: number, to: number) => Tensor): Tensor {
     check({ body }, { body: aFunction })
     const logits = (rows: Tensor) => logitsOf(rows, this.#head, this.#form)
     return sumOfChunks(this.hidden, rowsOfLogits(this.#head), (rows, from, to) => body(logits(rows), from, to))

@@ -1,8 +1,8 @@
 /** The structure of a model's network: every family describes its own with these types, and the decoder is built from them. */
-import type { LayerFacts, LayerRole } from '../../adapters/contract/adapter.js'
+import type { LayerFacts } from '../../adapters/contract/adapter.js'
 import { SCORE_WEIGHT } from '../../adapters/contract/base-model.js'
 import type { Activation } from '../../native/addon.js'
-import type { RotaryConfig } from '../../nn/rotary.js'
+import type { RotaryPlan } from '../../nn/rotary.js'
 import type { AttentionShape, Softmax } from '../../tensor/operations/attention.js'
 import type { DeltaShape } from '../../tensor/operations/delta-rule.js'
 import type { LogitsForm } from '../../tensor/operations/loss.js'
@@ -27,9 +27,6 @@ export interface NormPlan {
   /** Added to the weight: 1 where checkpoints store its difference from 1. */
   readonly weightOffset: number
 }
-
-/** Rotary embedding of the first `headSize` elements of each head. */
-export type RotaryPlan = Omit<RotaryConfig, 'dtype'>
 
 /** What all mixers have: layers that read the block's input, and one that makes its output. */
 interface MixerLayers {
@@ -284,7 +281,7 @@ export function linearGroups({ mixer, mlp, perLayer }: DecoderBlockPlan): (reado
 
 /** Returns the layers that can have adapters, without weights: those of the blocks, and untied embeddings and head. */
 export function adaptableLayers({ network, tiedEmbeddings, ...sizes }: NetworkSizes): LayerFacts[] {
-  const table = (name: string, role: LayerRole): LayerFacts[] =>
+  const table = (name: string, role: LayerFacts['role']): LayerFacts[] =>
     tiedEmbeddings ? [] : [{ name, inFeatures: sizes.hiddenSize, outFeatures: sizes.vocabularySize, role }]
   return [...table(network.embeddings, 'embeddings'), ...linearsOf(network), ...table(network.head, 'head')]
 }

@@ -2,9 +2,16 @@ import type { Linear, LinearGroup } from '../../nn/linear.js'
 import { shortConvolution, shortConvolutionAfter } from '../../tensor/operations/convolution.js'
 import type { Tensor } from '../../tensor/tensor.js'
 import { Convolution } from './convolution.js'
-import { type ForwardContext, linearInput } from './forward-context.js'
 import { loadGroup, loadLinear, type WeightLoader } from './linear-layers.js'
-import { bySequence, type MemoryRoom, type Mixer, type MixerMemory, type SeenTokens } from './mixer.js'
+import {
+  bySequence,
+  type ForwardContext,
+  linearInput,
+  type MemoryRoom,
+  type Mixer,
+  type MixerMemory,
+  type SeenTokens,
+} from './mixer.js'
 import type { ShortConvolutionPlan } from './plan.js'
 import { WeightSlot } from './weight-slot.js'
 

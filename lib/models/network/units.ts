@@ -2,12 +2,10 @@
 import type { ModelConfig } from './model-config.js'
 import { linearGroups } from './plan.js'
 
-/** Names of matrices that are stacked in memory where possible. */
-export type GroupOfMatrices = readonly string[]
-
-export interface NetworkUnit {
+interface NetworkUnit {
   readonly isBlock: boolean
-  readonly groups: readonly GroupOfMatrices[]
+  /** Names of matrices, in groups that are stacked in memory where possible. */
+  readonly groups: readonly (readonly string[])[]
 }
 
 /** Returns the units: the tables, then each block, then the output head unless it is tied. */

@@ -1,4 +1,4 @@
-import { embedding } from '../../tensor/operations/embedding.js'
+import { embedding } from '../../tensor/operations/indexing.js'
 import { norms } from '../../tensor/operations/reductions.js'
 import { keep, scope } from '../../tensor/scope.js'
 import { noGrad } from '../../tensor/tape.js'

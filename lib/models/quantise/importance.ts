@@ -25,7 +25,7 @@ interface Importance {
 }
 
 /** Sums over tokens, by the weight's name in GGUF. */
-export interface InputSquares {
+interface InputSquares {
   readonly sums: ReadonlyMap<string, Float64Array>
   /** Number of tokens in every sum. */
   readonly tokens: number
@@ -151,7 +151,7 @@ async function readOlder(path: string): Promise<Importance> {
 }
 
 /** The importance that weighs the errors of quantising. */
-export interface ImportanceOfWeights {
+interface ImportanceOfWeights {
   /** The mean square of what each column is multiplied with, by the weight's name in GGUF. */
   readonly columns: ReadonlyMap<string, Float32Array>
   /** Metadata about the importance matrix, as llama.cpp's quantiser writes it. */

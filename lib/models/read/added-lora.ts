@@ -13,7 +13,7 @@ import { ggufTensors, huggingFaceName } from '../gguf/names.js'
 import type { ModelConfig } from '../network/model-config.js'
 import { adaptableLayers } from '../network/plan.js'
 import { FileTensor } from './file-tensor.js'
-import type { CheckedScales, NamedTensor, OpenFile, StoredWeight } from './stored-weight.js'
+import type { NamedTensor, OpenFile, StoredWeight } from './stored-weight.js'
 
 /** One LoRA of a weight: scale · B A, added to its rows from `from` on. */
 interface Factors {
@@ -101,7 +101,7 @@ export class AddedLora implements StoredWeight {
     this.tensors = [...tensors, ...lora.a.tensors, ...lora.b.tensors]
   }
 
-  check(open: OpenFile): CheckedScales {
+  check(open: OpenFile): { ordered: boolean } {
     this.lora.a.check()
     this.lora.b.check()
     return this.base.check(open)

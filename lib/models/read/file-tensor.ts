@@ -8,15 +8,7 @@ import { denseStrides, Tensor, transposedView } from '../../tensor/tensor.js'
 import { transposed as transposedMatrix } from '../../tensor/transpose.js'
 import { type Weight, weightOf } from '../../tensor/weight.js'
 import { inWeightOrder, orderOfRuns, type TensorLayout } from '../gguf/layout.js'
-import {
-  blockFormat,
-  type CheckedScales,
-  type NamedTensor,
-  type OpenFile,
-  type RowsPiece,
-  type StoredRows,
-  stackedBlocks,
-} from './stored-weight.js'
+import { blockFormat, type NamedTensor, type OpenFile, type StoredRows, stackedBlocks } from './stored-weight.js'
 
 /** The differences between a file's tensor and the weight. */
 interface FileLayout extends TensorLayout {
@@ -77,7 +69,7 @@ export class FileTensor implements StoredRows {
     this.#layout = layout
   }
 
-  check(): CheckedScales {
+  check(): { ordered: boolean } {
     requireFiniteScales(this.#tensor)
     return { ordered: false }
   }
@@ -117,7 +109,7 @@ export class FileTensor implements StoredRows {
     return open(this.path).bytes(offset, bytes)
   }
 
-  *pieces(open: OpenFile): Generator<RowsPiece> {
+  *pieces(open: OpenFile): ReturnType<StoredRows['pieces']> {
     const { shape, offset, bytes } = this.#tensor
     const { rows: rowOrder, columns, transposed } = this.#layout
     if (transposed) {

@@ -4,14 +4,7 @@ import { keep } from '../../tensor/scope.js'
 import type { Tensor } from '../../tensor/tensor.js'
 import type { Weight } from '../../tensor/weight.js'
 import type { FileTensor } from './file-tensor.js'
-import {
-  type CheckedScales,
-  type NamedTensor,
-  type OpenFile,
-  type RowsPiece,
-  type StoredRows,
-  stackedBlocks,
-} from './stored-weight.js'
+import { type NamedTensor, type OpenFile, type StoredRows, stackedBlocks } from './stored-weight.js'
 
 /** A matrix whose rows are in several tensors of a file, one after the other. */
 export class JoinedRows implements StoredRows {
@@ -37,7 +30,7 @@ export class JoinedRows implements StoredRows {
     this.keptFormat = parts.every(({ keptFormat }) => keptFormat === first.keptFormat) ? first.keptFormat : null
   }
 
-  check(): CheckedScales {
+  check(): { ordered: boolean } {
     for (const part of this.parts) part.check()
     return { ordered: false }
   }
@@ -54,7 +47,7 @@ export class JoinedRows implements StoredRows {
     this.#each(target, (part, rows) => part.readBlocks(rows, open))
   }
 
-  *pieces(open: OpenFile): Generator<RowsPiece> {
+  *pieces(open: OpenFile): ReturnType<StoredRows['pieces']> {
     const aligned = this.parts.every(({ shape }) => elementsOf(shape) % 64 === 0)
     const whole = new Float32Array(aligned ? 0 : elementsOf(this.shape))
     const columns = this.shape[1]!

@@ -1,7 +1,6 @@
 import { createHash } from 'node:crypto'
 import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { BaseIdentity } from '../../adapters/contract/base-model.js'
 import { about, InputError, UsageError } from '../../common/errors.js'
 import { type HubOptions, type HubOrigin, type Located, locate } from '../../hub/index.js'
 import { whyNoModel } from '../../io/folder-kinds.js'
@@ -17,8 +16,7 @@ import { parseConfig } from '../families/parse-config.js'
 import type { QuantiseFormat } from '../formats.js'
 import { ggufShape, ggufTensors, huggingFaceName, ropeFactorsName } from '../gguf/names.js'
 import type { ModelConfig } from '../network/model-config.js'
-import type { DecoderBlockPlan } from '../network/plan.js'
-import { normsOf, transposedWeights, weightShapes } from '../network/plan.js'
+import { type DecoderBlockPlan, normsOf, transposedWeights, weightShapes } from '../network/plan.js'
 import { withGgufLora } from './added-lora.js'
 import { FileTensor, float32In } from './file-tensor.js'
 import { quantisedWeights, quantiserSettings } from './formats/index.js'
@@ -52,7 +50,7 @@ export class ModelSource implements Contents {
   /** The shapes that the configuration requires, by name. */
   readonly shapes: ReadonlyMap<string, readonly number[]>
   readonly #files = new OpenFiles()
-  #identity: BaseIdentity | null = null
+  #identity: ReturnType<ModelSource['identity']> | null = null
   /** Whether the inputs of a weight are in groups by another order than their own; null until all scales are checked. */
   #ordered: boolean | null = null
 
@@ -240,7 +238,7 @@ export class ModelSource implements Contents {
    * Identifies the checkpoint by the meaning of its configuration, and by every tensor's name, type, shape, and first and last
    * bytes. How tensors are spread over files makes no difference.
    */
-  identity(): BaseIdentity {
+  identity(): { readonly hash: string; readonly format: string } {
     this.#identity ??= { hash: this.#hash(), format: this.storedDType() }
     return this.#identity
   }

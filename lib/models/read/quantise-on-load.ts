@@ -14,7 +14,6 @@ import { fittingFormat } from '../quantise/mixtures.js'
 import { AddedLora } from './added-lora.js'
 import {
   blockFormat,
-  type CheckedScales,
   type NamedTensor,
   type OpenFile,
   type StoredRows,
@@ -89,7 +88,7 @@ abstract class FloatsToQuantise implements StoredWeight {
     return this.dtype
   }
 
-  check(open: OpenFile): CheckedScales {
+  check(open: OpenFile): { ordered: boolean } {
     return this.floats.check(open)
   }
 

@@ -4,7 +4,7 @@ import { CodedWeight } from '../../tensor/coded-weight.js'
 import { scope } from '../../tensor/scope.js'
 import { denseStrides, Tensor } from '../../tensor/tensor.js'
 import type { CodeFormat } from '../../tensor/weight.js'
-import type { CheckedScales, NamedTensor, OpenFile, StoredWeight } from './stored-weight.js'
+import type { NamedTensor, OpenFile, StoredWeight } from './stored-weight.js'
 
 /** Floats as a file stores them: the bits of 16-bit floats. */
 export interface StoredFloats {
@@ -82,7 +82,7 @@ export class StoredCodes implements StoredWeight {
     this.#codes = codes
   }
 
-  check(open: OpenFile): CheckedScales {
+  check(open: OpenFile): { ordered: boolean } {
     return { ordered: Boolean(this.#codes.scales(open).groupOfColumn) }
   }
 

@@ -30,10 +30,11 @@ export interface StoredWeight {
   /** The format in which products read it without unpacking it first; null if it becomes floats. */
   readonly keptFormat: StorageFormat | null
   /**
-   * Reads and checks its scales, zeros and groups.
+   * Reads and checks its scales, zeros and groups. Returns whether inputs are in groups by another order than their own, as where
+   * GPTQ orders them by activations.
    * @throws InputError `malformed-file`
    */
-  check(open: OpenFile): CheckedScales
+  check(open: OpenFile): { readonly ordered: boolean }
   /** Writes its values into a tensor of its shape, converting to the tensor's dtype. */
   readInto(target: Tensor, open: OpenFile): void
   /** Reads it in its `keptFormat`, as a new weight. */
@@ -42,27 +43,21 @@ export interface StoredWeight {
   readBlocks?(target: Tensor, open: OpenFile): void
 }
 
-/** Rows of a matrix in float32, from row `from` on. */
-export interface RowsPiece {
-  readonly from: number
-  readonly values: Float32Array
-}
-
 /** A weight that files store as floats or blocks. */
 export interface StoredRows extends StoredWeight {
-  /** Yields a matrix of floats, some rows at a time: all pieces but the last have a multiple of 64 values. */
-  pieces(open: OpenFile): Generator<RowsPiece>
-}
-
-export interface CheckedScales {
-  /** Whether inputs are in groups by another order than their own, as where GPTQ orders them by activations. */
-  readonly ordered: boolean
+  /**
+   * Yields a matrix of floats in float32, some rows at a time, from row `from` on: all pieces but the last have a multiple of 64
+   * values.
+   */
+  pieces(open: OpenFile): Generator<{ readonly from: number; readonly values: Float32Array }>
 }
 
 /** The form of most quantised weights of a checkpoint. */
-export interface QuantisedForm extends CheckedScales {
+export interface QuantisedForm {
   /** `q4_1`, `nf4`, … */
   readonly format: string
+  /** Whether inputs are in groups by another order than their own. */
+  readonly ordered: boolean
 }
 
 /**

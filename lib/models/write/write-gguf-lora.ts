@@ -1,6 +1,7 @@
-import type { FactorsOfLayer } from '../../adapters/methods/low-rank.js'
+import type { LayerFacts } from '../../adapters/contract/adapter.js'
 import { float32, type GgufEntry, type GgufField, ggufText, writeGguf } from '../../io/gguf-writer.js'
 import type { FloatDType } from '../../native/addon.js'
+import type { LowRankFactors } from '../../nn/layer-adapter.js'
 import { halfFromFloat32 } from '../../tensor/half.js'
 import { ggufFamilyOf } from '../families/gguf-config.js'
 import { inFileOrder } from '../gguf/layout.js'
@@ -15,7 +16,7 @@ import type { ModelConfig } from '../network/model-config.js'
 export async function writeGgufLora(
   path: string,
   config: ModelConfig,
-  layers: readonly FactorsOfLayer[],
+  layers: readonly (LowRankFactors & { readonly layer: LayerFacts })[],
   dtype: FloatDType,
 ): Promise<void> {
   const { architecture, names, layout } = ggufFamilyOf(config)

@@ -22,10 +22,10 @@ import { type GgufDType, type GgufQuantiseFormat, isMixture } from '../formats.j
 import { modelFields, ropeFactors } from '../gguf/fields.js'
 import type { GgufFamily } from '../gguf/gguf-family.js'
 import { orderOfRuns } from '../gguf/layout.js'
-import { type GgufPart, ggufShape, ggufTensors, ropeFactorsName } from '../gguf/names.js'
+import { ggufShape, ggufTensors, ropeFactorsName } from '../gguf/names.js'
 import type { ModelConfig } from '../network/model-config.js'
 import { linearsOf, normsOf, weightShapes } from '../network/plan.js'
-import type { ImportanceOfWeights } from '../quantise/importance.js'
+import type { importanceFor } from '../quantise/importance.js'
 import { formatInMixture, formatOfLinear } from '../quantise/mixtures.js'
 import { quantised } from '../read/quantise-on-load.js'
 import {
@@ -46,7 +46,7 @@ interface WriteGgufOptions {
   /** The format of the blocks' linear layers, if it differs. */
   quantise?: GgufQuantiseFormat
   /** The importance that weighs errors of blocks; null: values alone weigh them. */
-  importance?: ImportanceOfWeights | null
+  importance?: Awaited<ReturnType<typeof importanceFor>> | null
   /** Called after each tensor. */
   onTensor?: (written: number, total: number) => void
 }
@@ -132,8 +132,11 @@ async function fieldsOfTokenizer({ source, tokenizer, config }: WritableModel, f
 /** The matrix that llama.cpp's mixtures leave as it is. */
 const NOT_IN_MIXTURES = 'per_layer_model_proj.weight'
 
-/** Rows of a weight of this shape. */
-interface WeightPart extends GgufPart {
+/** Rows [from, to) of a weight, and their shape. */
+interface WeightPart {
+  readonly name: string
+  readonly from: number
+  readonly to: number
   readonly weight: string
   readonly shape: readonly number[]
 }

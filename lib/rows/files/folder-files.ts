@@ -1,9 +1,9 @@
 /** The files of a folder that are read as data. */
 import { type FileHandle, open, readdir } from 'node:fs/promises'
 import { join, relative } from 'node:path'
-import { counted } from '../../common/counted.js'
 import { UsageError } from '../../common/errors.js'
 import { theOption } from '../../common/option-names.js'
+import { counted } from '../../common/printable.js'
 import { inParallel } from '../../common/task-limit.js'
 import { compressionOf } from './decompress.js'
 import { DATA_ENDINGS, dataFormat, extensionOf, isText, isUnread } from './formats.js'

@@ -1,11 +1,12 @@
 /** Rows and elements selected by indices, with gradients. */
 import { badValue, isListOfWholes } from '../../common/arguments.js'
 import { UsageError } from '../../common/errors.js'
-import { elementsOf, native } from '../../native/addon.js'
+import { elementsOf, type FloatDType, native } from '../../native/addon.js'
 import { writeByAdding, writeByStoring } from '../gradient-writes.js'
 import { scope } from '../scope.js'
 import { noGrad, record } from '../tape.js'
 import { type GradientTarget, Tensor } from '../tensor.js'
+import type { Weight } from '../weight.js'
 import { axisOf, dense, requireFloats, requireShape, unfit } from './shaped.js'
 
 /** Returns rows of x [T, D] at the indices `rows`, in their order: [N, D]. Gradients of a row that is listed twice add up. */
@@ -102,4 +103,13 @@ function requireIndices(name: string, list: unknown, limit: number): void {
     const expected = limit === 0 ? 'none' : `whole numbers from 0 to ${limit - 1}`
     throw new UsageError('bad-value', `Expected ${expected} for ${name} but received ${list[i]} at place ${i}.`)
   }
+}
+
+/** Rows of table [V, D] at ids [T] (int32), in `dtype`. Ids out of range reject the next wait. */
+export function embedding(table: Weight, ids: Tensor, dtype: FloatDType): Tensor {
+  const y = Tensor.empty([ids.shape[0]!, table.shape[1]!], { device: table.device, dtype })
+  table.lookUp(ids, y)
+  return record(y, table.floats ? [table.floats] : [], [ids], (dY, [at], [dTable]) => {
+    writeByAdding(dTable!, (target) => native.embeddingBackward(dY.native, at!.native, target.native))
+  })
 }

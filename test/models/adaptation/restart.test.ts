@@ -1,7 +1,7 @@
 /** Restarted adapters: ΔW is merged into the weights, and the adapter begins at zero (ReMoRA, ReLoRA). */
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
-import { type LoraConfig, lora } from '../../../lib/adapters/methods/lora.js'
+import { lora } from '../../../lib/adapters/methods/lora.js'
 import { type MoraConfig, mora } from '../../../lib/adapters/methods/mora.js'
 import { randomStream } from '../../../lib/common/random.js'
 import { loadModel, type Model } from '../../../lib/models/index.js'
@@ -30,7 +30,7 @@ function disturb(model: Model, name: string, size = 0.02): void {
     parameter.assign(Float32Array.from({ length: parameter.elements }, () => size * random.normal()))
 }
 
-const configs: [string, MoraConfig | LoraConfig, Partial<MoraConfig>][] = [
+const configs: [string, MoraConfig | ReturnType<typeof lora>, Partial<MoraConfig>][] = [
   ['sharing', mora({ rank: 4, operator: 'sharing' }), { operator: 'sharing-grouped' }],
   [
     'rotation after permuted sharing',

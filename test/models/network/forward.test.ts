@@ -5,7 +5,7 @@ import { mora } from '../../../lib/adapters/methods/mora.js'
 import type { Batch } from '../../../lib/batches/batch.js'
 import { randomStream } from '../../../lib/common/random.js'
 import type { Model } from '../../../lib/models/model.js'
-import type { LogitsBody } from '../../../lib/models/network/model-output.js'
+import type { ModelOutput } from '../../../lib/models/network/model-output.js'
 import type { FloatDType } from '../../../lib/native/addon.js'
 import { type ForwardModel, tokenLogProbs } from '../../../lib/objectives/objective.js'
 import { cast, exp, mul, square, sub } from '../../../lib/tensor/operations/arithmetic.js'
@@ -187,7 +187,8 @@ describe.each(tinyModels)('%s', (name) => {
 async function lossOfStates(model: ForwardModel, batch: Batch, gradients: boolean): Promise<Tensor> {
   const states = await model.forwardAsync(batch, { rows: 'targets', gradients })
   const targets = targetsOf(batch)
-  const body: LogitsBody = (logits, from, to) => crossEntropyOf(logits, targets.slice(from, to))
+  const body: Parameters<ModelOutput['sumOverLogits']>[0] = (logits, from, to) =>
+    crossEntropyOf(logits, targets.slice(from, to))
   const loss = gradients ? states.sumOverLogits(body) : noGrad(() => states.sumOverLogits(body))
   states.dispose()
   return loss
