@@ -17,16 +17,16 @@ export async function stopTokens(
   { path, config, tokenizer }: Pick<LoadedModel, 'path' | 'config' | 'tokenizer'>,
   template: ChatTemplate | null,
 ): Promise<ReadonlySet<number>> {
-  const stops = new Set([...config.eosIds, ...(await generationEos(path))])
+  const stops = new Set([...config.eosIds, ...(await generationEos(path, config.vocabularySize))])
   if (tokenizer?.eosId !== undefined) stops.add(tokenizer.eosId)
   if (tokenizer && template) for (const end of await endsOfTurns(tokenizer, template)) stops.add(end)
   return stops
 }
 
-async function generationEos(modelPath: string): Promise<number[]> {
+async function generationEos(modelPath: string, vocabularySize: number): Promise<number[]> {
   const file = join(modelPath, 'generation_config.json')
   if (modelPath === '' || !existsSync(file)) return []
-  return eosIdsIn(await readJsonObject(file), file)
+  return eosIdsIn(await readJsonObject(file), file, vocabularySize)
 }
 
 const QUESTION: Message = { role: 'user', content: 'Question' }

@@ -15,7 +15,7 @@ import { readTokenizerFolder } from './tokenizer/from-folder.js'
 import { readTokenizerGguf } from './tokenizer/from-gguf.js'
 import type { TokenizerSource } from './tokenizer/source.js'
 import { byteRuleOf } from './tokenizer/token-bytes.js'
-import { isPrepending, plainJson, tokensBefore, withoutPrefix } from './tokenizer/tokenizer-json.js'
+import { addedTokensIn, isPrepending, plainJson, tokensBefore, withoutPrefix } from './tokenizer/tokenizer-json.js'
 
 /** Options of `decode`. */
 export interface DecodeOptions {
@@ -143,8 +143,8 @@ export const aTokenizer = having('a tokenizer (loadTokenizer gives one)', 'encod
  */
 export async function createTokenizer(source: TokenizerSource): Promise<Tokenizer> {
   const { json, origin } = source
-  const added = new Map(addedTokensOf(json).map((token) => [token.content, token]))
-  const definition = { json: plainJson(json), added: [...added.keys()], origin }
+  const added = new Map(addedTokensOf(source).map((token) => [token.content, token]))
+  const definition = { json: plainJson(json, origin), added: [...added.keys()], origin }
   const ids = (await askTokenizer(definition, { asks: 'added' })) as (number | null)[]
   const tokens = [...added.values()].flatMap((token, i) => (ids[i] === null ? [] : [{ ...token, id: ids[i]! }]))
   return new ModelTokenizer(source, definition, tokens)
@@ -156,8 +156,8 @@ interface AddedToken {
   special: boolean
 }
 
-function addedTokensOf({ added_tokens }: TokenizerSource['json']): Omit<AddedToken, 'id'>[] {
-  const tokens = Array.isArray(added_tokens) ? added_tokens.filter(isJsonObject) : []
+function addedTokensOf({ json, origin }: TokenizerSource): Omit<AddedToken, 'id'>[] {
+  const tokens = addedTokensIn(json, origin).filter(isJsonObject)
   return tokens.flatMap(({ content, special }) =>
     typeof content === 'string' ? [{ content, special: special === true }] : [],
   )
@@ -190,7 +190,9 @@ class ModelTokenizer implements Tokenizer {
   constructor(source: TokenizerSource, definition: TokenizerDefinition, added: readonly AddedToken[]) {
     const { json } = source
     this.#definition = definition
-    this.#continuation = isPrepending(json) ? { ...definition, json: plainJson(withoutPrefix(json)) } : definition
+    this.#continuation = isPrepending(json)
+      ? { ...definition, json: plainJson(withoutPrefix(json), source.origin) }
+      : definition
     const ids = modelVocabulary(json.model)
     for (const { content, id } of added) ids.set(content, id)
     const tokens = new Map<number, string>()

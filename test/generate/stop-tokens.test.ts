@@ -14,7 +14,9 @@ const encodeAnswers: typeof visible.encodeAnswers = async ({ source }, { message
   return { ids: Int32Array.from(ids), ...masked }
 }
 const tokenizer = Object.assign(visible, { eosId: undefined, encodeAnswers })
-const model = { path: '', config: { eosIds: [] }, tokenizer } as unknown as Parameters<typeof stopTokens>[0]
+const model = { path: '', config: { eosIds: [], vocabularySize: 5 }, tokenizer } as unknown as Parameters<
+  typeof stopTokens
+>[0]
 
 async function stopsOf(source: string): Promise<(string | undefined)[]> {
   const stops = await stopTokens(model, new ChatTemplate({ source, specialTokens: {}, origin: 'test' }))
@@ -31,12 +33,18 @@ describe('the tokens that stop generation', () => {
     ],
     ['2', null],
     [[2, 'three'], null],
+    [4, [4]],
+    [[2, 5], null],
+    [-1, null],
   ])('are those of generation_config.json, or it is malformed: %j', async (given, expected) => {
     const path = mkdtempSync(join(tmpdir(), 'mora-stops-'))
     writeFileSync(join(path, 'generation_config.json'), JSON.stringify({ eos_token_id: given }))
     const stops = stopTokens({ ...model, path }, null)
     if (expected) expect([...(await stops)]).toEqual(expected)
-    else await expect(stops).rejects.toThrow(/generation_config\.json: expected a token id or a list of them/)
+    else
+      await expect(stops).rejects.toThrow(
+        /generation_config\.json: expected (a token id or a list of them|ids of the model's vocabulary, from 0 to 4,) for eos/,
+      )
   })
 
   it('are those that end an answer, and those that end a call', async () => {

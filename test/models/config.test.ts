@@ -556,6 +556,10 @@ test.each<[Json, RegExp]>([
     /expected 8 positive numbers for short_factor but found \[1\]/,
   ],
   [{ model_type: 'llama', eos_token_id: 'two' }, /a token id or a list of them for eos_token_id but found "two"/],
+  [
+    { model_type: 'llama', vocab_size: 8, eos_token_id: [2, 8] },
+    /vocabulary, from 0 to 7, for eos_token_id but found 8\./,
+  ],
   [{ model_type: 'llama', rope_scaling: { type: 'ntk', factor: 2 } }, /rope_type "ntk"/],
   [{ model_type: 'llama', rope_scaling: { type: 'dynamic', factor: -2 } }, /a number above 0 for factor but found -2/],
   [{ model_type: 'gemma2', sliding_window: -16 }, /a positive integer or null for sliding_window but found -16/],

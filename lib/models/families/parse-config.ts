@@ -58,7 +58,7 @@ export function parseConfig(json: JsonObject, source: string, onWarning?: (messa
     ...(labels && { labels }),
     network,
     initializerRange: read.number('initializer_range', 0.02),
-    eosIds: eosIdsIn(json, source),
+    eosIds: eosIdsIn(json, source, sizes.vocabularySize),
     json,
   }
   const unread = read.unread()
@@ -69,16 +69,16 @@ export function parseConfig(json: JsonObject, source: string, onWarning?: (messa
 
 /**
  * Returns the ids of `eos_token_id`: none, one or several.
- * @throws InputError if it holds anything but ids, since no token would end a text
+ * @throws InputError if it holds anything but ids of the vocabulary, since no token would end a text
  */
-export function eosIdsIn({ eos_token_id: given }: JsonObject, source: string): number[] {
+export function eosIdsIn({ eos_token_id: given }: JsonObject, source: string, vocabularySize: number): number[] {
   const ids = [given ?? []].flat()
-  if (ids.every((id): id is number => Number.isInteger(id))) return ids
-  const found = quoted(given)
-  throw new InputError(
-    'malformed-file',
-    `${source}: expected a token id or a list of them for eos_token_id but found ${found}.`,
-  )
+  const malformed = (expected: string, found: unknown) =>
+    new InputError('malformed-file', `${source}: expected ${expected} for eos_token_id but found ${quoted(found)}.`)
+  if (!ids.every((id): id is number => Number.isInteger(id))) throw malformed('a token id or a list of them', given)
+  const outside = ids.find((id) => id < 0 || id >= vocabularySize)
+  if (outside === undefined) return ids
+  throw malformed(`ids of the model's vocabulary, from 0 to ${vocabularySize - 1},`, outside)
 }
 
 /** Keys of draft models, which guess the tokens of another model, and the classes that are no whole language models. */

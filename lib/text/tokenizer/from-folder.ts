@@ -5,6 +5,7 @@ import { InputError, UsageError } from '../../common/errors.js'
 import { isJsonObject, parseJson } from '../../io/json.js'
 import { readText } from '../../io/open.js'
 import type { TokenizerSource } from './source.js'
+import { addedTokensIn } from './tokenizer-json.js'
 
 /** Files of tokenizers in formats that are not supported. */
 const OTHER_FORMATS = ['tokenizer.model', 'vocab.json', 'vocab.txt', 'tekken.json', 'spiece.model']
@@ -49,7 +50,7 @@ export async function readTokenizerFolder(folder: string): Promise<TokenizerSour
   }
   const config = object('tokenizer_config.json')
   return {
-    json: completeJson(object('tokenizer.json'), config),
+    json: completeJson(object('tokenizer.json'), config, folder),
     config,
     specialTokens: specialTokensOf({ ...object('special_tokens_map.json'), ...withoutNulls(config) }),
     chatTemplates: new Map([...templatesOf(config.chat_template), ...templateFiles(files)]),
@@ -88,8 +89,12 @@ async function noTokenizer(folder: string): Promise<null> {
 }
 
 /** Adds what older files leave out: absent parts, and added tokens that only tokenizer_config.json lists. */
-function completeJson(json: Record<string, unknown>, config: Record<string, unknown>): Record<string, unknown> {
-  const added: unknown[] = Array.isArray(json.added_tokens) ? json.added_tokens : []
+function completeJson(
+  json: Record<string, unknown>,
+  config: Record<string, unknown>,
+  origin: string,
+): Record<string, unknown> {
+  const added = addedTokensIn(json, origin)
   const known = new Set(added.map((token) => (isJsonObject(token) ? token.id : undefined)))
   const decoder = isJsonObject(config.added_tokens_decoder) ? config.added_tokens_decoder : {}
   const plain = { single_word: false, lstrip: false, rstrip: false, normalized: false, special: false }

@@ -4,10 +4,28 @@ import { isJsonObject } from '../../io/json.js'
 
 type Json = Readonly<Record<string, unknown>>
 
-/** Returns the parts that determine ids: without truncation, padding, the post-processor and BPE dropout. */
-export function plainJson(json: Json): string {
+/**
+ * Returns the parts that determine ids: without truncation, padding, the post-processor and BPE dropout.
+ * @throws InputError for a dropout that is none
+ */
+export function plainJson(json: Json, origin: string): string {
   const model = isJsonObject(json.model) && 'dropout' in json.model ? { ...json.model, dropout: null } : json.model
+  const { dropout = null } = isJsonObject(json.model) ? json.model : {}
+  if (dropout !== null && !(typeof dropout === 'number' && dropout >= 0 && dropout <= 1)) {
+    const message = `${origin}: expected null or a number from 0 to 1 for the model's dropout but found ${quoted(dropout)}.`
+    throw new InputError('malformed-tokenizer', message)
+  }
   return JSON.stringify({ ...json, model, truncation: null, padding: null, post_processor: null })
+}
+
+/**
+ * Returns the added tokens, which may be absent.
+ * @throws InputError for anything but a list
+ */
+export function addedTokensIn({ added_tokens: added }: Json, origin: string): unknown[] {
+  if (added === undefined || added === null || Array.isArray(added)) return added ?? []
+  const message = `${origin}: expected a list of tokens for added_tokens but found ${quoted(added)}.`
+  throw new InputError('malformed-tokenizer', message)
 }
 
 /** Tells whether the tokenizer puts a space before a text, as SentencePiece does. */

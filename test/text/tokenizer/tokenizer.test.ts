@@ -309,6 +309,21 @@ describe('a tokenizer.json that is not one', () => {
     },
   )
 
+  it.each<[string, (json: Json) => unknown, RegExp]>([
+    [
+      'a dropout that is no probability',
+      (json) => Object.assign(json.model as Json, { dropout: 'a tenth' }),
+      /model-x: expected null or a number from 0 to 1 for the model's dropout but found "a tenth"\./,
+    ],
+    [
+      'added tokens that are no list',
+      (json) => Object.assign(json, { added_tokens: { 0: '<|end|>' } }),
+      /model-x: expected a list of tokens for added_tokens but found \{/,
+    ],
+  ])('is refused with %s', async (_, change, message) => {
+    await expect(createTokenizer(await sourceOf(change))).rejects.toThrow(message)
+  })
+
   it('adds the tokens that its post-processor puts before a text, of whichever kind', async () => {
     const first = async (processor: Json) => {
       const source = await sourceOf((json) => Object.assign(json, { post_processor: processor }))
