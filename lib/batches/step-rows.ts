@@ -33,16 +33,6 @@ export async function* stepsOf(rows: StepRows, first = 0): AsyncGenerator<readon
   for (let step = first; step < rows.totalSteps; step++) yield rows.rowsOfStep(step)
 }
 
-/** Rows that are all in memory. `Dataset` implements it. */
-export interface RowSet {
-  /** Number of rows. */
-  readonly length: number
-  /** Returns the number of tokens of a row, in all its documents. */
-  rowLength(index: number): number
-  /** Returns a row. */
-  row(index: number): Example
-}
-
 export interface SampledOptions extends Omit<SamplerOptions, 'rows'> {
   /** Takes precedence over `epochs`. */
   maxSteps?: number

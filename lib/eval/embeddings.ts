@@ -10,10 +10,10 @@ import type { LoadedModel } from '../models/index.js'
 import { POOLINGS, type Pooling, poolingOf } from '../nn/pooling.js'
 import { embedded } from '../objectives/pooling.js'
 import { malformedRow } from '../rows/check.js'
-import { type RelatedTexts, related, relatedTexts } from '../rows/kinds/related.js'
+import { related, relatedTexts } from '../rows/kinds/related.js'
 import { RowReading } from '../rows/reading.js'
 import { DEFAULT_MAX_LENGTH } from '../rows/row-length.js'
-import type { ComparedRow } from '../rows/rows.js'
+import type { Row } from '../rows/rows.js'
 import { average } from '../tasks/measures.js'
 import { ranksOf } from './classify.js'
 import type { TaskContext } from './context.js'
@@ -66,7 +66,7 @@ export async function embeddingsOf(
   const how = { tokenizer: model.tokenizer, template: null, maxLength, trainOn: 'completion', signal } as const
   const encoded = async function* (): AsyncGenerator<Document> {
     for (const [i, text] of texts.entries()) {
-      const row: ComparedRow = { kind: 'compared', examples: [[{ kind: 'text', text }]], areWhole: true }
+      const row: Row = { kind: 'compared', examples: [[{ kind: 'text', text }]], areWhole: true }
       const encoded = await encodeRow(row, `text ${i + 1}`, how)
       yield* encoded.rows.flatMap(({ documents }) => documents)
     }
@@ -78,6 +78,8 @@ export async function embeddingsOf(
   }
   return all
 }
+
+type Related = ReturnType<typeof relatedTexts>
 
 /** Texts that count in the ranking of an anchor. */
 const BEST = 10
@@ -98,7 +100,7 @@ interface Nearness {
 export async function nearness(context: TaskContext): Promise<Nearness> {
   const { model, data, options, maxLength, signal, found } = context
   const reading = new RowReading(options)
-  const rows: RelatedTexts[] = []
+  const rows: Related[] = []
   for await (const record of taskRecords(data, { limit: options.limit, signal })) {
     const row = relatedTexts(reading.formed(record, related))
     if (rows.length > 0 && (row.score === undefined) !== (rows[0]!.score === undefined))
@@ -118,7 +120,7 @@ export async function nearness(context: TaskContext): Promise<Nearness> {
 
 type Vectors = ReadonlyMap<string, Float32Array>
 
-async function retrieval(rows: readonly RelatedTexts[], vectors: Vectors, { done }: TaskContext): Promise<Nearness> {
+async function retrieval(rows: readonly Related[], vectors: Vectors, { done }: TaskContext): Promise<Nearness> {
   const corpus = [...new Set(rows.flatMap(({ positives, negatives }) => [...positives, ...negatives]))]
   const relevant = new Map<string, Set<string>>()
   for (const { anchor, positives } of rows)
@@ -136,7 +138,7 @@ async function retrieval(rows: readonly RelatedTexts[], vectors: Vectors, { done
   return { ndcgAt10: average(gains), rows: rows.length }
 }
 
-async function similarity(rows: readonly RelatedTexts[], vectors: Vectors, { done }: TaskContext): Promise<Nearness> {
+async function similarity(rows: readonly Related[], vectors: Vectors, { done }: TaskContext): Promise<Nearness> {
   const cosines: number[] = []
   for (const { anchor, positives, score } of rows) {
     cosines.push(cosine(vectors.get(anchor)!, vectors.get(positives[0]!)!))

@@ -9,7 +9,7 @@ import type { HubOptions } from '../hub/index.js'
 import { type EvalInput, type EvalOptions, EvalSchema, maxLengthOf, parseOptions } from '../options/index.js'
 import { RowReading } from '../rows/reading.js'
 import type { DataRecord } from '../rows/record.js'
-import type { ComparedRow, Row } from '../rows/rows.js'
+import type { Row } from '../rows/rows.js'
 import { namesOf, type OpenSource, openSources } from '../rows/sources/open.js'
 import { resolveTools } from '../rows/tools.js'
 import type { OpenData, RowsContext, TaskContext } from './context.js'
@@ -81,7 +81,7 @@ export async function readAll<Row>(
  * longer, the start is kept; it has no example if nothing of an answer is left.
  */
 export async function examplesOf(
-  row: Row | ComparedRow,
+  row: Row,
   where: string,
   { model, options, template, templateContext: context, maxLength, encoded: told, signal }: RowsContext,
 ): Promise<Example[]> {

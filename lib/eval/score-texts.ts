@@ -1,5 +1,5 @@
 /** Generates and scores the texts of tasks that judge them. */
-import { InputError, UsageError } from '../common/errors.js'
+import { InputError } from '../common/errors.js'
 import { theOption } from '../common/option-names.js'
 import { randomStream } from '../common/random.js'
 import { mapAhead } from '../common/task-limit.js'
@@ -19,7 +19,7 @@ import { findDataFiles } from '../rows/files/data-files.js'
 import { readRecords } from '../rows/files/readers.js'
 import { meanScore } from '../tasks/measures.js'
 import type { AnsweredRow, AnswerTask, RowEntry } from '../tasks/task.js'
-import { requireNothingForTemplate } from '../text/template.js'
+import { needsTemplate, requireNothingForTemplate } from '../text/template.js'
 import type { OpenData, TaskContext } from './context.js'
 import { chatOf, plainText, Shots, type TaskPrompt } from './prompts.js'
 import { readAll } from './rows.js'
@@ -101,7 +101,8 @@ export async function generatedTexts(task: AnswerTask, context: TaskContext, eng
   return async ({ where, asked, tools, templateOptions }) => {
     const isWritten = !Array.isArray(asked) && !('ids' in asked)
     const isPlain = template === null && isWritten
-    if (isPlain && system !== undefined) throw withoutTemplate()
+    if (isPlain && system !== undefined)
+      throw needsTemplate(`A system message (${theOption('system')}) needs`, 'leave it out')
     if (isPlain) requireNothingForTemplate(templateContext)
     if ('ids' in asked && system !== undefined)
       throw malformedRow(where, `a system message (${theOption('system')}) cannot stand before ids`)
@@ -137,12 +138,6 @@ export async function generatedTexts(task: AnswerTask, context: TaskContext, eng
     }
   }
 }
-
-const withoutTemplate = () =>
-  new UsageError(
-    'no-chat-template',
-    `A system message (${theOption('system')}) needs a chat template, and none is in use; name a template file, or leave it out.`,
-  )
 
 /**
  * Reads a file of rows with the column `text`, one for each row of the data.

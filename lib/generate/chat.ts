@@ -1,10 +1,9 @@
 import { anyText, aSignal, check, optionsSchema } from '../common/arguments.js'
-import { UsageError } from '../common/errors.js'
 import { randomStream } from '../common/random.js'
 import { Engine } from '../engine/index.js'
 import type { LoadedModel } from '../models/index.js'
 import type { GenerateSettings } from '../options/index.js'
-import type { Message } from '../text/template.js'
+import { type Message, needsTemplate } from '../text/template.js'
 import type { GenerateResult } from './continuation.js'
 import { type GenerateOptions, generateArguments, splitCall } from './generate-options.js'
 import { promptTemplate } from './prompt.js'
@@ -89,10 +88,7 @@ export class Chat implements Disposable {
 
   async #requireTemplate(): Promise<void> {
     if (await promptTemplate(this.#engine.model, this.#settings)) return
-    throw new UsageError(
-      'no-chat-template',
-      'A chat needs a chat template, and none is in use; name a template file, or give a prompt.',
-    )
+    throw needsTemplate('A chat needs', 'give a prompt')
   }
 
   /** Starts a new conversation. */

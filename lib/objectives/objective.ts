@@ -2,9 +2,9 @@
 
 import { aBatch, type Batch, boundsOf, targetWeights, weightOfTargets } from '../batches/batch.js'
 import type { DatasetOptions, DatasetPart } from '../batches/dataset.js'
-import type { Document } from '../batches/examples/example.js'
+import type { Document, Example } from '../batches/examples/example.js'
 import type { DataSummary } from '../batches/examples/summary.js'
-import type { RowSet, StepRow } from '../batches/step-rows.js'
+import type { StepRow } from '../batches/step-rows.js'
 import { aFlag, check, having, optionsSchema, positive } from '../common/arguments.js'
 import type { Pooling } from '../nn/pooling.js'
 import type { RowKindName } from '../rows/kinds/index.js'
@@ -334,8 +334,14 @@ async function ofTargets(
   }
 }
 
-/** Rows of an objective, loaded. */
-export interface ObjectiveRows extends RowSet {
+/** Rows of an objective that are all in memory, as those of a `Dataset` are. */
+export interface ObjectiveRows {
+  /** Number of rows. */
+  readonly length: number
+  /** Returns the number of tokens of a row, in all its documents. */
+  rowLength(index: number): number
+  /** Returns a row. */
+  row(index: number): Example
   /** Their tokens, and special tokens among the targets. */
   readonly summary: Pick<DataSummary, 'tokens' | 'trainedSpecialTokens'>
   /** The sources in order. */

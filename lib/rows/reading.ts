@@ -24,16 +24,7 @@ import type { RowKind } from './kinds/kind.js'
 import { LabelNames } from './labels.js'
 import { PURPOSES } from './purposes.js'
 import type { DataRecord } from './record.js'
-import {
-  type ComparedRow,
-  type PromptRow,
-  promptRow,
-  type QuestionRow,
-  questionRow,
-  type Row,
-  trainingRow,
-  type Weighed,
-} from './rows.js'
+import { type PromptRow, promptRow, type QuestionRow, questionRow, type Row, trainingRow } from './rows.js'
 import { TextTemplate } from './text-template.js'
 
 export interface ReadingOptions {
@@ -132,7 +123,7 @@ export class RowReading {
    * Returns a row of the kind of this reading.
    * @throws InputError `malformed-row`
    */
-  wanted(record: DataRecord, account?: SourceAccount): Row | ComparedRow {
+  wanted(record: DataRecord, account?: SourceAccount): Row {
     const kind = this.#kind
     if (!kind) return this.training(record, account)
     const row = this.formed(record, kind)
@@ -164,7 +155,7 @@ export class RowReading {
    * Returns the prompt of a row whose answers are trained, with the row's weight.
    * @throws InputError `malformed-row`
    */
-  weighedPrompt(record: DataRecord): PromptRow & Weighed {
+  weighedPrompt(record: DataRecord): PromptRow & { weight?: number } {
     const row = this.formed(record, PURPOSES.prompt)
     const asked = promptRow(row)
     if (!asked.ids) return { ...asked, ...weightOf(row) }
@@ -232,7 +223,7 @@ export class RowReading {
 }
 
 /** Returns the factor of a row's loss, if it has one. @throws InputError `malformed-row` */
-const weightOf = ({ weight }: FormedRow): Weighed => (weight === undefined ? {} : { weight })
+const weightOf = ({ weight }: FormedRow): { weight?: number } => (weight === undefined ? {} : { weight })
 
 /** Maximum number of remembered sets of columns; a source usually has few. */
 const MOST_KNOWN = 64

@@ -9,69 +9,62 @@ import { contentOf, historyTurns, type Turn, turnsOf } from './conversation.js'
 import type { FormedRow } from './formed-row.js'
 import { TEMPLATE_OPTIONS, TOKEN_MASKS } from './forms.js'
 
-/** A text; all of it is trained. */
-export interface TextRow {
-  kind: 'text'
-  text: string
-}
-
-/** A question and its answer. */
-interface CompletionRow {
-  kind: 'completion'
-  prompt: string
-  completion: string
-  /** Whether both are parts of one text, so that no template applies. */
-  isText?: true
-}
-
-/** A conversation. */
-export interface MessagesRow {
-  kind: 'messages'
-  messages: Message[]
-  /** For each message, the place of its role in the row, for errors; by default `messages[i].role`. */
-  roleAt?: string[]
-  /** Schemas of functions; undefined if the row has none of its own. */
-  tools?: unknown[]
-  /** Variables of the template. */
-  templateOptions?: Record<string, unknown>
-}
-
-/** Token ids with labels; a label of -100 is not trained. */
-interface TokenisedRow {
-  kind: 'tokenised'
-  ids: number[]
-  labels: number[] | undefined
-}
-
-/** A row whose texts an objective compares. */
-export interface ComparedRow extends Weighed {
-  kind: 'compared'
-  /** The texts of each example, one for each document. */
-  examples: Row[][]
-  /** The number of a label, 1 for a good answer, or the margin of a pair. */
-  label?: number
-  /** Whether texts are taken as wholes, so that no token of them is predicted. */
-  areWhole?: boolean
-}
-
-/** Field of every trained row. */
-export interface Weighed {
+/** What an objective reads of a row. */
+export type Row = (
+  | {
+      /** A text, all of which is trained. */
+      kind: 'text'
+      text: string
+    }
+  | {
+      /** A prompt and its completion. */
+      kind: 'completion'
+      prompt: string
+      completion: string
+      /** Whether both are parts of one text, so that no template applies. */
+      isText?: true
+    }
+  | ({
+      /** A conversation, with tools and template variables of its own. */
+      kind: 'messages'
+      messages: Message[]
+      /** For each message, the place of its role in the row, for errors; by default `messages[i].role`. */
+      roleAt?: string[]
+    } & Pick<PromptRow, 'tools' | 'templateOptions'>)
+  | {
+      /** Token ids; a label of -100 is not trained. */
+      kind: 'tokenised'
+      ids: number[]
+      labels: number[] | undefined
+    }
+  | {
+      /** Texts that an objective compares or gives a label. */
+      kind: 'compared'
+      /** The texts of each example, one for each document. */
+      examples: Row[][]
+      /** The number of a label, 1 for a good answer, or the margin of a pair. */
+      label?: number
+      /** Whether texts are taken as wholes, so that no token of them is predicted. */
+      areWhole?: boolean
+    }
+) & {
   /** The factor of the row's loss, and of its part of the divisor; default 1. */
   weight?: number
 }
-
-/** A row that is trained token by token. */
-export type Row = (TextRow | CompletionRow | MessagesRow | TokenisedRow) & Weighed
 
 /** Label of a token that is not trained. */
 export const IGNORED_LABEL = -100
 
 /** A prompt, or a conversation with its tools and template variables. */
-export interface PromptRow extends Pick<MessagesRow, 'tools' | 'templateOptions'> {
+export interface PromptRow {
   prompt?: string
   messages?: Message[]
   /** Token ids of a prompt, which are continued without changes. */
   ids?: number[]
+  /** Schemas of functions; undefined if the row has none of its own. */
+  tools?: unknown[]
+  /** Variables of the template. */
+  templateOptions?: Record<string, unknown>
 }
 
 /** A question and its answer. */
@@ -114,7 +107,7 @@ export function comparedAnswer(row: FormedRow, part: AnswerPart): Row {
   return { kind: 'tokenised', ids: [...prompt, ...answer], labels: [...prompt.map(() => IGNORED_LABEL), ...answer] }
 }
 
-export function messagesRow(row: FormedRow, turns: readonly Turn[]): MessagesRow {
+export function messagesRow(row: FormedRow, turns: readonly Turn[]): Row {
   const isUsual = turns.every(({ roleAt }, i) => roleAt === `messages[${i}].role`)
   return {
     kind: 'messages',
@@ -137,7 +130,7 @@ export function promptRow(row: FormedRow): PromptRow {
 }
 
 /** Returns the ids before the first trained one. */
-function promptIds({ ids, labels }: TokenisedRow): number[] {
+function promptIds({ ids, labels }: ReturnType<typeof tokenisedRow>): number[] {
   const answer = labels?.findIndex((label) => label !== IGNORED_LABEL) ?? -1
   return answer > 0 ? ids.slice(0, answer) : ids
 }
@@ -209,7 +202,7 @@ function promptText(row: FormedRow): string {
 }
 
 /** Returns the tools and the template's variables of a row. */
-function context(row: FormedRow): Pick<MessagesRow, 'tools' | 'templateOptions'> {
+function context(row: FormedRow): Pick<PromptRow, 'tools' | 'templateOptions'> {
   const tools = row.has('tools') ? toolsOf(row) : undefined
   const templateOptions = row.columns.exact(TEMPLATE_OPTIONS) ?? undefined
   if (templateOptions !== undefined && !isJsonObject(templateOptions)) {
@@ -251,7 +244,7 @@ export function parsedTools(json: string): unknown[] | undefined {
   return Array.isArray(tools) ? tools : undefined
 }
 
-function tokenisedRow(row: FormedRow): TokenisedRow {
+function tokenisedRow(row: FormedRow): Extract<Row, { kind: 'tokenised' }> {
   const { where } = row
   const wholes = (name: string, entry: z.ZodType<number>): number[] =>
     checked(z.object({ [name]: z.array(entry).min(1) }), { [name]: row.columns.value(name) }, where)[name]!

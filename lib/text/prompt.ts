@@ -1,6 +1,5 @@
 /** Turns a prompt into token ids. */
-import { UsageError } from '../common/errors.js'
-import type { ChatTemplate, Message, TemplateContext } from './template.js'
+import { type ChatTemplate, type Message, needsTemplate, type TemplateContext } from './template.js'
 import type { Tokenizer } from './tokenizer.js'
 
 /** A prompt: a text or a conversation. */
@@ -37,8 +36,5 @@ export function turnsOfPrompt({ prompt, messages, system }: WrittenPrompt): Mess
 
 function plainPrompt(prompt: string | undefined, system: string | undefined): string {
   if (prompt !== undefined && system === undefined) return prompt
-  throw new UsageError(
-    'no-chat-template',
-    `${prompt === undefined ? 'Messages need' : 'A system message needs'} a chat template, and none is in use; name a template file, or give a prompt alone.`,
-  )
+  throw needsTemplate(prompt === undefined ? 'Messages need' : 'A system message needs', 'give a prompt alone')
 }

@@ -95,6 +95,17 @@ export async function resolveTemplate(option: string, tokenizer: TemplateOwner):
   return template
 }
 
+/**
+ * Returns the error for what only a chat template can express.
+ * @param what with its verb, as in `Tools need`
+ * @param instead another way than naming a template
+ */
+export const needsTemplate = (what: string, instead?: string): UsageError =>
+  new UsageError(
+    'no-chat-template',
+    `${what} a chat template, and none is in use; name a template file${instead ? `, or ${instead}` : ''}.`,
+  )
+
 /** Refuses tools and options of a template where none is in use. @throws UsageError `no-chat-template` */
 export function requireNothingForTemplate(context: {
   tools?: readonly unknown[] | null | undefined
@@ -102,6 +113,5 @@ export function requireNothingForTemplate(context: {
 }): void {
   const { tools, templateOptions = {} } = context
   if (!tools?.length && Object.keys(templateOptions).length === 0) return
-  const what = tools?.length ? 'Tools' : 'Options of a template'
-  throw new UsageError('no-chat-template', `${what} need a chat template, and none is in use; name a template file.`)
+  throw needsTemplate(tools?.length ? 'Tools need' : 'Options of a template need')
 }

@@ -4,7 +4,7 @@ import { countTokens } from '../batches/examples/example.js'
 import { describeReport, type SourceReport, sourceReports } from '../batches/examples/report.js'
 import { type DataSummary, SpecialTargets } from '../batches/examples/summary.js'
 import { microBatches } from '../batches/packing.js'
-import { type RowSet, type SampledOptions, SampledRows, type StepRow, type StepRows } from '../batches/step-rows.js'
+import { type SampledOptions, SampledRows, type StepRow, type StepRows } from '../batches/step-rows.js'
 import { openForTraining } from '../batches/stream/open-for-training.js'
 import { RowStream, type StreamOptions } from '../batches/stream/row-stream.js'
 import { UsageError } from '../common/errors.js'
@@ -38,7 +38,7 @@ export interface RunRows {
   /** Special tokens that are targets. */
   readonly trainedSpecialTokens: DataSummary['trainedSpecialTokens']
   /** The rows of the data and of the evaluation data; null for a stream. */
-  readonly allRows: readonly RowSet[] | null
+  readonly allRows: readonly ObjectiveRows[] | null
   /** Returns how the sources were read, the evaluation data's after the others. */
   reports(): SourceReport[]
   /** Returns the least size of the largest forward pass, in tokens: the longest row, or as many usual rows as fit. */
@@ -201,7 +201,7 @@ function rowsInMemory(rows: ObjectiveRows, options: SampledOptions): TrainingRow
 
 const sourcesOf = (parts: ObjectiveRows['parts']): RecordedSource[] => parts.map(({ source }) => source)
 
-function longestRow(rows: RowSet): number {
+function longestRow(rows: ObjectiveRows): number {
   let longest = 0
   for (let index = 0; index < rows.length; index++) longest = Math.max(longest, rows.rowLength(index))
   return longest

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { turnsOf } from '../../lib/rows/conversation.js'
 import { RowReading } from '../../lib/rows/reading.js'
-import type { MessagesRow } from '../../lib/rows/rows.js'
+import type { Row } from '../../lib/rows/rows.js'
 
 const turns = (value: unknown, column = 'conversations') => turnsOf({ value, column, where: 'rows.jsonl:3' })
 const messages = (value: unknown) => turns(value).map(({ message }) => message)
@@ -52,7 +52,7 @@ describe('turns of data sets', () => {
         functions: [{ name: 'weather', parameters: {} }],
       },
       where: 'rows.jsonl:3',
-    }) as MessagesRow
+    }) as Extract<Row, { kind: 'messages' }>
     expect(row.messages).toEqual([
       { role: 'user', content: 'Weather?' },
       {

@@ -1,9 +1,12 @@
 import { describe, expect, it } from 'vitest'
 import { RowReading } from '../../lib/rows/reading.js'
-import type { MessagesRow } from '../../lib/rows/rows.js'
+import type { Row } from '../../lib/rows/rows.js'
 
 const parse = (value: unknown) => {
-  const { roleAt, ...row } = new RowReading().training({ value, where: 'train.jsonl:12' }) as MessagesRow
+  const { roleAt, ...row } = new RowReading().training({ value, where: 'train.jsonl:12' }) as Extract<
+    Row,
+    { kind: 'messages' }
+  >
   return row
 }
 

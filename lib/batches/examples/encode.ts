@@ -5,31 +5,24 @@
  * template, prompt and completion are a chat; without one they are joined and EOS is appended.
  */
 import { InputError, UsageError } from '../../common/errors.js'
-import { theOption } from '../../common/option-names.js'
 import { hasArrowNulls } from '../../rows/arrow-nulls.js'
 import { malformedRow } from '../../rows/check.js'
 import { checkRoles } from '../../rows/roles.js'
-import type { LongRows } from '../../rows/row-length.js'
-import { type ComparedRow, IGNORED_LABEL, type Row } from '../../rows/rows.js'
+import { IGNORED_LABEL, type Row } from '../../rows/rows.js'
 import { encodeChat, type MaskedChat, maskChat } from '../../text/chat-mask.js'
 import type { TurnTokens } from '../../text/masks/token-spans.js'
 import type { TurnCounts } from '../../text/masks/turn-counts.js'
-import type { ChatTemplate, Message, TemplateContext } from '../../text/template.js'
+import { type ChatTemplate, type Message, needsTemplate, type TemplateContext } from '../../text/template.js'
 import type { Tokenizer } from '../../text/tokenizer.js'
 import { countTargets, type Document, type Example, exampleOf } from './example.js'
-import { type LimitedRow, limitRow, windowsOf } from './long-rows.js'
+import { type LimitOptions, type LongRowCounts, limitRow, windowsOf } from './long-rows.js'
 
-export interface EncodeOptions {
+/** How rows become tokens. A text that is too long always becomes several rows. */
+export interface EncodeOptions extends Omit<LimitOptions, 'bosId'> {
   /** If null, only `input_ids` rows can be read. */
   tokenizer: Tokenizer | null
   /** If null, prompt and completion are joined. */
   template: ChatTemplate | null
-  /** Longest row, in tokens; at least 2. */
-  maxLength: number
-  /** Treatment of a longer row; default `keep-start`. A text always becomes several rows. */
-  longRows?: LongRows
-  /** `all` also trains the prompt. */
-  trainOn: 'completion' | 'all'
   /** Template variables for rows without their own. */
   context?: TemplateContext
   /** Aborting it ends the rendering of conversations with its reason. */
@@ -45,9 +38,13 @@ export interface ChatCounts extends TurnCounts {
 }
 
 /** The examples of a row. */
-export interface EncodedRow extends Omit<LimitedRow, 'documents'> {
+export interface EncodedRow {
   /** Several if the row was split, a text was cut, or it has several positive texts; none if the row was left out. */
   rows: Example[]
+  /** Number of tokens before anything was cut. */
+  length: number
+  /** Counts of what was cut from a row that was too long. */
+  cut?: Partial<LongRowCounts>
   /** Counts of a template's changes to the conversation. */
   chat?: Partial<ChatCounts>
 }
@@ -57,15 +54,15 @@ export interface EncodedRow extends Omit<LimitedRow, 'documents'> {
  * @throws InputError of a row that cannot be trained as it stands
  * @throws UsageError `no-tokenizer`, `no-chat-template`
  */
-export async function encodeRow(row: Row | ComparedRow, where: string, options: EncodeOptions): Promise<EncodedRow> {
-  const encode = row.kind === 'compared' ? encodeCompared(row, where, options) : encodeExample(row, where, options)
-  const { rows, ...facts } = await encode
+export async function encodeRow(row: Row, where: string, options: EncodeOptions): Promise<EncodedRow> {
+  const { rows, ...facts } = await encodeUnweighed(row, where, options)
   const { weight } = row
   if (weight === undefined) return { rows, ...facts }
   return { rows: rows.map((one) => ({ ...(weight === 0 ? untrained(one) : one), weight })), ...facts }
 }
 
-async function encodeExample(row: Row, where: string, options: EncodeOptions): Promise<EncodedRow> {
+async function encodeUnweighed(row: Row, where: string, options: EncodeOptions): Promise<EncodedRow> {
+  if (row.kind === 'compared') return encodeCompared(row, where, options)
   if (row.kind === 'tokenised') {
     const mask = Uint8Array.from(row.ids, (_, i) => (row.labels?.[i] === IGNORED_LABEL ? 0 : 1))
     return limited(documentOf(row.ids, mask), undefined, where, null, { ...options, trainOn: 'completion' })
@@ -103,15 +100,16 @@ function tokenizerOf({ tokenizer }: EncodeOptions, where: string): Tokenizer {
  */
 async function encodeWhole(row: Row, where: string, options: EncodeOptions): Promise<EncodedRow> {
   const { template, context, signal } = options
-  const isPlain = row.kind === 'text' || (row.kind === 'completion' && (row.isText || !template))
-  if (row.kind === 'tokenised' || (isPlain && row.kind === 'completion' && row.completion !== ''))
-    return encodeRow(row, where, options)
+  if (row.kind === 'tokenised' || row.kind === 'compared') return encodeRow(row, where, options)
+  const isJoined = row.kind === 'completion' && (row.isText || !template)
+  if (isJoined && row.completion !== '') return encodeRow(row, where, options)
   const tokenizer = tokenizerOf(options, where)
   let ids: number[]
-  if (isPlain) ids = await tokenizer.encodeText(row.kind === 'text' ? row.text : row.prompt, signal)
+  if (row.kind === 'text') ids = await tokenizer.encodeText(row.text, signal)
+  else if (isJoined) ids = await tokenizer.encodeText(row.prompt, signal)
   else {
     if (!template) throw noTemplate(where)
-    const turns = messagesOf(row as Exclude<Row, { kind: 'text' | 'tokenised' }>)
+    const turns = messagesOf(row)
     const messages = row.kind === 'completion' && row.completion === '' ? turns.slice(0, 1) : turns
     const text = await template.render(messages, { ...contextOf(row, context), addGenerationPrompt: false }, signal)
     ids = await encodeChat(tokenizer, text, where, signal)
@@ -120,18 +118,14 @@ async function encodeWhole(row: Row, where: string, options: EncodeOptions): Pro
   return limited(trainedWhole(ids), undefined, where, tokenizer, options)
 }
 
-const noTemplate = (where: string) =>
-  new UsageError(
-    'no-chat-template',
-    `${where}: messages need a chat template, and there is none: name one (${theOption('template')}), or give prompt and completion.`,
-  )
+const noTemplate = (where: string) => needsTemplate(`${where}: messages need`, 'give prompt and completion')
 
 /**
  * Joins the texts of each example. An example of answers has no targets if one has no token or all are equal; no example is
  * returned if a text is dropped.
  */
 async function encodeCompared(
-  { examples, label, areWhole }: ComparedRow,
+  { examples, label, areWhole }: Extract<Row, { kind: 'compared' }>,
   where: string,
   options: EncodeOptions,
 ): Promise<EncodedRow> {
@@ -162,7 +156,7 @@ function untrained(example: Example): Example {
   return example
 }
 
-function messagesOf(row: Exclude<Row, { kind: 'text' | 'tokenised' }>): Message[] {
+function messagesOf(row: Extract<Row, { kind: 'completion' | 'messages' }>): Message[] {
   if (row.kind === 'messages') return row.messages
   return [
     { role: 'user', content: row.prompt },
@@ -171,7 +165,7 @@ function messagesOf(row: Exclude<Row, { kind: 'text' | 'tokenised' }>): Message[
 }
 
 async function chatRow(
-  row: Exclude<Row, { kind: 'text' | 'tokenised' }>,
+  row: Extract<Row, { kind: 'completion' | 'messages' }>,
   where: string,
   tokenizer: Tokenizer,
   template: ChatTemplate,

@@ -29,17 +29,11 @@ export interface LongRowCounts {
 
 export const noLongRows = (): LongRowCounts => ({ turns: 0, inside: 0, split: 0, into: 0, dropped: 0, questions: 0 })
 
-/** A document within the limit, or the kept parts of a longer one. */
-export interface LimitedRow {
-  /** Several if the row was split, or a text was cut into windows; none if it was left out. */
+/** A document within the limit, or the kept parts of a longer one: several if it was split, none if it was left out. */
+interface Limited {
   documents: Document[]
-  /** Number of tokens before anything was cut. */
-  length: number
-  /** Counts of what was cut from a row that was too long. */
   cut?: Partial<LongRowCounts>
 }
-
-type Limited = Omit<LimitedRow, 'length'>
 
 export interface LimitOptions {
   /** Maximum number of tokens of a row. */
@@ -56,6 +50,7 @@ export interface LimitOptions {
  * @param mask 1 for each token of an answer, even if everything is trained
  * @param turns of a conversation, in order; by default each stretch of the mask is a turn.
  * @param where names the row in errors
+ * @returns what is left, and the number of tokens before anything was cut
  * @throws InputError `row-too-long` if `longRows` is `error`
  */
 export function limitRow(
@@ -63,7 +58,7 @@ export function limitRow(
   turns: readonly TurnTokens[] | undefined,
   where: string,
   options: LimitOptions,
-): LimitedRow {
+): Limited & { length: number } {
   const { maxLength, longRows = 'keep-start', trainOn } = options
   const limited = (): Limited => {
     if (ids.length <= maxLength) return { documents: [{ ids, mask }] }

@@ -2,7 +2,7 @@
 import type { FormedRow } from '../formed-row.js'
 import type { RowForm, RowPart, RowPurpose } from '../forms.js'
 import type { LabelNames } from '../labels.js'
-import type { ComparedRow } from '../rows.js'
+import type { Row } from '../rows.js'
 
 export interface RowKind extends RowPurpose {
   /** The objective that takes such rows. */
@@ -18,7 +18,7 @@ export interface RowKind extends RowPurpose {
    * Returns the texts of a row, and their label.
    * @throws InputError `malformed-row`
    */
-  read(row: FormedRow, labels?: LabelNames): Pick<ComparedRow, 'examples' | 'label'>
+  read(row: FormedRow, labels?: LabelNames): { examples: Row[][]; label?: number }
   /** Returns names of an example's documents; further documents have the last one. */
   documentNames(label: number): readonly string[]
 }

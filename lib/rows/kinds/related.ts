@@ -3,7 +3,7 @@ import { quoted } from '../../common/errors.js'
 import { malformedRow } from '../check.js'
 import type { FormedRow } from '../formed-row.js'
 import { formsFor } from '../forms.js'
-import type { TextRow } from '../rows.js'
+import type { Row } from '../rows.js'
 import type { RowKind } from './kind.js'
 
 const relation = formsFor('`--objective embed`')
@@ -54,37 +54,31 @@ export const related: RowKind = {
         'the row says how alike two texts are, and pairs that belong together are trained: give those alone, without scores',
       )
     }
-    const textRow = (text: string): TextRow => ({ kind: 'text', text })
+    const textRow = (text: string): Row => ({ kind: 'text', text })
     const [first, others] = [textRow(anchor), negatives.map(textRow)]
     return { examples: positives.map((positive) => [first, textRow(positive), ...others]) }
   },
   documentNames: () => ['anchor', 'positive', 'negative'],
 }
 
-/** An anchor with positive and negative texts. */
-export interface RelatedTexts {
-  anchor: string
-  positives: string[]
-  negatives: string[]
-  /** Similarity of the anchor and the positive text; absent without a column. */
-  score?: number
-}
-
-/** @throws InputError `malformed-row` */
-export function relatedTexts(row: FormedRow): RelatedTexts {
+/**
+ * Returns an anchor with positive and negative texts; where a column has it, with the similarity of the anchor and the positive.
+ * @throws InputError `malformed-row`
+ */
+export function relatedTexts(row: FormedRow) {
   const texts = (part: 'positive' | 'negatives'): string[] => {
     const value = row.value(part)
     if (!Array.isArray(value)) return row.has(part) ? [row.text(part)] : []
     if (value.every((text) => typeof text === 'string')) return value
     throw malformedRow(row.where, `${row.name(part)}: expected a text or a list of texts`)
   }
-  const found: RelatedTexts = {
+  const found = {
     anchor: row.text('anchor'),
     positives: texts('positive'),
     negatives: texts('negatives'),
   }
   if (found.positives.length === 0) throw malformedRow(row.where, `${row.name('positive')}: expected a text`)
-  if (!row.has('score')) return found
+  if (!row.has('score')) return { ...found, score: undefined }
   const score = Number(row.text('score'))
   if (Number.isFinite(score)) return { ...found, score }
   throw malformedRow(row.where, `${row.name('score')}: expected a number but received ${quoted(row.value('score'))}`)

@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { findDataFiles } from '../../../lib/rows/files/data-files.js'
 import { readRecords, recordsOf } from '../../../lib/rows/files/readers.js'
 import { RowReading } from '../../../lib/rows/reading.js'
-import type { MessagesRow, TextRow } from '../../../lib/rows/rows.js'
+import type { Row } from '../../../lib/rows/rows.js'
 import { json } from '../../../lib/text/python/text.js'
 import { toValue } from '../../../lib/text/python/values.js'
 import { parquetBytes } from './parquet-files.js'
@@ -95,12 +95,12 @@ describe('Parquet', () => {
       chat_template_kwargs: { deep: null, n: 1 },
     })
     expect(second!.value).toEqual({ prompt: 'b', completion: 'd', limits: { most: -0, count: 2 }, half: 0.5 })
-    const row = new RowReading().training(first!) as MessagesRow
+    const row = new RowReading().training(first!) as Extract<Row, { kind: 'messages' }>
     expect(json(toValue({ tools: row.tools, options: row.templateOptions }))).toBe(
       '{"tools": [{"name": "f", "default": null, "most": 1e+21}], "options": {"deep": null, "n": 1}}',
     )
     const reading = new RowReading({ text: '{prompt} {limits.most} {limits.count} {half}' })
-    const texts = [first!, second!].map((record) => reading.training(record) as TextRow)
+    const texts = [first!, second!].map((record) => reading.training(record) as Extract<Row, { kind: 'text' }>)
     expect(texts.map(({ text }) => text)).toEqual(['a 1e+16 1152921504606846976 3.0', 'b -0.0 2 0.5'])
   })
 
