@@ -13,7 +13,7 @@ namespace {
 /// The longest that a library of the three may write (MPI_MAX_LIBRARY_VERSION_STRING): MPICH's.
 constexpr size_t kLongestVersion = 8192;
 
-std::string versionOf(void* handle) {
+std::string mpiVersionOf(void* handle) {
   const auto ask = reinterpret_cast<int (*)(char*, int*)>(dlsym(handle, "MPI_Get_library_version"));
   if (!ask) return "";
   std::vector<char> text(kLongestVersion + 1, '\0');
@@ -39,7 +39,7 @@ MpiLibrary openMpi(const std::vector<std::string>& names) {
       causes += (causes.empty() ? "" : "; ") + std::string(why ? why : name.c_str());
       continue;
     }
-    MpiLibrary library{handle, MpiAbi::mpich, versionOf(handle)};
+    MpiLibrary library{handle, MpiAbi::mpich, mpiVersionOf(handle)};
     if (library.version.empty())
       throw Error("not-mpi", name + " is no MPI library: it has no MPI_Get_library_version.");
     if (dlsym(handle, "ompi_mpi_comm_world"))

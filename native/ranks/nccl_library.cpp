@@ -36,7 +36,7 @@ std::string fill(NcclTable& table, void* library) {
   return absent;
 }
 
-int versionOf(void* library) {
+int ncclVersionOf(void* library) {
   const auto ask = reinterpret_cast<decltype(NcclTable::getVersion)>(dlsym(library, "ncclGetVersion"));
   int version = 0;
   return ask && ask(&version) == NcclResult::success ? version : 0;
@@ -62,7 +62,7 @@ Opened open() {
     }
     Nccl library{};
     // An old one lacks functions too, but what it needs is to be newer.
-    library.version = versionOf(handle);
+    library.version = ncclVersionOf(handle);
     const std::string absent = fill(library.table, handle);
     library.path = fileOfFunction(reinterpret_cast<void*>(library.table.getVersion), kName);
     if (library.version == 0 || (library.version >= kOldest && !absent.empty()))
