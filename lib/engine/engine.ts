@@ -1,14 +1,13 @@
 /** Generates many sequences at once: continuous batching (Orca, OSDI 2022) over paged keys and values (arXiv 2309.06180). */
 import { setMaxListeners } from 'node:events'
-import { UsageError } from '../common/errors.js'
+import { type RunError, UsageError } from '../common/errors.js'
 import type { AdapterChoice, Model, ModelView } from '../models/index.js'
 import { freeMemory } from '../tensor/memory-budget.js'
+import { chooseTokens, type NewToken } from '../tensor/operations/choose-tokens.js'
 import { gatherRows } from '../tensor/operations/indexing.js'
-import type { FinishReason, NewToken } from './new-token.js'
 import { PAGE, PagePool } from './pages.js'
 import { alone, groupPrompts, longestOf, type PromptGroup } from './prompt-groups.js'
-import type { EngineRequest, ScoredPrompt } from './request.js'
-import { type ChosenToken, chooseTokens } from './sampling/choose-tokens.js'
+import type { EngineRequest, FinishReason, ScoredPrompt } from './request.js'
 import { isLong, planStep } from './scheduler.js'
 import { ScoredSequence } from './scored-sequence.js'
 import type { Sequence, SequenceFacts } from './sequence.js'
@@ -431,7 +430,7 @@ export class Engine implements AsyncDisposable {
   }
 
   /** Computes the chunks of sequences, and samples a token for each whose chunk is its last; null for the others. */
-  async #nextTokens(pass: readonly TextSequence[]): Promise<(ChosenToken | null)[]> {
+  async #nextTokens(pass: readonly TextSequence[]): Promise<(NewToken | RunError | null)[]> {
     const { view } = pass[0]!.facts
     const isMixed = pass.some(({ facts }) => facts.view !== view)
     const parts = pass.flatMap(({ parts, facts }) =>
@@ -440,7 +439,7 @@ export class Engine implements AsyncDisposable {
     using logits = (isMixed ? this.#base : view).nextLogitsOf(parts, this.#memory)
     // The device computes meanwhile.
     const choices = await Promise.all(pass.map((sequence) => (sequence.isSampling ? sequence.choice() : null)))
-    const chosen: (ChosenToken | null)[] = pass.map(() => null)
+    const chosen: (NewToken | RunError | null)[] = pass.map(() => null)
     const sampling = choices.flatMap((choice, row) => (choice ? [{ choice, row }] : []))
     if (sampling.length === 0) {
       await this.model.device.synchronize()

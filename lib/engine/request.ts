@@ -3,6 +3,9 @@ import type { AdapterChoice } from '../models/index.js'
 import type { Sampling } from '../tensor/operations/sampling.js'
 import type { EditOptions } from './sampling/logits-edits.js'
 
+/** Why generation ended: at a stop token or string, or at the limit of tokens. */
+export type FinishReason = 'stop' | 'length'
+
 /** A constraint that a sequence must satisfy. */
 interface TokenConstraint {
   /** Returns a bit for each token that may come next, in words of 32 bits from the lowest on. */

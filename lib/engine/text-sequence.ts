@@ -1,7 +1,7 @@
-import type { FinishReason, NewToken } from './new-token.js'
+import { RunError } from '../common/errors.js'
+import type { NewToken } from '../tensor/operations/choose-tokens.js'
 import type { PagePool } from './pages.js'
-import type { EngineRequest } from './request.js'
-import type { ChoiceOfRow, ChosenToken } from './sampling/choose-tokens.js'
+import type { EngineRequest, FinishReason } from './request.js'
 import { LogitsEdits } from './sampling/logits-edits.js'
 import { Sequence, type SequenceFacts } from './sequence.js'
 
@@ -35,13 +35,13 @@ export class TextSequence extends Sequence<NewToken, FinishReason> {
   }
 
   /** Returns how the next token is sampled; null for a finished sequence, or one whose constraint fails, which finishes it. */
-  async choice(): Promise<ChoiceOfRow | null> {
+  async choice() {
     if (this.isFinished) return null
     const { sampling, random, constraint, topLogprobs } = this.request
     const uniform = sampling.temperature === 0 ? 0 : random.uniform()
     try {
       const mask = await constraint?.mask()
-      return { choice: { ...sampling, uniform }, changes: this.#edits?.changes, mask, topLogprobs }
+      return { ...sampling, uniform, changes: this.#edits?.changes, mask, topLogprobs }
     } catch (error) {
       this.results.fail(error)
       return null
@@ -49,11 +49,11 @@ export class TextSequence extends Sequence<NewToken, FinishReason> {
   }
 
   /** Counts the chunk as computed, and appends the sampled token, if any. */
-  accept(token: ChosenToken | null, pool: PagePool): void {
+  accept(token: NewToken | RunError | null, pool: PagePool): void {
     this.advance(pool)
     if (!token || this.isFinished) return
     try {
-      if (token.error) throw token.error
+      if (token instanceof RunError) throw token
       this.#add(token)
     } catch (error) {
       this.results.fail(error)
@@ -65,11 +65,12 @@ export class TextSequence extends Sequence<NewToken, FinishReason> {
     return this.facts.isExact ? this.prompt.length : this.length
   }
 
-  #add({ id, ranked }: ChosenToken): void {
+  #add(token: NewToken): void {
+    const { id } = token
     const { stopIds, constraint } = this.request
     this.ids.push(id)
     this.#edits?.push(id)
-    this.results.push({ id, ...ranked })
+    this.results.push(token)
     if (stopIds.has(id)) {
       this.results.finish('stop')
       return

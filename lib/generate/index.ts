@@ -1,6 +1,7 @@
 /** Generating text. */
 
-export type { FinishReason, NewToken } from '../engine/index.js'
+export type { FinishReason } from '../engine/index.js'
+export type { NewToken } from '../tensor/operations/choose-tokens.js'
 export { GREEDY, type Sampling, type TokenChoice } from '../tensor/operations/sampling.js'
 export { Chat, type ChatOptions } from './chat.js'
 export {

@@ -1,9 +1,9 @@
 /** Options of sampling and log-probabilities, as transformers and vLLM compute them. */
 import { afterAll, describe, expect, test } from 'vitest'
 import { randomStream } from '../../lib/common/random.js'
-import { chooseTokens } from '../../lib/engine/sampling/choose-tokens.js'
 import { type EditOptions, LogitsEdits } from '../../lib/engine/sampling/logits-edits.js'
 import { loadModel } from '../../lib/models/index.js'
+import { chooseTokens } from '../../lib/tensor/operations/choose-tokens.js'
 import {
   editLogits,
   GREEDY,
@@ -200,12 +200,12 @@ describe('a processor', () => {
     const logits = finite(vectors[each.logits]!)
     using tensor = Tensor.from(Float32Array.from(logits), [1, logits.length], { device })
     const row = {
-      choice: { ...samplingOf(each.steps), uniform: 0.5 },
+      ...samplingOf(each.steps),
+      uniform: 0.5,
       changes: editsOf(each, logits.length).changes,
       mask: maskOf(each.steps, logits.length),
     }
-    const [{ error } = {}] = await chooseTokens(tensor, [row])
-    expect(error?.code).toBe('no-token-left')
+    expect(await chooseTokens(tensor, [row])).toMatchObject([{ code: 'no-token-left' }])
   })
 })
 
@@ -298,10 +298,10 @@ describe.each(Object.keys(tolerances))('log-probabilities of %s', (model) => {
       if (given) {
         got.push(...(await rankTokens(logits, [wanted], 5)))
       } else {
-        const row = { choice: { ...GREEDY, uniform: 0 }, changes: edits.changes, topLogprobs: 5 }
+        const row = { ...GREEDY, uniform: 0, changes: edits.changes, topLogprobs: 5 }
         const [chosen] = await chooseTokens(logits, [row])
-        expect(chosen!.id).toBe(wanted)
-        got.push(chosen!.ranked!)
+        expect(chosen).toMatchObject({ id: wanted })
+        got.push(chosen as RankedToken)
       }
       edits.push(wanted)
     }

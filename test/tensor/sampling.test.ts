@@ -1,11 +1,13 @@
 import { afterAll, describe, expect, it } from 'vitest'
+import { RunError } from '../../lib/common/errors.js'
 import { randomStream } from '../../lib/common/random.js'
+import { chooseTokens } from '../../lib/tensor/operations/choose-tokens.js'
 import {
-  chooseToken,
   cutByDeviation,
   GREEDY,
   type Sampling,
   sampleTokens,
+  type TokenChoice,
 } from '../../lib/tensor/operations/sampling.js'
 import { Tensor } from '../../lib/tensor/tensor.js'
 import { liveBytes } from '../live-bytes.js'
@@ -41,9 +43,15 @@ function expectClose(found: readonly number[], expected: readonly number[]): voi
   for (const [i, value] of expected.entries()) expect(Math.abs(found[i]! - value)).toBeLessThan(0.032)
 }
 
+async function choosing(logits: Tensor, choice: TokenChoice): Promise<number> {
+  const [token] = await chooseTokens(logits, [choice])
+  if (token instanceof RunError) throw token
+  return token!.id
+}
+
 async function choose(values: number[], sampling: Sampling): Promise<number> {
   using logits = Tensor.from(Float32Array.from(values), [1, values.length], { device })
-  return await chooseToken(logits, { ...sampling, uniform: 0.5 })
+  return await choosing(logits, { ...sampling, uniform: 0.5 })
 }
 
 /** Arithmetic in float64: logits below the largest less `n` population standard deviations of the finite ones become -Infinity. */
@@ -125,7 +133,7 @@ describe('choosing a token', () => {
     const among = async (sampling: Partial<Sampling>) => {
       const tokens = [0.05, 0.3, 0.6, 0.95].map(async (uniform) => {
         using logits = Tensor.from(Float32Array.from(values), [1, 4], { device })
-        return await chooseToken(logits, { ...GREEDY, temperature: 1000, ...sampling, uniform })
+        return await choosing(logits, { ...GREEDY, temperature: 1000, ...sampling, uniform })
       })
       return Promise.all(tokens)
     }

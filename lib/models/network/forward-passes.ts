@@ -11,10 +11,12 @@ import {
   wholeFrom,
   wholes,
 } from '../../common/arguments.js'
+import { RunError } from '../../common/errors.js'
 import { streamKey } from '../../common/random.js'
 import { limitTensorMemory } from '../../tensor/memory-budget.js'
+import { chooseTokens } from '../../tensor/operations/choose-tokens.js'
 import { targetLogProbs, weightCrossEntropy, weightedCrossEntropy } from '../../tensor/operations/loss.js'
-import { chooseToken, damagedModel, type TokenChoice } from '../../tensor/operations/sampling.js'
+import { damagedModel, type TokenChoice } from '../../tensor/operations/sampling.js'
 import { scope, scopeOverSteps } from '../../tensor/scope.js'
 import { runSteps, runStepsInTurns, type Steps } from '../../tensor/steps.js'
 import { isRecording, noGrad, withRecording } from '../../tensor/tape.js'
@@ -276,7 +278,9 @@ export class ForwardPasses {
   async nextToken(ids: ArrayLike<number>, cache: SequenceCache, choice: TokenChoice): Promise<number> {
     check({ choice }, nextTokenArguments)
     using logits = this.#read(ids, cache)
-    return await chooseToken(logits, choice)
+    const [token] = await chooseTokens(logits, [choice])
+    if (token instanceof RunError) throw token
+    return token!.id
   }
 
   /** Runs one step in each turn of the event loop, each with the adapters of these passes. */

@@ -183,27 +183,10 @@ export async function rankTokens(logits: Tensor, ids: readonly number[], most: n
   })
 }
 
-/** Makes the error for a model that computes a number that is not finite. */
+/** Returns the error for a model that computes a number that is not finite. */
 export function damagedModel(what: string, value: number): RunError {
   return new RunError(
     'non-finite',
     `The model's ${what} is ${value}: its weights or its adapter are damaged, or its numbers overflow its dtype.`,
   )
-}
-
-/**
- * Chooses the next token from logits [1, V], which `topNSigma` changes in place.
- * @throws RunError `non-finite`
- */
-export async function chooseToken(logits: Tensor, choice: TokenChoice): Promise<number> {
-  if (choice.topNSigma) await cutByDeviation(logits, [choice])
-  const ids = sampleTokens(logits, [choice])
-  try {
-    const id = await ids.item()
-    if (id >= 0) return id
-    const values = await logits.data()
-    throw damagedModel(`logit of token ${-1 - id}`, values[-1 - id] as number)
-  } finally {
-    ids.dispose()
-  }
 }
