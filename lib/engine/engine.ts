@@ -1,16 +1,15 @@
 /** Generates many sequences at once: continuous batching (Orca, OSDI 2022) over paged keys and values (arXiv 2309.06180). */
 import { setMaxListeners } from 'node:events'
 import { type RunError, UsageError } from '../common/errors.js'
-import type { AdapterChoice, Model, ModelView } from '../models/index.js'
+import type { AdapterChoice, Model, ModelView, TokenMemory } from '../models/index.js'
 import { freeMemory } from '../tensor/memory-budget.js'
 import { chooseTokens, type NewToken } from '../tensor/operations/choose-tokens.js'
 import { gatherRows } from '../tensor/operations/indexing.js'
 import { PAGE, PagePool } from './pages.js'
-import { alone, groupPrompts, longestOf, type PromptGroup } from './prompt-groups.js'
 import type { EngineRequest, FinishReason, ScoredPrompt } from './request.js'
 import { isLong, planStep } from './scheduler.js'
-import { ScoredSequence } from './scored-sequence.js'
-import type { Sequence, SequenceFacts } from './sequence.js'
+import { groupPrompts, longestOf, ScoredSequence } from './scored-sequence.js'
+import { isExact, type Sequence } from './sequence.js'
 import { TextSequence } from './text-sequence.js'
 
 /** Maximum number of prefill tokens in a step, for which sequences in decode wait. */
@@ -53,7 +52,7 @@ export class Engine implements AsyncDisposable {
   readonly sequences: number
   readonly #longSequences: number
   readonly #pool: PagePool
-  readonly #memory: ReturnType<Model['createMemory']>
+  readonly #memory: TokenMemory
   readonly #isExact: boolean
   readonly #slots: number[]
   readonly #views = new Map<string, ModelView>()
@@ -78,7 +77,7 @@ export class Engine implements AsyncDisposable {
     this.#pool = new PagePool(pages)
     this.#memory = model.createMemory({ capacity: pages * PAGE, slots: sequences })
     this.#slots = Array.from({ length: sequences }, (_, slot) => sequences - 1 - slot)
-    this.#isExact = model.device.kind === 'cpu' && this.#memory.dtype === 'float32'
+    this.#isExact = isExact(model, this.#memory)
   }
 
   get usage(): EngineUsage {
@@ -120,33 +119,38 @@ export class Engine implements AsyncDisposable {
     prompts: readonly ScoredPrompt[],
     options: Pick<EngineRequest, 'adapters' | 'signal'> = {},
   ): Promise<number[]>[] {
-    return groupPrompts(prompts).flatMap((group) => {
-      const sums = this.#scoreTogether(group, options)
-      return group.prompts.map(async (_, i) => (await sums)[i]!)
+    return groupPrompts(prompts).flatMap(({ prompts: group, common }) => {
+      const sums = this.#scoreTogether(group, common, options)
+      return group.map(async (_, i) => (await sums)[i]!)
     })
   }
 
+  /** Scores prompts whose first `common` tokens are the same. */
   async #scoreTogether(
-    { prompts, common }: PromptGroup,
-    { adapters, signal }: Pick<EngineRequest, 'adapters' | 'signal'>,
+    prompts: readonly ScoredPrompt[],
+    common: number,
+    options: Pick<EngineRequest, 'adapters' | 'signal'>,
   ): Promise<number[][]> {
+    const { adapters, signal } = options
     signal?.throwIfAborted()
-    const facts = this.#factsOf(adapters)
+    const view = this.#viewOf(adapters)
+    const memory = this.#memory
     const lengths = prompts.map((prompt) => longestOf(prompt))
     const fits = lengths.every((length) => length <= Math.min(this.model.config.maxPositions, this.#capacity))
-    const shares = fits && !facts.hasStates && lengths.every((length) => length < this.model.alikeBelow)
-    if (shares) {
-      const sequence = ScoredSequence.ofPrompts(facts, prompts, common)
+    if (fits && !memory.hasStates && lengths.every((length) => length < this.model.alikeBelow)) {
+      const sequence = ScoredSequence.ofPrompts(view, memory, prompts, common)
       if (sequence.length <= this.#capacity) {
         const sums = await this.#sumsOf(sequence, signal)
         return prompts.map(({ continuations }) => sums.splice(0, continuations.length))
       }
     }
-    if (prompts.length > 1)
-      return (await Promise.all(prompts.map((one) => this.#scoreTogether(alone(one), { adapters, signal })))).flat()
+    if (prompts.length > 1) {
+      const each = prompts.map((prompt) => this.#scoreTogether([prompt], prompt.ids.length, options))
+      return (await Promise.all(each)).flat()
+    }
     const [{ ids, name, continuations }] = prompts as [ScoredPrompt]
     this.#requireRoom({ ids, name }, lengths[0]!, lengths[0]!)
-    const sums = continuations.map((one) => this.#sumsOf(ScoredSequence.ofOne(facts, ids, one), signal))
+    const sums = continuations.map((one) => this.#sumsOf(ScoredSequence.ofOne(view, memory, ids, one), signal))
     return [(await Promise.all(sums)).flat()]
   }
 
@@ -204,7 +208,7 @@ export class Engine implements AsyncDisposable {
     this.#requireRoom(request, ids.length, ids.length + 1)
     // The last new token is not computed.
     const limit = Math.min(most, this.#capacity - ids.length + 1)
-    return new TextSequence(this.#factsOf(adapters), request, limit)
+    return new TextSequence(this.#viewOf(adapters), this.#memory, request, limit)
   }
 
   /** Returns the sums of a sequence that is scored. */
@@ -234,10 +238,6 @@ export class Engine implements AsyncDisposable {
   /** Maximum number of tokens of all sequences. */
   get #capacity(): number {
     return this.#pool.count * PAGE
-  }
-
-  #factsOf(adapters: AdapterChoice | undefined): SequenceFacts {
-    return { view: this.#viewOf(adapters), isExact: this.#isExact, hasStates: this.#memory.hasStates }
   }
 
   /** Returns the one view of the model with these adapters. */
@@ -306,7 +306,7 @@ export class Engine implements AsyncDisposable {
     const known = new Map<ModelView, number>()
     const versions = new Map<Sequence, number>()
     for (const sequence of sequences) {
-      const { view } = sequence.facts
+      const { view } = sequence
       try {
         if (!known.has(view)) known.set(view, view.version)
         versions.set(sequence, known.get(view)!)
@@ -366,23 +366,23 @@ export class Engine implements AsyncDisposable {
    * with the same adapters are neighbours in it.
    */
   #passes(scheduled: readonly Sequence[]): Sequence[][] {
-    const views = [...new Set(scheduled.map(({ facts }) => facts.view))]
+    const views = [...new Set(scheduled.map(({ view }) => view))]
     const ofRows = new Set(views.filter(({ rowFactors }) => rowFactors !== null))
     const passes: Sequence[][] = []
     for (const sequence of scheduled) {
-      const { view } = sequence.facts
+      const { view } = sequence
       const fits = (pass: readonly Sequence[]) => {
         const [first] = pass as [Sequence]
         if (isScored(first) || isScored(sequence))
-          return isScored(first) && isScored(sequence) && first.facts.view === view && !this.#isExact
-        const together = first.facts.view === view || (ofRows.has(first.facts.view) && ofRows.has(view))
+          return isScored(first) && isScored(sequence) && first.view === view && !this.#isExact
+        const together = first.view === view || (ofRows.has(first.view) && ofRows.has(view))
         return together && (!this.#isExact || (sequence.chunk === 1 && first.chunk === 1 && pass.length < EXACT_ROWS))
       }
       const pass = passes.find(fits)
       if (pass) pass.push(sequence)
       else passes.push([sequence])
     }
-    for (const pass of passes) pass.sort((a, b) => views.indexOf(a.facts.view) - views.indexOf(b.facts.view))
+    for (const pass of passes) pass.sort((a, b) => views.indexOf(a.view) - views.indexOf(b.view))
     return passes
   }
 
@@ -404,7 +404,7 @@ export class Engine implements AsyncDisposable {
 
   /** Computes the chunks of scored sequences, with the log-probabilities of their targets. */
   async #score(pass: readonly ScoredSequence[]): Promise<void> {
-    const { view } = pass[0]!.facts
+    const { view } = pass[0]!
     const parts = pass.flatMap((sequence) => sequence.parts)
     const ids: number[] = []
     const rows: number[] = []
@@ -431,10 +431,10 @@ export class Engine implements AsyncDisposable {
 
   /** Computes the chunks of sequences, and samples a token for each whose chunk is its last; null for the others. */
   async #nextTokens(pass: readonly TextSequence[]): Promise<(NewToken | RunError | null)[]> {
-    const { view } = pass[0]!.facts
-    const isMixed = pass.some(({ facts }) => facts.view !== view)
-    const parts = pass.flatMap(({ parts, facts }) =>
-      isMixed ? parts.map((part) => ({ ...part, factors: facts.view.rowFactors! })) : parts,
+    const { view } = pass[0]!
+    const isMixed = pass.some((sequence) => sequence.view !== view)
+    const parts = pass.flatMap(({ parts, view }) =>
+      isMixed ? parts.map((part) => ({ ...part, factors: view.rowFactors! })) : parts,
     )
     using logits = (isMixed ? this.#base : view).nextLogitsOf(parts, this.#memory)
     // The device computes meanwhile.

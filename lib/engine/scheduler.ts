@@ -2,7 +2,7 @@
 import { PAGE } from './pages.js'
 
 /** The lengths of a sequence. */
-export interface Schedulable {
+interface Schedulable {
   /** Number of tokens of the prompt and the completion so far. */
   readonly length: number
   /** Number of tokens whose keys and values are computed. */

@@ -1,7 +1,7 @@
-import type { SequencePart } from '../models/index.js'
-import type { PagePool } from './pages.js'
+import type { ModelView, SequencePart, TokenMemory } from '../models/index.js'
+import { PAGE, type PagePool } from './pages.js'
 import type { ScoredPrompt } from './request.js'
-import { Sequence, type SequenceFacts } from './sequence.js'
+import { Sequence } from './sequence.js'
 
 /** Maximum number of tokens of branches in a step; one branch is always computed. */
 const TOGETHER = 512
@@ -11,8 +11,8 @@ interface Target {
   readonly id: number
   /** Place of the token that it follows, in the order of computation. */
   readonly after: number
-  /** Index of its continuation, of all prompts. */
-  readonly of: number
+  /** Index of its continuation among those of all prompts. */
+  readonly continuation: number
 }
 
 /** Tokens that follow the common beginning, or another branch. */
@@ -36,26 +36,32 @@ export class ScoredSequence extends Sequence<never, number[]> {
   readonly #values: number[] = []
   #length: number
 
-  private constructor(facts: SequenceFacts, beginning: readonly number[]) {
-    super(facts, beginning)
+  private constructor(view: ModelView, memory: TokenMemory, beginning: readonly number[]) {
+    super(view, memory, beginning)
     this.#length = beginning.length
   }
 
   /** Makes a sequence of prompts that have their first `common` tokens in common. */
-  static ofPrompts(facts: SequenceFacts, prompts: readonly ScoredPrompt[], common: number): ScoredSequence {
-    const sequence = new ScoredSequence(facts, prompts[0]!.ids.slice(0, common))
-    const rests = prompts.map(({ ids }) => (ids.length > common ? sequence.#grow(ids.slice(common), null) : null))
+  static ofPrompts(
+    view: ModelView,
+    memory: TokenMemory,
+    prompts: readonly ScoredPrompt[],
+    common: number,
+  ): ScoredSequence {
+    const sequence = new ScoredSequence(view, memory, prompts[0]!.ids.slice(0, common))
+    const rests = prompts.map(({ ids }) => (ids.length > common ? sequence.#addBranch(ids.slice(common), null) : null))
     sequence.#endStep()
-    let of = 0
+    let continuation = 0
     for (const [i, { continuations }] of prompts.entries()) {
       const parent = rests[i]!
       for (const ids of continuations) {
         const last = parent ? parent.from + parent.ids.length - 1 : common - 1
-        sequence.#targets.push({ id: ids[0]!, after: last, of })
+        sequence.#targets.push({ id: ids[0]!, after: last, continuation })
         // The last token is not computed.
-        const { from } = sequence.#grow(ids.slice(0, -1), parent)
-        for (const [place, id] of ids.slice(1).entries()) sequence.#targets.push({ id, after: from + place, of })
-        of++
+        const { from } = sequence.#addBranch(ids.slice(0, -1), parent)
+        for (const [place, id] of ids.slice(1).entries())
+          sequence.#targets.push({ id, after: from + place, continuation })
+        continuation++
       }
     }
     sequence.#endStep()
@@ -63,10 +69,15 @@ export class ScoredSequence extends Sequence<never, number[]> {
   }
 
   /** Makes a sequence of one continuation, whose tokens are computed as those of the prompt. */
-  static ofOne(facts: SequenceFacts, prompt: readonly number[], continuation: readonly number[]): ScoredSequence {
-    const sequence = new ScoredSequence(facts, [...prompt, ...continuation.slice(0, -1)])
+  static ofOne(
+    view: ModelView,
+    memory: TokenMemory,
+    prompt: readonly number[],
+    continuation: readonly number[],
+  ): ScoredSequence {
+    const sequence = new ScoredSequence(view, memory, [...prompt, ...continuation.slice(0, -1)])
     for (const [place, id] of continuation.entries())
-      sequence.#targets.push({ id, of: 0, after: prompt.length - 1 + place })
+      sequence.#targets.push({ id, continuation: 0, after: prompt.length - 1 + place })
     return sequence
   }
 
@@ -104,7 +115,8 @@ export class ScoredSequence extends Sequence<never, number[]> {
     this.advance(pool)
     if (this.computed < this.length) return
     const sums: number[] = []
-    for (const [i, { of }] of this.#targets.entries()) sums[of] = (sums[of] ?? 0) + this.#values[i]!
+    for (const [i, { continuation }] of this.#targets.entries())
+      sums[continuation] = (sums[continuation] ?? 0) + this.#values[i]!
     this.results.finish(sums)
   }
 
@@ -121,12 +133,12 @@ export class ScoredSequence extends Sequence<never, number[]> {
     })
   }
 
-  /** Adds a branch. */
-  #grow(ids: readonly number[], parent: Branch | null): Branch {
+  /** Adds a branch; a step ends before it if the branches would be too many tokens. */
+  #addBranch(ids: readonly number[], parent: Branch | null): Branch {
     const branch = { ids, parent, from: this.#length }
     if (ids.length === 0) return branch
-    const begun = this.#length - (this.#ends.at(-1) ?? this.prompt.length)
-    if (begun > 0 && begun + ids.length > TOGETHER) this.#endStep()
+    const pending = this.#length - (this.#ends.at(-1) ?? this.prompt.length)
+    if (pending > 0 && pending + ids.length > TOGETHER) this.#endStep()
     this.#branches.push(branch)
     this.#length += ids.length
     return branch
@@ -136,8 +148,36 @@ export class ScoredSequence extends Sequence<never, number[]> {
     if (this.#length > (this.#ends.at(-1) ?? this.prompt.length)) this.#ends.push(this.#length)
   }
 
-  /** Returns the rows of a branch's tokens, and of those that it follows. */
+  /** Returns the rows of the tokens of a branch and of its parent. */
   #rowsOf({ ids, parent, from }: Branch): number[] {
     return [...(parent ? this.#rowsOf(parent) : []), ...this.rows.subarray(from, from + ids.length)]
   }
 }
+
+/**
+ * Groups neighbouring prompts that have at least a page in common, and returns the number of tokens that all of a group have in common. A
+ * prompt that shares much less or more than its group begins another, since each prompt computes anew what not all of its group share;
+ * groups find each other's pages in the prefix cache.
+ */
+export function groupPrompts(prompts: readonly ScoredPrompt[]): { prompts: readonly ScoredPrompt[]; common: number }[] {
+  const groups: ReturnType<typeof groupPrompts> = []
+  for (const prompt of prompts) {
+    const last = groups.at(-1)
+    const shared = last ? commonBeginning(last.prompts.at(-1)!.ids, prompt.ids) : 0
+    const fits = last?.prompts.length === 1 || Math.abs(shared - (last?.common ?? 0)) < PAGE / 4
+    if (last && shared >= PAGE && fits)
+      groups[groups.length - 1] = { prompts: [...last.prompts, prompt], common: Math.min(last.common, shared) }
+    else groups.push({ prompts: [prompt], common: prompt.ids.length })
+  }
+  return groups
+}
+
+/** Returns the number of tokens that two lists have in common at their beginning. */
+function commonBeginning(a: readonly number[], b: readonly number[]): number {
+  const end = a.findIndex((id, i) => id !== b[i])
+  return end < 0 ? a.length : end
+}
+
+/** Returns the number of tokens that are computed for a prompt with its longest continuation. */
+export const longestOf = ({ ids, continuations }: ScoredPrompt): number =>
+  ids.length + Math.max(...continuations.map(({ length }) => length)) - 1

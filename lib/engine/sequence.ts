@@ -1,23 +1,20 @@
 import { ItemQueue } from '../common/item-queue.js'
-import type { ModelView, SequencePart } from '../models/index.js'
+import type { ModelView, SequencePart, TokenMemory } from '../models/index.js'
 import { PAGE, type PagePool, pageKey } from './pages.js'
-import type { Schedulable } from './scheduler.js'
 
 /** Maximum number of tokens of a chunk in prefill. */
 const CHUNK = 512
 
-/** How a sequence is computed. */
-export interface SequenceFacts {
-  readonly view: ModelView
-  /** Whether results must not depend on which other sequences share a forward pass. */
+/** Whether results must not depend on which other sequences share a forward pass: in float32 on the CPU. */
+export const isExact = ({ device }: Pick<ModelView, 'device'>, { dtype }: TokenMemory): boolean =>
+  device.kind === 'cpu' && dtype === 'float32'
+
+/** A sequence of the engine: its tokens, the pages with their keys and values, and the results that its caller reads. */
+export abstract class Sequence<Item = unknown, End = unknown> {
+  readonly ids: number[]
   readonly isExact: boolean
   /** Whether the model has recurrent states, which the prefix cache does not hold. */
-  readonly hasStates: boolean
-}
-
-/** A sequence of the engine: its tokens, the pages with their keys and values, and what its caller reads. */
-export abstract class Sequence<Item = unknown, End = unknown> implements Schedulable {
-  readonly ids: number[]
+  readonly #hasStates: boolean
   readonly results = new ItemQueue<Item, End>()
   /** Allocated pages, in the order of the tokens. */
   readonly pages: number[] = []
@@ -25,6 +22,7 @@ export abstract class Sequence<Item = unknown, End = unknown> implements Schedul
   isCancelled = false
   /** Slot of the recurrent states. */
   slot = 0
+  /** Number of tokens whose keys and values are computed. */
   computed = 0
   /** Keys of the first pages, computed on demand. */
   #keys: string[] = []
@@ -32,27 +30,33 @@ export abstract class Sequence<Item = unknown, End = unknown> implements Schedul
   #weights = 0
   /** Row of each token in the memory. */
   #rows = new Int32Array(0)
-  #isLong: boolean
+  /** Whether the rotary angles are those of LongRoPE's long factors. */
+  #hasLongFactors: boolean
   /** Resolves `removed`. */
   remove = (): void => {}
-  /** Resolves once the engine uses nothing of the sequence any more. */
+  /** Resolves once the engine has released the sequence. */
   readonly removed = new Promise<void>((resolve) => {
     this.remove = resolve
   })
 
   constructor(
-    readonly facts: SequenceFacts,
+    /** Computes its tokens. */
+    readonly view: ModelView,
+    memory: TokenMemory,
     readonly prompt: readonly number[],
   ) {
     this.ids = [...prompt]
-    this.#isLong = this.#isNowLong
+    this.isExact = isExact(view, memory)
+    this.#hasStates = memory.hasStates
+    this.#hasLongFactors = this.#needsLongFactors
   }
 
-  /** Number of tokens to compute, those that are computed included. */
+  /** Number of tokens to compute, computed ones included. */
   get length(): number {
     return this.ids.length
   }
 
+  /** Number of allocated pages. */
   get allocated(): number {
     return this.pages.length
   }
@@ -62,11 +66,11 @@ export abstract class Sequence<Item = unknown, End = unknown> implements Schedul
 
   /** Returns the size of the next chunk of tokens before `end`. */
   protected chunkBefore(end: number): number {
-    const most = this.facts.isExact ? PAGE : CHUNK
+    const most = this.isExact ? PAGE : CHUNK
     return Math.min(end - this.computed, most - (this.computed % most))
   }
 
-  /** The tokens of the next step, which follow known ones. */
+  /** The tokens of the next step, in the parts of a forward pass. */
   get parts(): readonly SequencePart[] {
     const known = this.computed + this.chunk
     const { slot, rowLength } = this
@@ -75,7 +79,7 @@ export abstract class Sequence<Item = unknown, End = unknown> implements Schedul
 
   /** Number of tokens that decides the rotary angles of the next chunk: of a long sequence (LongRoPE), all. */
   get rowLength(): number {
-    return this.#isLong ? this.ids.length : Math.max(this.computed + this.chunk, this.prompt.length)
+    return this.#hasLongFactors ? this.ids.length : Math.max(this.computed + this.chunk, this.prompt.length)
   }
 
   /** Row of each token in the memory, up to the end of the last page. */
@@ -108,7 +112,7 @@ export abstract class Sequence<Item = unknown, End = unknown> implements Schedul
     return true
   }
 
-  /** Keys of the pages that are not computed yet and whose tokens are all there. */
+  /** Keys of the full pages that are not computed yet. */
   get pendingKeys(): readonly string[] {
     return this.#keysOf(this.cacheable).slice(Math.floor(this.computed / PAGE))
   }
@@ -141,13 +145,13 @@ export abstract class Sequence<Item = unknown, End = unknown> implements Schedul
 
   /** Whether its length has crossed LongRoPE's limit, so that all tokens must be recomputed with the long factors. */
   get crossesLongRope(): boolean {
-    return this.#isNowLong !== this.#isLong
+    return this.#needsLongFactors !== this.#hasLongFactors
   }
 
-  /** Releases all pages and computes every token again, with the factors of the present length. */
+  /** Releases all pages, and computes every token again with the factors of the present length. */
   restart(pool: PagePool): void {
     this.release(pool)
-    this.#isLong = this.#isNowLong
+    this.#hasLongFactors = this.#needsLongFactors
     this.#keys = []
   }
 
@@ -156,19 +160,18 @@ export abstract class Sequence<Item = unknown, End = unknown> implements Schedul
 
   /** Returns the keys of the full pages among the first tokens. */
   #keysOf(tokens: number): readonly string[] {
-    const { view, hasStates } = this.facts
-    if (hasStates) return []
+    if (this.#hasStates) return []
     const count = Math.floor(tokens / PAGE)
     while (this.#keys.length < count) {
       const from = this.#keys.length * PAGE
-      const before = this.#keys.at(-1) ?? `${view.choice} ${this.#weights} ${this.#isLong}`
+      const before = this.#keys.at(-1) ?? `${this.view.choice} ${this.#weights} ${this.#hasLongFactors}`
       this.#keys.push(pageKey(before, this.ids.slice(from, from + PAGE)))
     }
     return this.#keys.slice(0, count)
   }
 
-  get #isNowLong(): boolean {
-    return this.ids.length >= this.facts.view.longRowsFrom
+  get #needsLongFactors(): boolean {
+    return this.ids.length >= this.view.longRowsFrom
   }
 
   #addPage(page: number): void {

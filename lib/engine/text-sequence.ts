@@ -1,9 +1,10 @@
 import { RunError } from '../common/errors.js'
+import type { ModelView, TokenMemory } from '../models/index.js'
 import type { NewToken } from '../tensor/operations/choose-tokens.js'
 import type { PagePool } from './pages.js'
 import type { EngineRequest, FinishReason } from './request.js'
 import { LogitsEdits } from './sampling/logits-edits.js'
-import { Sequence, type SequenceFacts } from './sequence.js'
+import { Sequence } from './sequence.js'
 
 /** A sequence that is generated: a prompt and its completion. */
 export class TextSequence extends Sequence<NewToken, FinishReason> {
@@ -11,18 +12,19 @@ export class TextSequence extends Sequence<NewToken, FinishReason> {
 
   /** @param limit maximum number of new tokens */
   constructor(
-    facts: SequenceFacts,
+    view: ModelView,
+    memory: TokenMemory,
     readonly request: EngineRequest,
     readonly limit: number,
   ) {
-    super(facts, request.ids)
+    super(view, memory, request.ids)
     const { edits, ids, stopIds } = request
-    const { vocabularySize } = facts.view.config
+    const { vocabularySize } = view.config
     this.#edits = edits ? new LogitsEdits(edits, ids, { stopIds, vocabularySize }) : null
   }
 
   get chunk(): number {
-    const { isExact } = this.facts
+    const { isExact } = this
     const prompt = this.prompt.length
     // For exact results, sampled tokens are recomputed one by one after a preemption, as in decode.
     if (isExact && this.computed >= prompt) return 1
@@ -62,7 +64,7 @@ export class TextSequence extends Sequence<NewToken, FinishReason> {
 
   /** For exact results, the prompt's. */
   protected get cacheable(): number {
-    return this.facts.isExact ? this.prompt.length : this.length
+    return this.isExact ? this.prompt.length : this.length
   }
 
   #add(token: NewToken): void {
