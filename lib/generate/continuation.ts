@@ -3,18 +3,25 @@
 import type { EngineRequest, FinishReason } from '../engine/index.js'
 import type { NewToken } from '../tensor/operations/choose-tokens.js'
 import type { RankedToken } from '../tensor/operations/sampling.js'
+import type { Tokenizer } from '../text/tokenizer.js'
 import type { ToolCall } from '../text/tool-calls/calls.js'
 import type { AnswerDelta, AnswerReader } from '../text/tool-calls/reader.js'
+import type { Constraint } from './constraints/constraint.js'
 import { StopStrings } from './stops.js'
-import { TextStream, type TextTokenizer } from './text-stream.js'
+import { TextStream } from './text-stream.js'
 
-/** A text to write: what an engine is asked for, and how its tokens become text. */
+/** A text to generate: the engine's request, and how its tokens become text. */
 export interface TextRequest extends EngineRequest {
-  readonly tokenizer: TextTokenizer
+  /** Null for a model without a tokenizer, whose texts are empty. */
+  readonly tokenizer: Tokenizer | null
   /** The text ends before the first of these. */
-  readonly stopStrings?: readonly string[]
-  /** Reads thoughts and calls apart from the text. */
+  readonly stopStrings: readonly string[]
+  /** Separates thoughts and calls from the text. */
   readonly reader?: AnswerReader | undefined
+  /** Number of likeliest tokens to list with the log-probability of each prompt token; undefined: no log-probabilities. */
+  readonly promptTop: number | undefined
+  /** Disposed after the last token. */
+  readonly constraint: Constraint | undefined
 }
 
 /** Result of `generate`. */
@@ -76,17 +83,11 @@ export interface TokenText {
 /** Yields the text of generated tokens; its return value is the complete result. */
 export async function* textOfTokens(
   tokens: AsyncGenerator<NewToken, FinishReason>,
-  {
-    tokenizer,
-    ids: prompt,
-    stopIds,
-    stopStrings = [],
-    edits,
-    reader,
-  }: Omit<TextRequest, 'maxNewTokens' | 'sampling' | 'random'>,
+  request: Pick<TextRequest, 'tokenizer' | 'ids' | 'stopIds' | 'stopStrings' | 'edits' | 'reader'>,
 ): AsyncGenerator<GeneratedPiece, GenerateResult> {
+  const { tokenizer, ids: prompt, stopIds, stopStrings, edits, reader } = request
   const start = performance.now()
-  const text = new TextStream(tokenizer, prompt, { keepsSpecial: reader !== undefined })
+  const text = tokenizer && new TextStream(tokenizer, prompt, { keepsSpecial: reader !== undefined })
   const stops = new StopStrings(stopStrings, edits?.minNewTokens)
   const said = { text: '', reasoning: '', toolCalls: [] as ToolCall[] }
   const ids: number[] = []
@@ -121,7 +122,7 @@ export async function* textOfTokens(
       const { logprob, top = [] } = next.value
       if (logprob !== undefined) logprobs.push(await tokenText({ id, logprob, top }, tokenizer))
       // A stop token has no text, even where the tokenizer does not call it special.
-      const delta = stopIds.has(id) ? {} : read(await text.push(id))
+      const delta = stopIds.has(id) || !text ? {} : read(await text.push(id))
       const piece = pieceOf(stops.push(delta.content ?? ''), delta)
       if (piece) yield piece
     }
@@ -130,7 +131,7 @@ export async function* textOfTokens(
     await tokens.return('stop')
   }
   if (stops.found === undefined) {
-    const rest = read(await text.end())
+    const rest = read(text ? await text.end() : '')
     const last = reader?.end()
     const content = (rest.content ?? '') + (last?.content ?? '')
     const delta = {
@@ -156,20 +157,21 @@ export async function* textOfTokens(
   }
 }
 
-/** Adds the text of a token alone, and those of the likeliest in its place. */
+/** Adds the texts of a ranked token and of the likeliest tokens in its place, each decoded alone. */
 export async function tokenText(
   { id, logprob, top }: Omit<RankedToken, 'rank'>,
-  tokenizer: Pick<TextTokenizer, 'decode'>,
+  tokenizer: Tokenizer | null,
 ): Promise<TokenText> {
   const listed = top.map(async (one) => ({ ...one, token: await textOfToken(one.id, tokenizer) }))
   return { id, token: await textOfToken(id, tokenizer), logprob, top: await Promise.all(listed) }
 }
 
-/** Texts of tokens alone that were asked for, by tokenizer. */
-const textsOfTokens = new WeakMap<object, Map<number, Promise<string>>>()
+/** Decoded texts of single tokens, by tokenizer. */
+const textsOfTokens = new WeakMap<Tokenizer, Map<number, Promise<string>>>()
 
-/** Returns the text of a token alone, which another process decodes the first time. */
-export function textOfToken(id: number, tokenizer: Pick<TextTokenizer, 'decode'>): Promise<string> {
+/** Returns the text of a token alone; the first time, another process decodes it. */
+export function textOfToken(id: number, tokenizer: Tokenizer | null): Promise<string> {
+  if (!tokenizer) return Promise.resolve('')
   const texts = textsOfTokens.get(tokenizer) ?? new Map<number, Promise<string>>()
   textsOfTokens.set(tokenizer, texts)
   const known = texts.get(id)

@@ -10,8 +10,8 @@ const FEWEST_ROWS = 65
 const MOST_TOKENS = 2048
 const MOST_PROMPTS = 8
 
-/** What a pass says of a prompt. */
-export interface RankedPrompt {
+/** The ranks of a prompt's tokens. */
+interface RankedPrompt {
   /** Each token after the first, given those before it. */
   readonly tokens: readonly RankedToken[]
   /** The likeliest token after the prompt. */

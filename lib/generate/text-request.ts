@@ -9,6 +9,7 @@ import type { constraintOptions } from '../options/constraint.js'
 import type { GenerateSettings } from '../options/index.js'
 import { resolveTools } from '../rows/tools.js'
 import type { NewToken } from '../tensor/operations/choose-tokens.js'
+import type { RankedToken } from '../tensor/operations/sampling.js'
 import type { ChatTemplate, TemplateContext } from '../text/template.js'
 import { knownAnswerForm } from '../text/tool-calls/find-form.js'
 import { AnswerReader } from '../text/tool-calls/reader.js'
@@ -23,25 +24,14 @@ import {
 } from './continuation.js'
 import { type GenerateOptions, limitsOf, splitCall } from './generate-options.js'
 import { promptTemplate, promptTokens, requireTokenizer } from './prompt.js'
-import { PromptScorer, type RankedPrompt } from './prompt-logprobs.js'
+import { PromptScorer } from './prompt-logprobs.js'
 import { stopTokens } from './stops.js'
-import type { TextTokenizer } from './text-stream.js'
 
 /** Options that need a tokenizer. */
 const OF_TEXTS = ['stop', 'badWords', 'schema', 'grammar', 'regex', 'choices'] as const
 
-/** Makes no text, for a model without a tokenizer. */
-const WITHOUT_TEXT: TextTokenizer = { decode: async () => '' }
-
-/** The text that a call asks for. */
-interface TextOfCall extends TextRequest {
-  /** Number of likeliest tokens to list with the probability of each token of the prompt; undefined: no probabilities. */
-  readonly promptTop: number | undefined
-  readonly constraint: Constraint | undefined
-}
-
 /** Returns what a call asks an engine for. @param sample which of several texts of a prompt it is */
-export async function textRequest(model: ModelView, call: GenerateOptions, sample = 0): Promise<TextOfCall> {
+export async function textRequest(model: ModelView, call: GenerateOptions, sample = 0): Promise<TextRequest> {
   const { signal, ...given } = call
   signal?.throwIfAborted()
   // Many texts may have one signal.
@@ -60,7 +50,7 @@ export async function textRequest(model: ModelView, call: GenerateOptions, sampl
   const ids = await promptTokens(model, template, asked, signal)
   const stopIds = await stopTokens(model, template)
   return {
-    tokenizer: tokenizer ?? WITHOUT_TEXT,
+    tokenizer,
     ids,
     ...(await limitsOf(options, tokenizer)),
     random: sample === 0 ? randomStream(seed, 'generate') : randomStream(seed, 'generate', sample),
@@ -123,7 +113,7 @@ async function schemaIn(text: string): Promise<unknown> {
 export async function* writtenText(
   model: ModelView,
   engine: Engine,
-  request: TextOfCall,
+  request: TextRequest,
   scorer = new PromptScorer(),
 ): AsyncGenerator<GeneratedPiece, GenerateResult> {
   const { constraint } = request
@@ -131,18 +121,14 @@ export async function* writtenText(
     const ranked = await rankedPrompt(model, request, scorer)
     const tokens = ranked && isLikeliestOne(request) ? justOne(ranked.next, request) : engine.write(request)
     const result = yield* textOfTokens(tokens, request)
-    return ranked ? { ...result, promptLogprobs: await logprobsOfPrompt(ranked, request) } : result
+    return ranked ? { ...result, promptLogprobs: await logprobsOfPrompt(ranked.tokens, request) } : result
   } finally {
     constraint?.dispose()
   }
 }
 
-async function rankedPrompt(
-  model: ModelView,
-  { ids, promptTop, signal }: TextOfCall,
-  scorer: PromptScorer,
-): Promise<RankedPrompt | null> {
-  // What is too long is refused by the engine.
+async function rankedPrompt(model: ModelView, { ids, promptTop, signal }: TextRequest, scorer: PromptScorer) {
+  // The engine refuses a prompt that is too long.
   if (promptTop === undefined || ids.length >= model.config.maxPositions) return null
   return scorer.rank({ view: model, ids, top: promptTop }, signal)
 }
@@ -152,7 +138,7 @@ const isLikeliestOne = ({ maxNewTokens, sampling, edits, constraint }: TextReque
   maxNewTokens === 1 && sampling.temperature === 0 && !edits && !constraint
 
 async function* justOne(
-  { id, ...ranked }: RankedPrompt['next'],
+  { id, ...ranked }: RankedToken,
   { stopIds, topLogprobs }: TextRequest,
 ): AsyncGenerator<NewToken, FinishReason> {
   yield topLogprobs === undefined ? { id } : { id, ...ranked }
@@ -160,7 +146,7 @@ async function* justOne(
 }
 
 async function logprobsOfPrompt(
-  { tokens }: RankedPrompt,
+  tokens: readonly RankedToken[],
   { ids, tokenizer }: TextRequest,
 ): Promise<NonNullable<GenerateResult['promptLogprobs']>> {
   const [first] = ids as [number]

@@ -1,7 +1,7 @@
 import type { TokenBytes, Tokenizer } from '../text/tokenizer.js'
 
 /** The part of a tokenizer that makes text. */
-export type TextTokenizer = Pick<Tokenizer, 'decode'> & Partial<Pick<Tokenizer, 'tokenBytes' | 'specialIds'>>
+type TextTokenizer = Pick<Tokenizer, 'decode'> & Partial<Pick<Tokenizer, 'tokenBytes' | 'specialIds'>>
 
 /**
  * Turns token ids into text, piece by piece. A character whose bytes are spread over several tokens is held back until it

@@ -20,7 +20,7 @@ import type { Tokenizer } from '../../text/tokenizer.js'
 import { type Grammar, Grammars } from './grammars.js'
 import { limits } from './limits.js'
 import { type ConstraintSource, unsupported } from './source.js'
-import type { SpelledTokens } from './thread.js'
+import type { Vocabulary } from './thread.js'
 import { newNumber } from './thread-client.js'
 
 /** What a text has to be: exactly one of `schema`, `grammar`, `regex` and `choices`. */
@@ -215,8 +215,7 @@ function grammarsOf({ tokenizer }: ConstraintTokens, vocabularySize: number, eos
   const kept = vocabularies.get(tokenizer) ?? new Map<string, Grammars>()
   vocabularies.set(tokenizer, kept)
   const key = [vocabularySize, ...eosIds].join()
-  const grammars =
-    kept.get(key) ?? new Grammars({ number: newNumber(), tokens: spelled(tokenizer, vocabularySize, eosIds) })
+  const grammars = kept.get(key) ?? new Grammars(spelled(tokenizer, vocabularySize, eosIds))
   kept.set(key, grammars)
   return grammars
 }
@@ -226,7 +225,7 @@ function spelled(
   { tokenBytes, specialIds, vocabularySize }: ConstraintTokens['tokenizer'],
   size: number,
   eosIds: readonly number[],
-): SpelledTokens {
+): Vocabulary {
   if (!tokenBytes) {
     throw new UsageError(
       'unsupported-tokenizer',
@@ -240,5 +239,5 @@ function spelled(
     end += length
     return end
   })
-  return { bytes: Buffer.concat(tokens), ends, size, eosIds }
+  return { number: newNumber(), bytes: Buffer.concat(tokens), ends, size, eosIds }
 }

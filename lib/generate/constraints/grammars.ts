@@ -10,7 +10,8 @@ import { SmallestFirst } from '../../common/task-limit.js'
 import { MOST_OF_SMALL } from './grammar-size.js'
 import { limits } from './limits.js'
 import type { ConstraintSource } from './source.js'
-import { ConstraintThread, newNumber, type Vocabulary } from './thread-client.js'
+import type { Vocabulary } from './thread.js'
+import { ConstraintThread, newNumber } from './thread-client.js'
 
 /** A compiled grammar. */
 export interface Grammar {

@@ -1,5 +1,7 @@
 /** Regular languages of bytes, and their grammars in EBNF as XGrammar reads it. */
-import { Inexpressible } from './inexpressible.js'
+
+/** Thrown for what no grammar is made for; the message names it. */
+export class Inexpressible extends Error {}
 
 /** Numbers from the first to the last: code points, or bytes. */
 export type Range = readonly [number, number]

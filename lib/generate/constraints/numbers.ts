@@ -1,5 +1,5 @@
 /** Regular expressions of numbers within bounds. */
-import { Inexpressible } from './inexpressible.js'
+import { Inexpressible } from './language.js'
 
 /** Digits of an integer, so that it stays far from infinity. */
 const MOST_DIGITS = 18

@@ -1,6 +1,5 @@
 /** Reads regular expressions. */
-import { Inexpressible } from './inexpressible.js'
-import { ALL_CODES, type Language, oneOf, type Range, without } from './language.js'
+import { ALL_CODES, Inexpressible, type Language, oneOf, type Range, without } from './language.js'
 
 const code = (letter: string): number => letter.codePointAt(0)!
 const DIGIT: readonly Range[] = [[0x30, 0x39]]

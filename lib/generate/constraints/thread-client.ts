@@ -6,7 +6,7 @@ import { reasonOf } from '../../common/foreign-errors.js'
 import { threadSeconds } from '../../io/process-identity.js'
 import { HEAP_MEBIBYTES, limits, notCompiled } from './limits.js'
 import type { ConstraintSource } from './source.js'
-import type { Answer, SpelledTokens, ThreadTask, Written } from './thread.js'
+import type { Answer, ThreadTask, Vocabulary, Written } from './thread.js'
 
 /** A thread without work ends after this time [ms]; its grammars are then compiled again. */
 const IDLE_MILLISECONDS = 600_000
@@ -20,12 +20,6 @@ interface Waiting {
 }
 
 type Answered = Written | number | Int32Array | undefined
-
-/** The tokens of a tokenizer in the library. */
-export interface Vocabulary {
-  readonly number: number
-  readonly tokens: SpelledTokens
-}
 
 let lastNumber = 0
 /** Returns a number for a vocabulary, a grammar or a text. */
@@ -85,16 +79,19 @@ export class ConstraintThread {
    * @throws UsageError `unsupported-constraint`, `malformed-grammar`
    */
   async compile(
-    { number, tokens }: Vocabulary,
+    vocabulary: Vocabulary,
     grammar: number,
     what: { source: ConstraintSource; written?: string | undefined },
     seconds = this.#seconds,
   ): Promise<number> {
-    const isNew = !this.#vocabularies.has(number)
+    const { number } = vocabulary
+    const tokens = this.#vocabularies.has(number) ? {} : { tokens: vocabulary }
     this.#vocabularies.add(number)
     const { mebibytes } = limits
-    const task = { task: 'compile', vocabulary: number, ...(isNew && { tokens }), grammar, ...what, mebibytes } as const
-    return (await this.#ask(task, seconds)) as number
+    return (await this.#ask(
+      { task: 'compile', vocabulary: number, ...tokens, grammar, ...what, mebibytes },
+      seconds,
+    )) as number
   }
 
   forget(grammar: number): void {

@@ -2,6 +2,9 @@
  * The thread in which grammars are compiled and texts followed, since the library may take any time and memory for either, and is
  * unusable after a failure. It does its tasks in order.
  */
+import { readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { compileFunction } from 'node:vm'
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads'
 import { MoraError } from '../../common/errors.js'
 import { reasonOf } from '../../common/foreign-errors.js'
@@ -10,16 +13,49 @@ import { BYTE_LETTERS } from '../../text/tokenizer/token-bytes.js'
 import { grammarSize, MOST_OF_SMALL } from './grammar-size.js'
 import { notCompiled } from './limits.js'
 import { type ConstraintSource, grammarOf } from './source.js'
-import {
-  type CompiledGrammar,
-  type GrammarMatcher,
-  loadXGrammar,
-  type ParsedGrammar,
-  type XGrammar,
-} from './xgrammar.js'
+
+/** A parsed grammar. */
+interface ParsedGrammar {
+  dispose(): void
+}
+
+/** A grammar compiled for a vocabulary. */
+interface CompiledGrammar {
+  dispose(): void
+}
+
+/** Follows a grammar token by token. */
+interface GrammarMatcher {
+  acceptToken(id: number): boolean
+  getNextTokenBitmask(): Promise<Int32Array>
+  reset(): void
+  dispose(): void
+}
+
+interface GrammarCompiler {
+  compileGrammar(grammar: ParsedGrammar): Promise<CompiledGrammar>
+}
+
+/** The part of XGrammar (compiled to WebAssembly) that is used. */
+interface XGrammar {
+  readonly Grammar: { fromEBNF(source: string): Promise<ParsedGrammar> }
+  readonly TokenizerInfo: {
+    createTokenizerInfo(
+      vocabulary: readonly string[],
+      kind: 'byte_level',
+      addsSpace: boolean,
+      vocabularySize: number,
+      stopIds: readonly number[],
+    ): Promise<object>
+  }
+  readonly GrammarCompiler: { createGrammarCompiler(tokenizer: object, cached: boolean): Promise<GrammarCompiler> }
+  readonly GrammarMatcher: { createGrammarMatcher(grammar: CompiledGrammar): Promise<GrammarMatcher> }
+}
 
 /** The tokens of a tokenizer: their bytes, one after the other, and where each ends. */
-export interface SpelledTokens {
+export interface Vocabulary {
+  /** Names it in tasks. */
+  readonly number: number
   readonly bytes: Uint8Array
   readonly ends: Int32Array
   /** V. */
@@ -33,7 +69,8 @@ export type ThreadTask =
   | {
       task: 'compile'
       vocabulary: number
-      tokens?: SpelledTokens
+      /** Sent with the first task of a vocabulary. */
+      tokens?: Vocabulary
       grammar: number
       source: ConstraintSource
       /** The grammar of the source, if it was written before. */
@@ -96,7 +133,7 @@ WebAssembly.Memory.prototype.grow = function (this: Memory, pages: number) {
   return grow.call(this, pages)
 }
 
-async function compilerOf({ bytes, ends, size, eosIds }: SpelledTokens) {
+async function compilerOf({ bytes, ends, size, eosIds }: Vocabulary) {
   // The library has no way to take bytes but this one.
   const tokens = Array.from(ends, (end, id) =>
     Array.from(bytes.subarray(id === 0 ? 0 : ends[id - 1], end), (byte) => BYTE_LETTERS[byte]).join(''),
@@ -235,3 +272,19 @@ async function answerAll(tasks: readonly ThreadTask[]): Promise<void> {
 port.on('message', (tasks: readonly ThreadTask[]) => {
   queue = queue.then(() => answerAll(tasks))
 })
+
+/**
+ * Makes an instance with memory of its own. The package is one file for browsers, which Node.js can import neither as the ES module
+ * that its package.json declares nor by `require`; so it runs here as the CommonJS module that it is, without Node's globals.
+ * @param said gets what the library writes to the console
+ */
+function loadXGrammar(said: (line: string) => void): XGrammar {
+  const file = createRequire(import.meta.url).resolve('@mlc-ai/web-xgrammar')
+  const run = compileFunction(readFileSync(file, 'utf8'), ['exports', 'module', 'process', 'location', 'console'], {
+    filename: file,
+  })
+  const module = { exports: {} }
+  const console = { log: said, warn: said, error: said }
+  run(module.exports, module, undefined, { href: 'file:///' }, console)
+  return module.exports as XGrammar
+}

@@ -1,2 +1,0 @@
-/** Thrown for what no grammar is made for; the message names it. */
-export class Inexpressible extends Error {}
