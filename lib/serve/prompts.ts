@@ -5,6 +5,8 @@ import type { Model } from '../models/index.js'
 import { ApiError } from './api-error.js'
 import { wrongField } from './fields.js'
 
+type Prompt = string | readonly number[]
+
 const isId = (value: unknown) => Number.isSafeInteger(value) && (value as number) >= 0
 const isText = (value: unknown) => typeof value === 'string'
 const isListOf = (fits: (value: unknown) => boolean) => (value: unknown) =>
@@ -17,27 +19,25 @@ export const promptsField = z.custom<string | string[] | number[] | number[][]>(
   { error: 'a text, a list of texts, a list of token ids, or a list of such lists, none of them empty,' },
 )
 
-export type GivenPrompt = string | readonly number[]
-
 /** Returns the prompts that a field has. @throws ApiError 400 for ids that the model has no token for */
-export function promptsOf(given: z.output<typeof promptsField>, param: string, { config }: Model): GivenPrompt[] {
+export function promptsOf(given: z.output<typeof promptsField>, param: string, { config }: Model): Prompt[] {
   const prompts = typeof given === 'string' ? [given] : typeof given[0] === 'number' ? [given as number[]] : given
-  for (const prompt of prompts as GivenPrompt[]) {
+  for (const prompt of prompts as Prompt[]) {
     if (typeof prompt === 'string') continue
     const odd = prompt.find((id) => id >= config.vocabularySize)
     if (odd === undefined) continue
     throw wrongField(param, `Expected token ids below ${config.vocabularySize} in ${param} but received ${odd}.`)
   }
-  return prompts as GivenPrompt[]
+  return prompts as Prompt[]
 }
 
 /** Refuses texts that cannot fit the model, before anything encodes them in a process that all requests share. @throws ApiError 400 */
-export function requireRoom(texts: readonly GivenPrompt[], param: string, model: Model): void {
+export function requireRoom(texts: readonly Prompt[], param: string, model: Model): void {
   const why = whyNoRoom(texts, model)
   if (why !== null) throw new ApiError(400, why, { param, code: 'context_length_exceeded' })
 }
 
 /** Returns the ids of a prompt, with BOS by the tokenizer's own rule. */
-export async function idsOf(prompt: GivenPrompt, model: Model, signal: AbortSignal): Promise<readonly number[]> {
+export async function idsOf(prompt: Prompt, model: Model, signal: AbortSignal): Promise<readonly number[]> {
   return typeof prompt === 'string' ? requireTokenizer(model).encodeText(prompt, signal) : prompt
 }

@@ -1,11 +1,12 @@
 /** Adapters as model names: loaded, replaced and dropped while texts are written. */
-import { existsSync } from 'node:fs'
+import { existsSync, statSync } from 'node:fs'
+import { join } from 'node:path'
 import { quoted, UsageError } from '../common/errors.js'
 import { taskLimit } from '../common/task-limit.js'
 import type { TextEngine } from '../generate/index.js'
 import { locate } from '../hub/index.js'
 import type { Model } from '../models/index.js'
-import { newestAdapter } from './newest-adapter.js'
+import { newestIntactCheckpoint } from '../train/index.js'
 
 /** Options of `loadAdapter` of a server. */
 export interface ServedAdapterOptions {
@@ -13,14 +14,6 @@ export interface ServedAdapterOptions {
   replace?: boolean
   /** Also load an adapter that was trained on another base. Default false. */
   allowOtherBase?: boolean
-}
-
-/** The adapters of one request: they stay in the model until it is over. */
-export interface UsedAdapters {
-  /** The name that the request asked for. */
-  readonly model: string
-  readonly adapters: readonly string[]
-  release(): void
 }
 
 interface ServedSettings {
@@ -68,8 +61,11 @@ export class ServedAdapters {
     if (model !== this.baseName) this.#require(model)
   }
 
-  /** An empty name is the base's. @throws UsageError `unknown-adapter` */
-  use(model?: string): UsedAdapters {
+  /**
+   * Returns the model's name and the adapters of a request, which stay in the model until they are released. An empty name is the base's.
+   * @throws UsageError `unknown-adapter`
+   */
+  use(model?: string): { readonly model: string; readonly adapters: readonly string[]; release(): void } {
     if (!model || model === this.baseName) return { model: this.baseName, adapters: [], release: () => {} }
     const adapter = this.#require(model)
     this.#users.set(adapter, (this.#users.get(adapter) ?? 0) + 1)
@@ -194,4 +190,16 @@ export class ServedAdapters {
     await this.engine.exclusive(async () => this.model.removeAdapter(adapter))
     this.#own.delete(adapter)
   }
+}
+
+const ADAPTER = 'adapter_config.json'
+
+/** Returns the newest adapter of a run's output folder, final or in a checkpoint; any other path as it is. */
+export async function newestAdapter(path: string): Promise<string> {
+  const checkpoints = join(path, 'checkpoints')
+  if (!existsSync(checkpoints)) return path
+  const newest = await newestIntactCheckpoint(checkpoints, () => {})
+  if (newest === null) return path
+  const changedAt = (folder: string) => statSync(join(folder, ADAPTER), { throwIfNoEntry: false })?.mtimeMs ?? 0
+  return changedAt(newest) > changedAt(path) ? newest : path
 }

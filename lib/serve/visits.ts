@@ -1,7 +1,7 @@
 /** Requests that are being answered: how many there may be, how long they may take, and how they end. */
 import { ApiError } from './api-error.js'
 import type { ServerMetrics } from './metrics.js'
-import type { ServedAdapters, UsedAdapters } from './served-adapters.js'
+import type { ServedAdapters } from './served-adapters.js'
 
 interface VisitLimits {
   /** The most texts that are written or wait at once. */
@@ -22,7 +22,8 @@ export class Visit {
   #unwritten: number
 
   constructor(
-    readonly used: UsedAdapters,
+    /** The model's name and adapters that it asked for. */
+    readonly used: ReturnType<ServedAdapters['use']>,
     /** Number of texts that are written. */
     texts: number,
     readonly metrics: ServerMetrics,

@@ -8,7 +8,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest
 import { type MoraError, RunError } from '../../lib/common/errors.js'
 import { generate } from '../../lib/generate/index.js'
 import type { Model } from '../../lib/models/index.js'
-import { newestAdapter } from '../../lib/serve/newest-adapter.js'
+import { newestAdapter } from '../../lib/serve/served-adapters.js'
 import { quickFolder, useTemporaryFolder } from '../io/temporary.js'
 import { addRandomAdapter, hold, startServer, tinyModel, watchTexts } from './tiny-server.js'
 

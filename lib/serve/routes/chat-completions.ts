@@ -20,8 +20,7 @@ import { requireRoom } from '../prompts.js'
 import { limitOf, requireStream, samplingOf } from '../sampling.js'
 import type { Serving } from '../serving.js'
 import { refuseUnsupported, unsupportedOfChats } from '../unsupported.js'
-import { usageOf } from '../usage.js'
-import { type TextEvent, wholeTexts, writeTexts } from '../write-texts.js'
+import { type TextEvent, usageOf, wholeTexts, writeTexts } from '../write-texts.js'
 
 export async function chatCompletions(request: Request, serving: Serving): Promise<Response> {
   const given = await readBody(request, serving.maxBodyBytes)

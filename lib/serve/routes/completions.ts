@@ -12,12 +12,11 @@ import { readBody } from '../body.js'
 import { eventStream } from '../event-stream.js'
 import { parseFields, wrongField } from '../fields.js'
 import { completionLogProbs } from '../logprobs.js'
-import { type GivenPrompt, promptsField, promptsOf, requireRoom } from '../prompts.js'
+import { promptsField, promptsOf, requireRoom } from '../prompts.js'
 import { limitField, limitOf, requireStream, samplingFields, samplingOf } from '../sampling.js'
 import type { Serving } from '../serving.js'
 import { refuseUnsupported, unsupportedOfCompletions } from '../unsupported.js'
-import { usageOf } from '../usage.js'
-import { type TextEvent, wholeTexts, writeTexts } from '../write-texts.js'
+import { type TextEvent, usageOf, wholeTexts, writeTexts } from '../write-texts.js'
 
 const CompletionBody = z.looseObject({
   ...samplingFields,
@@ -74,7 +73,7 @@ export async function completions(request: Request, serving: Serving): Promise<R
   }
 }
 
-async function textOf(prompt: GivenPrompt, { model }: Serving): Promise<string> {
+async function textOf(prompt: string | readonly number[], { model }: Serving): Promise<string> {
   return typeof prompt === 'string' ? prompt : requireTokenizer(model).decode(prompt)
 }
 

@@ -1,5 +1,19 @@
-/** `GET /v1/models` and `GET /v1/models/NAME`: the base and its adapters. */
+/** The routes that tell about the server: `GET /health`, `GET /metrics`, `GET /v1/models` and `GET /v1/models/NAME`. */
 import type { Serving } from '../serving.js'
+import { serverEnds } from '../visits.js'
+
+/** Whether the server takes requests. */
+export async function health(_: Request, { visits }: Serving): Promise<Response> {
+  if (visits.isClosing) throw serverEnds()
+  return Response.json({ status: 'ok' })
+}
+
+/** Metrics for Prometheus. */
+export async function showMetrics(_: Request, { metrics, engine }: Serving): Promise<Response> {
+  return new Response(metrics.text(engine.usage), {
+    headers: { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' },
+  })
+}
 
 /** When this process began to serve, in seconds. */
 const created = Math.floor(Date.now() / 1000)
