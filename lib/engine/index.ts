@@ -1,6 +1,5 @@
-/** Writing many sequences at once. */
+/** Generates many sequences at once. */
 export { Engine, type EngineOptions, type EngineUsage } from './engine.js'
+export { badWordTokens, type EditOptions } from './logits-edits.js'
 export { PAGE } from './pages.js'
 export type { EngineRequest, FinishReason, ScoredPrompt } from './request.js'
-export { badWordTokens } from './sampling/bad-words.js'
-export type { EditOptions } from './sampling/logits-edits.js'

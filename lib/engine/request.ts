@@ -1,7 +1,7 @@
 import type { RandomStream } from '../common/random.js'
 import type { AdapterChoice } from '../models/index.js'
 import type { Sampling } from '../tensor/operations/sampling.js'
-import type { EditOptions } from './sampling/logits-edits.js'
+import type { EditOptions } from './logits-edits.js'
 
 /** Why generation ended: at a stop token or string, or at the limit of tokens. */
 export type FinishReason = 'stop' | 'length'

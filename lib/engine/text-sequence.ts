@@ -1,9 +1,9 @@
 import { RunError } from '../common/errors.js'
 import type { ModelView, TokenMemory } from '../models/index.js'
 import type { NewToken } from '../tensor/operations/choose-tokens.js'
+import { LogitsEdits } from './logits-edits.js'
 import type { PagePool } from './pages.js'
 import type { EngineRequest, FinishReason } from './request.js'
-import { LogitsEdits } from './sampling/logits-edits.js'
 import { Sequence } from './sequence.js'
 
 /** A sequence that is generated: a prompt and its completion. */

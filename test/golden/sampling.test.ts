@@ -1,7 +1,7 @@
 /** Options of sampling and log-probabilities, as transformers and vLLM compute them. */
 import { afterAll, describe, expect, test } from 'vitest'
 import { randomStream } from '../../lib/common/random.js'
-import { type EditOptions, LogitsEdits } from '../../lib/engine/sampling/logits-edits.js'
+import { type EditOptions, LogitsEdits } from '../../lib/engine/logits-edits.js'
 import { loadModel } from '../../lib/models/index.js'
 import { chooseTokens } from '../../lib/tensor/operations/choose-tokens.js'
 import {

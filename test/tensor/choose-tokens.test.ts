@@ -1,7 +1,7 @@
 import { afterAll, describe, expect, it } from 'vitest'
 import { RunError } from '../../lib/common/errors.js'
 import { randomStream } from '../../lib/common/random.js'
-import { LogitsEdits } from '../../lib/engine/sampling/logits-edits.js'
+import { LogitsEdits } from '../../lib/engine/logits-edits.js'
 import { chooseTokens, type NewToken } from '../../lib/tensor/operations/choose-tokens.js'
 import { GREEDY } from '../../lib/tensor/operations/sampling.js'
 import { Tensor } from '../../lib/tensor/tensor.js'

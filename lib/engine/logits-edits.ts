@@ -1,38 +1,38 @@
-/** Changes of single logits by what a sequence has said: penalties, biases and forbidden tokens. */
+/** Edits of single logits by the tokens of a sequence: penalties, biases and forbidden tokens. */
+import { UsageError } from '../common/errors.js'
+import { TheOption } from '../common/option-names.js'
+import type { LogitChanges } from '../tensor/operations/sampling.js'
+import type { Tokenizer } from '../text/tokenizer.js'
 
-import { UsageError } from '../../common/errors.js'
-import { TheOption } from '../../common/option-names.js'
-import type { LogitChanges } from '../../tensor/operations/sampling.js'
-
-/** What changes logits before a token is chosen, in this order: biases, penalties; bans hold in any case. */
+/** Edits of logits before sampling: biases, then penalties; a forbidden token stays forbidden whatever they add. */
 export interface EditOptions {
-  /** Divides positive logits of tokens of the prompt and the answer, and multiplies negative ones; default 1. */
+  /** Divides positive logits of the tokens of prompt and completion, and multiplies negative ones; default 1. */
   repetitionPenalty?: number
-  /** Subtracted from the logits of tokens of the answer; default 0. */
+  /** Subtracted from the logits of the completion's tokens; default 0. */
   presencePenalty?: number
-  /** Subtracted from the logit of a token for each time that the answer has it; default 0. */
+  /** Subtracted from the logit of a token once for each of its occurrences in the completion; default 0. */
   frequencyPenalty?: number
   /** Added to logits, by token. */
   logitBias?: Readonly<Record<string, number>>
-  /** Token sequences that are never completed. */
+  /** Token sequences whose last token is forbidden after the others. */
   badWords?: readonly (readonly number[])[]
-  /** Length of token sequences that do not repeat, prompt included; default 0: all may. */
+  /** Length of n-grams that must not repeat, prompt included; default 0: all may repeat. */
   noRepeatNgram?: number
-  /** Least number of new tokens: no token ends the answer before; default 0. */
+  /** Minimum number of new tokens: stop tokens are forbidden before it; default 0. */
   minNewTokens?: number
 }
 
 /** Tokens of the model that edits need. */
 interface EditTokens {
-  /** Tokens that end the answer. */
+  /** Stop tokens. */
   readonly stopIds: Iterable<number>
   /** One more than the highest token. */
   readonly vocabularySize: number
 }
 
 /**
- * The changes of one sequence's logits, kept up to date token by token: nothing is counted again, and a token costs as much as
- * the words and n-grams that it continues.
+ * The changes of one sequence's logits, updated token by token: a token costs as much as the words and n-grams that it continues, not
+ * as the whole sequence.
  */
 export class LogitsEdits {
   readonly #repetition: number
@@ -44,7 +44,7 @@ export class LogitsEdits {
   readonly #ngram: number
   readonly #stopIds: readonly number[]
   readonly #tokens: number[] = []
-  /** How often the answer has each token. */
+  /** Number of occurrences of each token in the completion. */
   readonly #counts = new Map<number, number>()
   /** The tokens that followed each sequence of `#ngram` - 1 tokens. */
   readonly #followers = new Map<string, number[]>()
@@ -53,9 +53,9 @@ export class LogitsEdits {
   #ids = new Int32Array(16)
   #values = new Float32Array(3 * 16)
   #newTokens = 0
-  /** Tokens forbidden in the next choice only, and their biases. */
+  /** Tokens forbidden in the next choice only, with the biases that they have otherwise. */
   readonly #banned: { id: number; bias: number }[] = []
-  /** Number of changes that stay; those after them are of tokens forbidden in the next choice only. */
+  /** Number of lasting changes; later ones only forbid tokens in the next choice. */
   #lasting = 0
 
   /** @throws UsageError `unfit-options` for tokens that the model does not have */
@@ -74,7 +74,7 @@ export class LogitsEdits {
     for (const [id, ...others] of badWords) {
       if (id !== undefined && others.length === 0) this.#values[this.#changeOf(id)] = Number.NEGATIVE_INFINITY
     }
-    for (const id of prompt) this.#read(id)
+    for (const id of prompt) this.#append(id)
     this.#ban()
   }
 
@@ -84,11 +84,11 @@ export class LogitsEdits {
     return count === 0 ? undefined : { ids: this.#ids.subarray(0, count), values: this.#values.subarray(0, 3 * count) }
   }
 
-  /** Adds a token of the answer. */
+  /** Appends a token of the completion. */
   push(id: number): void {
     this.#liftBans()
     this.#newTokens++
-    this.#read(id)
+    this.#append(id)
     if (this.#presence !== 0 || this.#frequency !== 0) {
       const count = (this.#counts.get(id) ?? 0) + 1
       this.#counts.set(id, count)
@@ -97,7 +97,7 @@ export class LogitsEdits {
     this.#ban()
   }
 
-  #read(id: number): void {
+  #append(id: number): void {
     if (this.#repetition !== 1) this.#values[this.#changeOf(id) + 1] = this.#repetition
     if (this.#ngram === 0 && this.#words.length === 0) return
     const before = this.#lastTokens(this.#ngram - 1)
@@ -173,4 +173,22 @@ function requireTokens(option: string, ids: readonly number[], vocabularySize: n
     'unfit-options',
     `${TheOption(option)} names the token ${wrong}, but the model's tokens are 0 to ${vocabularySize - 1}.`,
   )
+}
+
+/**
+ * Returns the token sequences of forbidden words: of each word at the beginning of a text, and, where that gives other tokens in the same
+ * number, after a space.
+ */
+export async function badWordTokens(
+  tokenizer: Pick<Tokenizer, 'encodeContinuation'>,
+  words: readonly string[],
+): Promise<number[][]> {
+  const both = words.map(async (word) => {
+    const [plain, spaced] = await Promise.all([
+      tokenizer.encodeContinuation(word.trimStart()),
+      tokenizer.encodeContinuation(` ${word.trimStart()}`),
+    ])
+    return spaced.length === plain.length && spaced[0] !== plain[0] ? [plain, spaced] : [plain]
+  })
+  return (await Promise.all(both)).flat()
 }

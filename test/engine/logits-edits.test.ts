@@ -1,7 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { randomStream } from '../../../lib/common/random.js'
-import { badWordTokens } from '../../../lib/engine/sampling/bad-words.js'
-import { type EditOptions, LogitsEdits } from '../../../lib/engine/sampling/logits-edits.js'
+import { randomStream } from '../../lib/common/random.js'
+import { badWordTokens, type EditOptions, LogitsEdits } from '../../lib/engine/logits-edits.js'
 
 const tokens = { stopIds: [2], vocabularySize: 50 }
 const edits = (options: EditOptions, prompt: readonly number[] = []) => new LogitsEdits(options, prompt, tokens)
