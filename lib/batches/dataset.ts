@@ -18,7 +18,7 @@ import { optionName, theOption } from '../common/option-names.js'
 import { hubKinds } from '../hub/index.js'
 import type { FindOptions } from '../rows/files/data-files.js'
 import { kindNamed, ROW_KINDS, type RowKindName } from '../rows/kinds/index.js'
-import { type ReadingOptions, RowReading, readingKinds } from '../rows/reading.js'
+import { ignoredNote, type ReadingOptions, RowReading, readingKinds } from '../rows/reading.js'
 import { type RowChoices, rowChoiceKinds } from '../rows/row-choices.js'
 import { DEFAULT_MAX_LENGTH, LONG_ROWS, type LongRows } from '../rows/row-length.js'
 import { namesOf, type OpenSource, openSources } from '../rows/sources/open.js'
@@ -205,7 +205,11 @@ export async function loadOpened(
   const data = keepsAll ? all : await withTargets(all, { ofWeights: options.keepWithoutTarget ?? false })
   const name = namesOf(sources)
   requireRows(data.summary, name, options)
-  for (const note of summaryNotes(data.summary)) options.onWarning?.(`${name}: ${note}`)
+  // Rows from the cache are not read again.
+  const ignored = new Set(data.sources.flatMap((one) => one.ignored))
+  const unseen = data.isPart ? [] : (options.ignoreColumns ?? []).filter((column) => !ignored.has(column))
+  for (const note of [...summaryNotes(data.summary), ignoredNote(unseen)])
+    if (note !== null) options.onWarning?.(`${name}: ${note}`)
   const dataset = new Dataset(data.arrays, data.summary, data.hash, partsOf(sources, data), data.labels)
   return { dataset, isPart: data.isPart }
 }

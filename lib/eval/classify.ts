@@ -4,7 +4,7 @@ import { labelledDocuments } from '../batches/examples/example.js'
 import { UsageError } from '../common/errors.js'
 import { optionName } from '../common/option-names.js'
 import { malformedRow } from '../rows/check.js'
-import { RowReading } from '../rows/reading.js'
+import type { RowReading } from '../rows/reading.js'
 import { average } from '../tasks/measures.js'
 import type { TaskContext } from './context.js'
 import { examplesOf, taskRecords } from './rows.js'
@@ -23,7 +23,7 @@ interface Judged {
 export async function classification(context: TaskContext) {
   const { model, options, done, signal } = context
   const labels = requireLabels(model)
-  const reading = new RowReading({ ...options, rows: 'labelled', labels })
+  const reading = context.reading.ofKind('labelled', labels)
   const how = { batchSize: rowsAtOnce(options), ...(signal && { signal }) }
   const judged: Judged[] = []
   for await (const { row, scores } of scoredLast(model, documents(context, reading), how)) {
@@ -68,7 +68,7 @@ export async function preferences(context: TaskContext) {
       `The task reward needs a reward model, whose head has one score, but this is a classifier of ${labels.length} labels; measure it with the task classify.`,
     )
   }
-  const answers = documents(context, new RowReading({ ...options, rows: 'pairs' }))
+  const answers = documents(context, context.reading.ofKind('pairs'))
   const how = { batchSize: 2 * rowsAtOnce(options), ...(signal && { signal }) }
   const margins: number[] = []
   let chosen: number | null = null

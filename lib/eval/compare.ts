@@ -89,6 +89,8 @@ export async function forgetting(context: TaskContext) {
   return {
     /** `after` less `before` [nats per target]: positive if the model has become worse at the text. */
     forgetting: mean(),
+    /** The same number. */
+    change: mean(),
     ...means,
   }
 }

@@ -11,7 +11,6 @@ import { POOLINGS, type Pooling, poolingOf } from '../nn/pooling.js'
 import { embedded } from '../objectives/pooling.js'
 import { malformedRow } from '../rows/check.js'
 import { related, relatedTexts } from '../rows/kinds/related.js'
-import { RowReading } from '../rows/reading.js'
 import { DEFAULT_MAX_LENGTH } from '../rows/row-length.js'
 import type { Row } from '../rows/rows.js'
 import { average } from '../tasks/measures.js'
@@ -98,8 +97,7 @@ interface Nearness {
  * scored pairs, how well cosines are in the order of the scores.
  */
 export async function nearness(context: TaskContext): Promise<Nearness> {
-  const { model, data, options, maxLength, signal, found } = context
-  const reading = new RowReading(options)
+  const { model, data, options, reading, maxLength, signal, found } = context
   const rows: Related[] = []
   for await (const record of taskRecords(data, { limit: options.limit, signal })) {
     const row = relatedTexts(reading.formed(record, related))

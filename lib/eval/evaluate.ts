@@ -15,6 +15,7 @@ import {
   requireOptions,
   type Task,
 } from '../options/index.js'
+import { namesOf } from '../rows/sources/open.js'
 import type { AnyRow, DataInput, RowOf } from '../rows/sources/source.js'
 import { generated, loadScorer, type Scorer } from '../tasks/generate.js'
 import { type AskedTask, type FiguresOf, isAsked, taskNamed } from '../tasks/index.js'
@@ -22,7 +23,7 @@ import type { AnswerTask, ChoiceTask, Measures, RowEntry } from '../tasks/task.j
 import { askChoices } from './ask-choices.js'
 import { classification, preferences } from './classify.js'
 import { change, forgetting } from './compare.js'
-import type { EvalProgress, TaskContext } from './context.js'
+import type { EvalProgress, OpenData, TaskContext } from './context.js'
 import { nearness } from './embeddings.js'
 import { logProbs, perplexity } from './log-probs.js'
 import { recall } from './recall.js'
@@ -130,15 +131,16 @@ export async function evaluate(model: LoadedModel | null, input: EvaluateOptions
   signal?.throwIfAborted()
   const { score } = given
   const scorer = typeof score === 'function' ? score : undefined
-  const options = parseOptions(EvalSchema, { ...given, score: scorer ? undefined : score })
-  requireOptions(EvalSchema, options)
-  if (scorer && options.task !== 'generate') {
-    throw new UsageError('unfit-options', `A function as score belongs to the task generate, not to ${options.task}.`)
+  const parsed = parseOptions(EvalSchema, { ...given, score: scorer ? undefined : score })
+  requireOptions(EvalSchema, parsed)
+  if (scorer && parsed.task !== 'generate') {
+    throw new UsageError('unfit-options', `A function as score belongs to the task generate, not to ${parsed.task}.`)
   }
-  if (scorer && options.scorer !== undefined) {
+  if (scorer && parsed.scorer !== undefined) {
     throw new UsageError('unfit-options', 'A function as score does not go with scorer: give only one of them.')
   }
-  checkEvalOptions({ ...options, base, scorer: scorer ?? options.scorer })
+  checkEvalOptions({ ...parsed, base, scorer: scorer ?? parsed.scorer })
+  const options = parsed.data ? parsed : { ...parsed, data: [parsed.text!], text: undefined }
   const measure = await prepare(model, options, { base: base ?? null, adapters, scorer, onDownload, onWarning, signal })
   const counter = new Counter(options.limit ?? null, onProgress)
   return withLines(options.output, (write) =>
@@ -165,7 +167,7 @@ async function prepare(
   model: LoadedModel | null,
   options: EvalOptions,
   { base, adapters, scorer, ...hubOptions }: Call,
-): Promise<(told: Pick<TaskContext, 'found' | 'done'>) => Promise<object>> {
+): Promise<(calls: Pick<TaskContext, 'found' | 'done'>) => Promise<object>> {
   const { predictions } = options
   const name = options.task!
   const hub = { offline: options.offline, ...hubOptions }
@@ -181,16 +183,20 @@ async function prepare(
       const texts = await readPredictions(predictions, rows)
       return async (_: unknown, i: number) => texts[i]!
     }
-    return async (told) => resultOf(task, await scoreTexts(task, { ...data, ...told }, open), options)
+    return async (calls) => {
+      const entries = await scoreTexts(task, { ...data, ...calls }, open)
+      noteIgnored(data, hub)
+      return resultOf(task, entries, options)
+    }
   }
   if (model === null) {
     throw new UsageError('missing-argument', 'Missing a model; only the texts of predictions are scored without one.')
   }
   const template = options.template ?? ('prompt' in task && task.prompt.isPlain ? 'none' : 'auto')
   const opened = await openTask(model.withAdapters(adapters), options, { ...hub, template })
-  return async (told) => {
+  return async (calls) => {
     const notes = new Notes(model.config.maxPositions)
-    const context: TaskContext = { ...opened, ...told, base, encoded: notes.encoded, cut: notes.cut }
+    const context: TaskContext = { ...opened, ...calls, base, encoded: notes.encoded, cut: notes.cut }
     let result: object
     if (typeof task === 'function') result = await task(context)
     else if ('choices' in task) result = resultOf(task, await askChoices(task, context), options)
@@ -200,8 +206,13 @@ async function prepare(
       result = resultOf(task, await scoreTexts(task, context, open, engine.sequences), options)
     }
     for (const note of notes.texts()) hub.onWarning(note)
+    noteIgnored(opened, hub)
     return result
   }
+}
+
+function noteIgnored({ data, shotsData = [], reading }: OpenData, { onWarning }: Pick<Call, 'onWarning'>): void {
+  if (reading.ignoredNote !== null) onWarning(`${namesOf([...data, ...shotsData])}: ${reading.ignoredNote}`)
 }
 
 const resultOf = (

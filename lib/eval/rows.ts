@@ -12,6 +12,7 @@ import type { DataRecord } from '../rows/record.js'
 import type { Row } from '../rows/rows.js'
 import { namesOf, type OpenSource, openSources } from '../rows/sources/open.js'
 import { resolveTools } from '../rows/tools.js'
+import { requireNothingForTemplate } from '../text/template.js'
 import type { OpenData, RowsContext, TaskContext } from './context.js'
 
 /** Opens the data of a task. */
@@ -32,11 +33,14 @@ export async function openTask<Model extends RowsContext['model']>(
   options: EvalOptions,
   { template = 'auto', ...hub }: HubOptions & { template?: string },
 ): Promise<Omit<RowsContext, 'encoded'> & { model: Model }> {
+  const resolved = model.tokenizer ? await promptTemplate(model, { template }, hub.onWarning) : null
+  const templateContext = { tools: await resolveTools(options.tools), templateOptions: options.templateOptions }
+  if (!resolved) requireNothingForTemplate(templateContext)
   return {
     ...(await openData(options, hub)),
     model,
-    templateContext: { tools: await resolveTools(options.tools), templateOptions: options.templateOptions },
-    template: model.tokenizer ? await promptTemplate(model, { template }, hub.onWarning) : null,
+    templateContext,
+    template: resolved,
     maxLength: rowLimit(options, model.config.maxPositions),
   }
 }

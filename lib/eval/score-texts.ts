@@ -19,7 +19,7 @@ import { findDataFiles } from '../rows/files/data-files.js'
 import { readRecords } from '../rows/files/readers.js'
 import { meanScore } from '../tasks/measures.js'
 import type { AnsweredRow, AnswerTask, RowEntry } from '../tasks/task.js'
-import { needsTemplate, requireNothingForTemplate } from '../text/template.js'
+import { needsTemplate } from '../text/template.js'
 import type { OpenData, TaskContext } from './context.js'
 import { chatOf, plainText, Shots, type TaskPrompt } from './prompts.js'
 import { readAll } from './rows.js'
@@ -103,7 +103,6 @@ export async function generatedTexts(task: AnswerTask, context: TaskContext, eng
     const isPlain = template === null && isWritten
     if (isPlain && system !== undefined)
       throw needsTemplate(`A system message (${theOption('system')}) needs`, 'leave it out')
-    if (isPlain) requireNothingForTemplate(templateContext)
     if ('ids' in asked && system !== undefined)
       throw malformedRow(where, `a system message (${theOption('system')}) cannot stand before ids`)
     const given = isWritten

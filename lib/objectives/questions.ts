@@ -100,6 +100,7 @@ export async function loadQuestions(
     onWarning?.(
       `${namesOf(sources)}: the chat template shows nothing of the tools of ${withoutTools} prompts; name a template that knows tools (${theOption('template')}).`,
     )
+  if (reading.ignoredNote !== null) onWarning?.(`${namesOf(sources)}: ${reading.ignoredNote}`)
   if (questions.length === 0) throw new InputError('empty-data', `${namesOf(sources)}: there is no prompt to answer.`)
   const tokens = questions.reduce((sum, { ids }) => sum + ids.length + maxNewTokens, 0)
   return {

@@ -2,11 +2,12 @@
 
 import { isDeepStrictEqual } from 'node:util'
 import type { z } from 'zod'
-import { UsageError } from '../common/errors.js'
-import { currentVoice, optionName } from '../common/option-names.js'
+import { quoted, UsageError } from '../common/errors.js'
+import { currentVoice, optionName, theOption } from '../common/option-names.js'
 import { checkLoadedForm } from '../models/load-options.js'
 import { objectiveNamed } from '../objectives/index.js'
 import { type DataSource, pathsOf } from '../rows/sources/source.js'
+import { TEXT_TEMPLATE } from '../rows/text-template.js'
 import { type OptionSource, optionPlace } from '../schema/names.js'
 import { type OptionsSchema, optionDefault, optionFacts } from '../schema/option-facts.js'
 import { ANSWER_TASKS, CHOICE_TASKS } from '../tasks/index.js'
@@ -191,6 +192,19 @@ export function checkAnalyzeOptions(options: z.output<typeof AnalyzeSchema>): vo
   requireNeeded(AnalyzeSchema, options)
 }
 
+/** Throws a `UsageError` unless `text` is a text with columns, or for forgetting the file to read. */
+function requireTextOrFile({ task, text, data }: Pick<EvalOptions, 'task' | 'text' | 'data'>): void {
+  if (text === undefined) return
+  const isTemplate = TEXT_TEMPLATE.test(text)
+  if (isTemplate && data === undefined)
+    throw new UsageError('missing-option', `Missing ${optionName('data')}; it is required.`)
+  if (isTemplate || (task === 'forgetting' && data === undefined)) return
+  throw new UsageError(
+    'bad-value',
+    `Expected a text with columns in braces, such as {question}, for ${optionName('text')} but received ${quoted(text)}; ${theOption('data')} names a file to read.`,
+  )
+}
+
 /** Throws a `UsageError` for options of evaluation that belong to another task. */
 export function checkEvalOptions(
   options: Omit<EvalOptions, 'base' | 'scorer'> & { base?: unknown; scorer?: unknown },
@@ -228,4 +242,5 @@ export function checkEvalOptions(
     options.window !== undefined && options.stride !== undefined && options.stride > options.window,
     `${optionName('stride')} ${options.stride} must not be more than ${optionName('window')} ${options.window}.`,
   )
+  requireTextOrFile(options)
 }

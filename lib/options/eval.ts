@@ -1,7 +1,14 @@
 /** Options of `mora eval` and `evaluate()`. */
 import { z } from 'zod'
 import { choice, flag, integer, optionalChoice, optionalInteger, text } from '../schema/option.js'
-import { declare, inGroup, type LibraryInput, required, requiredByCommands } from '../schema/option-facts.js'
+import {
+  declare,
+  inGroup,
+  type LibraryInput,
+  optionFacts,
+  required,
+  requiredByCommands,
+} from '../schema/option-facts.js'
 import { ANSWER_TASKS, CHOICE_TASKS } from '../tasks/index.js'
 import {
   commonOptionsOfLoaded,
@@ -61,8 +68,15 @@ export const EvalSchema = z.strictObject({
   ...loadedForm(`for tasks that generate ${whereDecodingIsNotSlower}`),
   task: required(optionalChoice('what to measure', TASKS)),
   ...rowOptions,
+  text: text(
+    `${optionFacts(rowOptions.text).description}; forgetting: or the file to read, in place of --data`,
+    'TEXT|FILE',
+    {
+      expects: 'a text with columns in braces, such as {question}',
+    },
+  ),
   template: templateByTask('auto; none for tasks whose published prompt is plain text'),
-  data: required(evaluationDataOption('evaluation-data', 'test, else validation')),
+  data: required(evaluationDataOption('evaluation-data', 'test, else validation'), 'text'),
   limit: limitOption('rows (of a text, windows)'),
   batchSize: declare(z.union([z.literal('auto'), aBatchSize]).default('auto'), {
     kind: 'text',

@@ -76,6 +76,8 @@ export class RowReading {
   /** The form that `columns` names. */
   readonly #named: RowForm | null
   readonly #ignored: ReadonlySet<string>
+  /** Columns to ignore that no row so far had. */
+  #unseen: Set<string>
   readonly #known = new Map<string, KnownForm>()
 
   readonly #kind: RowKind | undefined
@@ -100,6 +102,7 @@ export class RowReading {
     this.#text = text === undefined ? null : new TextTemplate(text)
     this.#named = columns === undefined ? null : namedForm(columns)
     this.#ignored = new Set(ignoreColumns)
+    this.#unseen = new Set(ignoreColumns)
   }
 
   /**
@@ -189,8 +192,22 @@ export class RowReading {
     return row.form.name === 'hellaswag' ? hellaswagRow(read, row.columns) : read
   }
 
+  /** Returns a reading of rows of another kind that shares the options and the note about columns. */
+  ofKind(rows: RowKindName, labels?: readonly string[]): RowReading {
+    const reading = new RowReading({ ...this.options, rows, labels })
+    reading.#unseen = this.#unseen
+    return reading
+  }
+
+  /** A note about columns to ignore that no row so far had; null if there are none. */
+  get ignoredNote(): string | null {
+    return ignoredNote(this.#unseen)
+  }
+
   #columns(record: DataRecord): RowColumns {
-    return new RowColumns(record, this.#ignored)
+    const columns = new RowColumns(record, this.#ignored)
+    for (const name of this.#unseen) if (columns.allNames.includes(name)) this.#unseen.delete(name)
+    return columns
   }
 
   #formed(columns: RowColumns, purpose: RowPurpose): FormedRow {
@@ -220,6 +237,13 @@ export class RowReading {
     if (key !== null && this.#known.size < MOST_KNOWN) this.#known.set(key, known)
     return known
   }
+}
+
+/** Returns a note about columns to ignore that no row has; null if there are none. */
+export function ignoredNote(unseen: Iterable<string>): string | null {
+  const names = [...unseen].map(quoted)
+  if (names.length === 0) return null
+  return `no row that was read has the ${names.length === 1 ? 'column' : 'columns'} ${names.join(', ')}, which ${optionName('ignoreColumns')} names.`
 }
 
 /** Returns the factor of a row's loss, if it has one. @throws InputError `malformed-row` */

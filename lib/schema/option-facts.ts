@@ -85,8 +85,8 @@ export type IsRequired = { readonly [requiredOption]: true }
 export type IsOfCommandLine = { readonly [commandLineOption]: true }
 
 /** Returns a copy of an option that must be given. */
-export function required<S extends z.ZodType>(schema: S): S & IsRequired {
-  return declare(schema.clone(), { ...optionFacts(schema), required: 'everywhere' }) as S & IsRequired
+export function required<S extends z.ZodType>(schema: S, unless?: string): S & IsRequired {
+  return declare(schema.clone(), { ...optionFacts(schema), required: 'everywhere', unless }) as S & IsRequired
 }
 
 /** Returns a copy of an option that commands require, except beside the option `unless`. */

@@ -181,6 +181,19 @@ describe('loadDataset', () => {
     )
   })
 
+  it('says once which columns to ignore no row has, also of rows from the cache', async () => {
+    const notes: string[] = []
+    const options = { ignoreColumns: ['nope', 'id'], onWarning: (note: string) => notes.push(note) }
+    const rows = [
+      { prompt: 'a', completion: 'b', id: 1 },
+      { prompt: 'c', completion: 'd' },
+    ]
+    await loadDataset(rows, { tokenizer, ...options })
+    expect(notes).toEqual(['the rows given: no row that was read has the column "nope", which ignoreColumns names.'])
+    await loadDataset(rows, { tokenizer, ...options, ignoreColumns: ['id'] })
+    expect(notes).toHaveLength(1)
+  })
+
   it('refuses tools and options of a template where no template is in use', async () => {
     const rows = [{ prompt: 'a', completion: 'b' }]
     const options = { tokenizer, template: 'none' }

@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { mora } from '../../lib/adapters/methods/mora.js'
 import type { Batch } from '../../lib/batches/batch.js'
 import { DataLoader } from '../../lib/batches/loader.js'
-import { evaluate } from '../../lib/eval/index.js'
+import { type EvaluateOptions, evaluate } from '../../lib/eval/index.js'
 import { loadModel, type Model } from '../../lib/models/index.js'
 import { AdamW } from '../../lib/optim/adamw.js'
 
@@ -35,6 +35,10 @@ describe('forgetting', () => {
     base.dispose()
     rmSync(folder, { recursive: true })
   })
+
+  /** As the command line calls it, where `data` may be absent. */
+  const fromText = (options: object) =>
+    evaluate(model, { task: 'forgetting', ...options } as EvaluateOptions<'forgetting'>)
 
   it('needs an adapter or a model before', async () => {
     await expect(evaluate(model, { task: 'forgetting', data })).rejects.toThrow(
@@ -66,6 +70,7 @@ describe('forgetting', () => {
     expect(Math.abs(result.forgetting)).toBeGreaterThan(0.01)
     expect(result).toMatchObject({ targets: all.length, tokens: sequences.flat().length })
     expect(model.adapterSet.activeNames()).toEqual(['other'])
+    expect(await fromText({ text: data, batchSize: 2 })).toEqual({ ...result, change: result.forgetting })
     const rows = readFileSync(output, 'utf8').trimEnd().split('\n')
     const first = -logprobs[0]!.reduce((total, value) => total + value, 0) / logprobs[0]!.length
     expect(rows).toHaveLength(sequences.length)
@@ -79,6 +84,13 @@ describe('forgetting', () => {
     expect(merged.before).toBe(beside.before)
     expect(merged.after).toBeCloseTo(beside.after, 5)
     await expect(evaluate(model, { task: 'forgetting', data })).rejects.toThrow(/load an adapter/)
+  })
+
+  it('takes a file as text in place of data, and no other task does', async () => {
+    const way = /Expected a text with columns .* for text but received .*sequences.jsonl"; the option data names a file/
+    await expect(fromText({ task: 'perplexity', text: data })).rejects.toThrow(way)
+    await expect(fromText({ data, text: data })).rejects.toThrow(way)
+    await expect(fromText({ text: '{a}' })).rejects.toThrow('Missing data; it is required.')
   })
 
   it('refuses a base with other tokens', async () => {

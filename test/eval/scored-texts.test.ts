@@ -163,6 +163,7 @@ it.each<[Partial<EvaluateOptions>, string]>([
   [{ task: 'perplexity', score: undefined, temperature: 1 }, 'temperature belongs to the task exact-match or gsm8k'],
   [{ predictions: 'a.jsonl', choices: ['a'] }, 'choices does not go with predictions, whose texts are written already'],
   [{ tools: [{ name: 'f' }], template: 'none' }, 'Tools need a chat template, and none is in use'],
+  [{ task: 'choices', score: 'letter', tools: [{ name: 'f' }], template: 'none' }, 'Tools need a chat template'],
   [{ templateOptions: { a: 1 }, template: 'none' }, 'Options of a template need a chat template'],
   [{ system: 'Be brief.', template: 'none' }, 'A system message (the option system) needs a chat template'],
 ])('%j is refused', async (options, message) => {

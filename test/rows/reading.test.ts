@@ -34,6 +34,15 @@ describe('columns that are not read', () => {
       .toEqual(row) // biome-ignore format: one expectation
   })
 
+  it('are named if no row has them', () => {
+    const reading = new RowReading({ ignoreColumns: ['images', 'nope', 'other'] })
+    const pairs = reading.ofKind('pairs')
+    reading.training(record({ prompt: 'a', completion: 'b', images: ['x'] }))
+    pairs.wanted(record({ prompt: 'a', chosen: 'b', rejected: 'c', other: 1 }))
+    expect(reading.ignoredNote).toBe('no row that was read has the column "nope", which ignoreColumns names.')
+    expect(pairs.ignoredNote).toBe(reading.ignoredNote)
+  })
+
   it('are told apart from those that are read, over all rows', () => {
     const account = new SourceAccount()
     const reading = new RowReading({ ignoreColumns: ['images'] })

@@ -1,7 +1,8 @@
 /** Steps over streamed rows. */
 import { createHash } from 'node:crypto'
 import { unlessAborted } from '../../common/cancellation.js'
-import type { OpenSource } from '../../rows/sources/open.js'
+import type { RowReading } from '../../rows/reading.js'
+import { namesOf, type OpenSource } from '../../rows/sources/open.js'
 import { describeSource, type RecordedSource } from '../../rows/sources/source.js'
 import { type DatasetOptions, type DatasetPart, encodeOptions, keySettings } from '../dataset.js'
 import type { Example } from '../examples/example.js'
@@ -46,6 +47,7 @@ interface ReadStep {
 export class RowStream implements StepRows {
   readonly #sources: readonly OpenSource[]
   readonly #lanes: readonly Lane[]
+  readonly #reading: RowReading
   readonly #iterators: readonly ReturnType<Lane['rows']>[]
   readonly #options: StreamOptions
   readonly #ending: AbortController
@@ -62,12 +64,14 @@ export class RowStream implements StepRows {
     lanes: readonly Lane[],
     /** A hash of the settings. The records themselves are compared when a run is resumed. */
     readonly hash: string,
+    reading: RowReading,
     ending: AbortController,
     options: StreamOptions,
   ) {
     const { place, maxSteps } = options
     this.#sources = sources
     this.#lanes = lanes
+    this.#reading = reading
     this.#options = options
     this.#ending = ending
     this.#totalSteps = maxSteps
@@ -109,7 +113,7 @@ export class RowStream implements StepRows {
     const hash = createHash('sha256')
       .update(JSON.stringify(['stream', keySettings(settings), facts]))
       .digest('hex')
-    const stream = new RowStream(sources, lanes, hash, ending, options)
+    const stream = new RowStream(sources, lanes, hash, settings.reading, ending, options)
     try {
       await stream.prepare(options.step ?? 0)
       if (stream.#next) stream.#first = await stream.#next
@@ -141,7 +145,11 @@ export class RowStream implements StepRows {
 
   /** Returns notes for the user about the rows so far. */
   notes(): string[] {
-    return this.#lanes.flatMap((lane) => summaryNotes(lane.summary).map((note) => `${lane.name}: ${note}`))
+    const { ignoredNote } = this.#reading
+    return [
+      ...this.#lanes.flatMap((lane) => summaryNotes(lane.summary).map((note) => `${lane.name}: ${note}`)),
+      ...(ignoredNote === null ? [] : [`${namesOf(this.#sources)}: ${ignoredNote}`]),
+    ]
   }
 
   async prepare(step: number): Promise<string | null> {

@@ -22,6 +22,7 @@ export const evalCommand = defineCommand({
       throw new UsageError('missing-option', `Missing --adapter or --base: the task ${task} compares two models.`)
     }
     requireInputs(EvalSchema, options)
+    if (options.data === undefined) requirePath('text', options.text)
     requirePath('scorer', options.scorer)
     requirePath('predictions', options.predictions)
     requireFileOutput('output', options.output)
