@@ -4,7 +4,7 @@
 import { createInterface } from 'node:readline'
 import { AdamW, connectRanks, loadModel } from 'node-mora'
 import { batchOfRows, packedBatch, readIds } from '../common/batch.mjs'
-import { crossEntropyObjective, optimizerStep, RankSync, runObjective } from '../common/internals.mjs'
+import { optimizerStep, RankSync, runObjective, sft } from '../common/internals.mjs'
 import { now, Watch } from './watch.mjs'
 
 const { learningRate, dtype, rows, length, threads, ...options } = JSON.parse(process.argv[2])
@@ -44,7 +44,7 @@ async function plainStep(taken) {
   return { loss: sum / targetTokens, gradNorm }
 }
 
-const unwatched = { ...trained, objective: runObjective(crossEntropyObjective), sync: new RankSync(ranks) }
+const unwatched = { ...trained, objective: runObjective(sft()), sync: new RankSync(ranks) }
 const alone = { ...watched, sync: new RankSync() }
 const together = { ...watched, sync: new RankSync(watch.ranks(ranks)) }
 const hows = {

@@ -1,4 +1,4 @@
-import { crossEntropyObjective, runObjective } from '../common/internals.mjs'
+import { runObjective, sft } from '../common/internals.mjs'
 
 /** Seconds of a clock that all processes of a machine share. */
 export const now = () => Number(process.hrtime.bigint()) / 1e9
@@ -21,9 +21,9 @@ export class Watch {
 
   get objective() {
     return {
-      ...runObjective(crossEntropyObjective),
+      ...runObjective(sft()),
       loss: async (model, batch, options) => {
-        const part = await crossEntropyObjective.loss(model, batch, options)
+        const part = await sft().loss(model, batch, options)
         this.#note('forward')
         const { loss } = part
         const backward = async (how) => {

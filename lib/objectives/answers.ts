@@ -2,11 +2,24 @@
 
 import type { Batch } from '../batches/batch.js'
 import { UsageError } from '../common/errors.js'
+import { optionalFlag, text } from '../schema/option.js'
 import { sub } from '../tensor/operations/arithmetic.js'
 import { matmul } from '../tensor/operations/products.js'
 import { reshape } from '../tensor/operations/reshaping.js'
 import { Tensor } from '../tensor/tensor.js'
 import { type ForwardModel, type KeptValues, tokenLogProbs } from './objective.js'
+
+/** Options of the reference of a preference. */
+export const referenceFields = {
+  referenceAdapter: text('adapter of the reference, a folder or hub id, in place of none', 'A', {
+    expects: 'the path of an adapter folder, or its hub id',
+    library: { description: "name of the model's adapter that is the reference, in place of none", expects: 'a name' },
+    hub: 'adapter',
+  }),
+  precomputeReference: optionalFlag(
+    'compute the reference once, before the first step, and keep it in the output folder',
+  ),
+}
 
 /** The weight of a token: `answer` is its place in the order of answers, `token` its place in the answer, from 0. */
 type TokenWeight = (answer: number, token: number) => number

@@ -1,15 +1,31 @@
+import { z } from 'zod'
 import { documentWeights, totalWeight } from '../batches/batch.js'
 import { type Dataset, loadDataset } from '../batches/dataset.js'
 import { quoted, UsageError } from '../common/errors.js'
 import { optionName } from '../common/option-names.js'
+import { names, numbersByName } from '../schema/option.js'
+import type { LibraryInput } from '../schema/option-facts.js'
+import { parseOptions, plainOptions } from '../schema/parse.js'
 import { scope } from '../tensor/scope.js'
 import { weightedCrossEntropies } from './formulas.js'
 import { type BuiltInObjective, lastScores, type Objective, TWO_TOKENS } from './objective.js'
-import { checkedOptions, type ObjectiveInput, optionsOf } from './objective-options.js'
+import { headLearningRate } from './reward.js'
 import { accuracyOf } from './weighted-sum.js'
 
+export const ClassifySchema = z.strictObject({
+  labels: names('names of the labels, in order; a number in the data is a place in them', {
+    defaultText: "the model's, else those of the data, sorted",
+  }),
+  classWeights: numbersByName(
+    "weights of the labels' rows: balanced gives all labels the same sum; a label that is not named has 1",
+    'balanced',
+    { defaultText: '1 each' },
+  ),
+  headLearningRate,
+})
+
 /** Options of classification. */
-export interface ClassifyOptions extends Pick<ObjectiveInput, 'labels' | 'classWeights' | 'headLearningRate'> {}
+export type ClassifyOptions = LibraryInput<typeof ClassifySchema>
 
 /**
  * Classification: a head of one score for each label at the last token of a text is trained with the adapter, by the mean
@@ -28,16 +44,19 @@ export interface ClassifyOptions extends Pick<ObjectiveInput, 'labels' | 'classW
  * @throws UsageError for an option of the wrong type or range
  */
 export function classify(options: ClassifyOptions = {}): Objective {
-  const { classWeights, ...settings } = checkedOptions('classify', options)
+  const { classWeights, ...settings } = parseOptions(ClassifySchema, options)
   let { labels } = settings
   let ofLabels: readonly number[] | undefined
   return {
     name: 'classify',
-    options: optionsOf('classify', options),
+    options: plainOptions(options),
     rows: 'labelled',
     metrics: ['accuracy'],
     smallRow: [TWO_TOKENS],
     labels: () => labels ?? [],
+    // A model that has a head keeps its labels.
+    prepare: ({ model }) =>
+      classify({ ...options, labels: options.labels ?? (model.labels ? [...model.labels] : undefined) }),
     async load(source, how) {
       const data = await loadDataset([...source], { ...how, labels, keepWithoutTarget: true })
       labels ??= [...data.labels!]
@@ -61,10 +80,11 @@ export function classify(options: ClassifyOptions = {}): Objective {
 }
 
 export const classifyObjective = {
-  ...classify(),
   name: 'classify',
   help: 'trains a head that tells the label of a text',
-  withOptions: (options) => classify(optionsOf('classify', options)),
+  schema: ClassifySchema,
+  rows: 'labelled',
+  make: classify,
 } as const satisfies BuiltInObjective
 
 /**

@@ -1,38 +1,52 @@
+import { z } from 'zod'
+import { real } from '../schema/option.js'
+import type { LibraryInput } from '../schema/option-facts.js'
+import { parseOptions, plainOptions } from '../schema/parse.js'
 import { mul, square } from '../tensor/operations/arithmetic.js'
 import { gather } from '../tensor/operations/indexing.js'
 import { logSoftmax, logSumExp, mean } from '../tensor/operations/reductions.js'
 import { plus } from './formulas.js'
 import { type BuiltInObjective, type Objective, sumOverTargets } from './objective.js'
-import { type ObjectiveInput, optionsOf } from './objective-options.js'
+
+const SftSchema = z.strictObject({
+  labelSmoothing: real("share of a target's probability that all tokens get in equal parts", 0, { min: 0, max: 1 }),
+  zLoss: real(
+    "weight of the squared logarithm of a token's sum of exponentials of logits, which keeps logits small",
+    0,
+    { min: 0 },
+  ),
+})
 
 /**
  * The mean cross-entropy of the target tokens. With label smoothing ε, targets share that part of their probability with all tokens of
  * the vocabulary: (1 − ε) · cross-entropy + ε · mean of −ln p. The z-loss (PaLM, arXiv 2204.02311, section 5) adds `zLoss` · ln² Z, Z
  * being the sum of the exponentials of a token's logits, which keeps them near a normalised scale.
  */
-const crossEntropyWith = ({ labelSmoothing = 0, zLoss = 0 }: SftOptions): Objective => ({
-  name: 'sft',
-  async loss(model, batch, options) {
-    if (labelSmoothing === 0 && zLoss === 0) {
-      const { loss, targetTokens } = await model.lossAsync(batch, options)
-      return { loss, weight: targetTokens }
-    }
-    return sumOverTargets(model, batch, options, (logits, targets) => {
-      const logP = logSoftmax(logits)
-      const parts = [mul(gather(logP, targets), labelSmoothing - 1)]
-      if (labelSmoothing > 0) parts.push(mul(mean(logP, -1), -labelSmoothing))
-      if (zLoss > 0) parts.push(mul(square(logSumExp(logits)), zLoss))
-      return plus(...parts)
-    })
-  },
-})
-
-type SftOptions = Pick<ObjectiveInput, 'labelSmoothing' | 'zLoss'>
+export function sft(options: LibraryInput<typeof SftSchema> = {}): Objective {
+  const { labelSmoothing, zLoss } = parseOptions(SftSchema, options)
+  return {
+    name: 'sft',
+    options: plainOptions(options),
+    async loss(model, batch, how) {
+      if (labelSmoothing === 0 && zLoss === 0) {
+        const { loss, targetTokens } = await model.lossAsync(batch, how)
+        return { loss, weight: targetTokens }
+      }
+      return sumOverTargets(model, batch, how, (logits, targets) => {
+        const logP = logSoftmax(logits)
+        const parts = [mul(gather(logP, targets), labelSmoothing - 1)]
+        if (labelSmoothing > 0) parts.push(mul(mean(logP, -1), -labelSmoothing))
+        if (zLoss > 0) parts.push(mul(square(logSumExp(logits)), zLoss))
+        return plus(...parts)
+      })
+    },
+  }
+}
 
 /** Supervised fine-tuning and pretraining. */
-export const crossEntropyObjective = {
-  ...crossEntropyWith({}),
+export const sftObjective = {
   name: 'sft',
   help: 'is the mean cross-entropy of the target tokens',
-  withOptions: (options) => crossEntropyWith(optionsOf('sft', options)),
+  schema: SftSchema,
+  make: sft,
 } as const satisfies BuiltInObjective

@@ -6,12 +6,15 @@ import { aText, check, expecting, having, optionsSchema } from '../common/argume
 import { UsageError } from '../common/errors.js'
 import { optionName, theOption } from '../common/option-names.js'
 import type { DataSource } from '../rows/sources/source.js'
+import { optionalFlag, optionalInteger, optionalReal, text } from '../schema/option.js'
+import { inGroup, type LibraryInput } from '../schema/option-facts.js'
+import { parseOptions, plainOptions } from '../schema/parse.js'
 import { add, exp, mul, softplus, sub } from '../tensor/operations/arithmetic.js'
 import { gather } from '../tensor/operations/indexing.js'
 import { logSoftmax, sum } from '../tensor/operations/reductions.js'
 import { noGrad } from '../tensor/tape.js'
 import type { Tensor } from '../tensor/tensor.js'
-import { playAll, trainedEpisode } from './episodes.js'
+import { maxNewTokens, playAll, trainedEpisode } from './episodes.js'
 import { plus } from './formulas.js'
 import { likeliest, likeliestIn, withRest } from './likeliest.js'
 import {
@@ -21,13 +24,34 @@ import {
   type Objective,
   sumOverTargets,
 } from './objective.js'
-import { checkedOptions, type ObjectiveInput, optionsOf } from './objective-options.js'
 import { loadQuestions, type Question } from './questions.js'
-import type { SampleContext, SampledStep } from './rollouts.js'
+import { OWN_ANSWERS, type SampleContext, type SampledStep } from './rollouts.js'
+
+export const DistillSchema = z.strictObject({
+  beta: optionalReal('from forward (0) to reverse (1) KL', { min: 0, max: 1, defaultText: '0.5' }),
+  teacher: text('the model that is imitated: a path or hub id, with the same vocabulary', 'M', {
+    expects: 'the path or hub id of a model',
+    hub: 'model',
+    resume: 'free',
+  }),
+  teacherTopK: optionalInteger(
+    "compute the teacher's K likeliest tokens once, before the first step, and keep them in the output folder",
+    { min: 1, defaultText: 'all tokens, in each step' },
+  ),
+  ...inGroup(OWN_ANSWERS, {
+    onPolicy: optionalFlag(
+      'imitate the teacher in answers of the model itself to prompts, in place of those of the data',
+    ),
+    maxNewTokens,
+    temperature: optionalReal('divides the logits of model and teacher', { above: 0, defaultText: '1' }),
+  }),
+})
+
+/** The options of distillation that files can give. */
+export type DistillInput = LibraryInput<typeof DistillSchema>
 
 /** Options of distillation, with the defaults of TRL's `GKDTrainer`. */
-export interface DistillOptions
-  extends Pick<ObjectiveInput, 'beta' | 'temperature' | 'teacherTopK' | 'onPolicy' | 'maxNewTokens'> {
+export interface DistillOptions extends Omit<DistillInput, 'teacher'> {
   /** A model with the same vocabulary on the same device; or its path or hub id, and a run loads it and disposes of it. */
   teacher: ForwardModel | string
 }
@@ -53,7 +77,7 @@ export interface DistillOptions
 export function distill(options: DistillOptions): Objective {
   check({ options }, distillArguments)
   const { teacher, ...others } = options
-  const settings = checkedOptions('distill', others)
+  const settings = parseOptions(DistillSchema, others)
   const { beta = 0.5, temperature = 1, teacherTopK: k, onPolicy, maxNewTokens = 256 } = settings
   if (onPolicy && k !== undefined)
     throw new UsageError(
@@ -90,8 +114,8 @@ export function distill(options: DistillOptions): Objective {
   const keep = k === undefined ? undefined : keepLikeliest(k)
   return {
     name: 'distill',
-    options: { ...optionsOf('distill', others), ...(reference && { teacher: reference }) },
-    ...(isLoaded && { live: { teacher } }),
+    options: { ...plainOptions(others), ...(reference && { teacher: reference }) },
+    prepare: async (run) => distill({ ...others, teacher: await run.teacher(teacher) }),
     ...(hash && { hashes: { teacher: hash } }),
     keep,
     ...(onPolicy && {
@@ -169,16 +193,16 @@ function requireSameVocabulary(theirs: number, ours: number): void {
   )
 }
 
-const missingTeacher = () =>
-  new UsageError('missing-option', `The objective distill needs a model to imitate: give ${theOption('teacher')}.`)
-
 export const distillObjective = {
   name: 'distill',
   help: 'imitates the probabilities of another model, its teacher',
+  schema: DistillSchema,
   needs: ['teacher'],
-  loss: () => Promise.reject(missingTeacher()),
-  withOptions(options) {
-    if (!options.teacher) throw missingTeacher()
-    return distill({ ...optionsOf<object>('distill', options), teacher: options.teacher as ForwardModel })
+  make({ teacher, ...others }: DistillInput) {
+    if (teacher) return distill({ teacher, ...others })
+    throw new UsageError(
+      'missing-option',
+      `The objective distill needs a model to imitate: give ${theOption('teacher')}.`,
+    )
   },
 } as const satisfies BuiltInObjective

@@ -1,29 +1,60 @@
+import { z } from 'zod'
 import { UsageError } from '../common/errors.js'
 import { optionName } from '../common/option-names.js'
+import { choices, optionalChoice, optionalFlag, optionalReal, real, reals } from '../schema/option.js'
+import type { LibraryInput } from '../schema/option-facts.js'
+import { parseOptions, plainOptions } from '../schema/parse.js'
 import { add, div, exp, logSigmoid, mul, relu, sigmoid, square, sub } from '../tensor/operations/arithmetic.js'
 import { noGrad } from '../tensor/tape.js'
 import type { Tensor } from '../tensor/tensor.js'
+import { referenceFields } from './answers.js'
 import { minus, oneMinus, plus, smoothedLoss, softLoss } from './formulas.js'
 import type { BuiltInObjective, Objective } from './objective.js'
-import { checkedOptions, type LossType, type ObjectiveInput, optionsOf } from './objective-options.js'
-import { builtInOfPairs, objectiveOfPairs, type Scores } from './pairs.js'
+import { objectiveOfPairs, type Scores } from './pairs.js'
+
+export const DpoSchema = z.strictObject({
+  beta: optionalReal('how much leaving the reference costs', { above: 0, defaultText: '0.1' }),
+  lossType: choices(
+    "the losses by TRL's names",
+    [
+      'sigmoid',
+      'hinge',
+      'ipo',
+      'robust',
+      'exo_pair',
+      'nca_pair',
+      'bco_pair',
+      'sppo_hard',
+      'aot',
+      'aot_unpaired',
+      'apo_zero',
+      'apo_down',
+      'discopop',
+      'sigmoid_norm',
+      'sft',
+    ],
+    { defaultText: 'sigmoid' },
+  ),
+  lossWeights: reals('weights of several losses', { defaultText: '1 each' }),
+  labelSmoothing: real('share of pairs whose order is wrong', 0, { min: 0, below: 0.5 }),
+  ldAlpha: optionalReal("weight of an answer's tokens past the length of the shorter one", {
+    min: 0,
+    max: 1,
+    defaultText: '1',
+  }),
+  useWeighting: optionalFlag('weigh pairs by how probable their answers are for the model (WPO)'),
+  fDivergenceType: optionalChoice(
+    'the divergence from the reference',
+    ['reverse_kl', 'forward_kl', 'js_divergence', 'alpha_divergence'],
+    { defaultText: 'reverse_kl' },
+  ),
+  fAlphaDivergenceCoef: optionalReal('α of alpha_divergence', { defaultText: '0.5' }),
+  discopopTau: optionalReal('temperature of discopop', { above: 0, defaultText: '0.05' }),
+  ...referenceFields,
+})
 
 /** Options of direct preference optimisation, with the defaults of TRL. */
-export interface DpoOptions
-  extends Pick<
-    ObjectiveInput,
-    | 'beta'
-    | 'referenceAdapter'
-    | 'precomputeReference'
-    | 'lossType'
-    | 'lossWeights'
-    | 'labelSmoothing'
-    | 'ldAlpha'
-    | 'useWeighting'
-    | 'fDivergenceType'
-    | 'fAlphaDivergenceCoef'
-    | 'discopopTau'
-  > {}
+export type DpoOptions = LibraryInput<typeof DpoSchema>
 
 /** What the losses of a pair are made of: rewards β r with r = ln π(y) − ln π_ref(y). */
 interface Rewards {
@@ -44,7 +75,7 @@ interface Rewards {
 /** β (r_c / n_c − r_r / n_r) */
 const perToken = ({ c, r, lengths }: Rewards): Tensor => sub(div(c, lengths.chosen), div(r, lengths.rejected))
 
-type DpoLoss = LossType<'dpo'>
+type DpoLoss = NonNullable<z.output<typeof DpoSchema>['lossType']>[number]
 
 /** The loss of each pair, [pairs]. */
 const LOSSES: Readonly<Record<Exclude<DpoLoss, 'sft'>, (rewards: Rewards) => Tensor>> = {
@@ -121,12 +152,12 @@ const divergence =
  * @throws UsageError for an option of the wrong type or range
  */
 export function dpo(options: DpoOptions = {}): Objective {
-  return dpoOfSteps(options, 8)
+  return { ...dpoOfSteps(options, 8), prepare: ({ batchSize }) => dpoOfSteps(options, batchSize) }
 }
 
 /** @param most pairs of a step */
 function dpoOfSteps(options: DpoOptions, most: number): Objective {
-  const settings = checkedOptions('dpo', options)
+  const settings = parseOptions(DpoSchema, options)
   const { beta = 0.1, lossType = ['sigmoid'], labelSmoothing: epsilon, discopopTau: tau = 0.05 } = settings
   const { lossWeights = lossType.map(() => 1), ldAlpha, useWeighting, fDivergenceType } = settings
   if (lossWeights.length !== lossType.length) {
@@ -135,17 +166,11 @@ function dpoOfSteps(options: DpoOptions, most: number): Objective {
       `Expected a weight for each of the ${lossType.length} losses of ${optionName('lossType')} but received ${lossWeights.length} in ${optionName('lossWeights')}.`,
     )
   }
-  if (epsilon >= 0.5) {
-    throw new UsageError(
-      'bad-value',
-      `Expected a number below 0.5 for ${optionName('labelSmoothing')} of dpo but received ${epsilon}.`,
-    )
-  }
   const ofDivergence = divergence(fDivergenceType, settings.fAlphaDivergenceCoef ?? 0.5)
-  const types = (lossType as DpoLoss[]).map((type, i) => ({ type, weight: lossWeights[i]! }))
+  const types = lossType.map((type, i) => ({ type, weight: lossWeights[i]! }))
   return objectiveOfPairs({
     name: 'dpo',
-    options: optionsOf('dpo', options),
+    options: plainOptions(options),
     hasReference: true,
     referenceAdapter: settings.referenceAdapter,
     isPrecomputed: settings.precomputeReference ?? false,
@@ -165,8 +190,10 @@ function dpoOfSteps(options: DpoOptions, most: number): Objective {
 }
 
 export const dpoObjective = {
-  ...builtInOfPairs('dpo', 'prefers the chosen of two answers, and stays near the model without the adapter', dpo),
+  name: 'dpo',
+  help: 'prefers the chosen of two answers, and stays near the model without the adapter',
+  schema: DpoSchema,
+  rows: 'pairs',
+  make: dpo,
   needsReference: () => true,
-  withOptions: (options: Readonly<Record<string, unknown>>) =>
-    dpoOfSteps(optionsOf('dpo', options), Number(options.batchSize)),
 } as const satisfies BuiltInObjective

@@ -1,18 +1,28 @@
+import { z } from 'zod'
 import { type Batch, documentWeights, rowOfDocument, totalWeight } from '../batches/batch.js'
 import { loadDataset } from '../batches/dataset.js'
-import type { Pooling } from '../nn/pooling.js'
+import { POOLINGS, poolingOf } from '../nn/pooling.js'
+import { optionalChoice, optionalReal } from '../schema/option.js'
+import type { LibraryInput } from '../schema/option-facts.js'
+import { parseOptions, plainOptions } from '../schema/parse.js'
 import { mul } from '../tensor/operations/arithmetic.js'
 import { gatherRows } from '../tensor/operations/indexing.js'
 import { linear } from '../tensor/operations/products.js'
 import { scope } from '../tensor/scope.js'
 import { weightedCrossEntropies } from './formulas.js'
 import { type BuiltInObjective, type Objective, TWO_TOKENS } from './objective.js'
-import { checkedOptions, type ObjectiveInput, optionsOf } from './objective-options.js'
 import { pooledStates } from './pooling.js'
 import { accuracyOf } from './weighted-sum.js'
 
+export const EmbedSchema = z.strictObject({
+  pooling: optionalChoice('how the states of a text become one: their mean, or that of its last token', POOLINGS, {
+    defaultText: "as the model's files say, else mean",
+  }),
+  temperature: optionalReal('divides cosines', { above: 0, defaultText: '0.05' }),
+})
+
 /** Options of embeddings. */
-export interface EmbedOptions extends Pick<ObjectiveInput, 'pooling' | 'temperature'> {}
+export type EmbedOptions = LibraryInput<typeof EmbedSchema>
 
 /**
  * Embeddings of texts (InfoNCE, arXiv 1807.03748, equation 4, with the negatives of the batch): the states of a text are pooled and
@@ -34,16 +44,13 @@ export interface EmbedOptions extends Pick<ObjectiveInput, 'pooling' | 'temperat
  * @throws UsageError for an option of the wrong type or range
  */
 export function embed(options: EmbedOptions = {}): Objective {
-  const { pooling = 'mean', temperature = 0.05 } = checkedOptions('embed', options)
+  const { pooling = 'mean', temperature = 0.05 } = parseOptions(EmbedSchema, options)
   return {
-    // As the model's files say.
-    ...(options.pooling === undefined && {
-      withOptions: ({ pooling }) => embed({ ...options, pooling: pooling as Pooling }),
-    }),
     name: 'embed',
-    options: optionsOf('embed', options),
+    options: plainOptions(options),
     rows: 'related',
     pooling,
+    prepare: ({ model }) => embed({ ...options, pooling: options.pooling ?? poolingOf(model) }),
     metrics: ['accuracy'],
     smallRow: [TWO_TOKENS, TWO_TOKENS],
     load: (source, how) => loadDataset([...source], { ...how, keepWithoutTarget: true }),
@@ -63,10 +70,11 @@ export function embed(options: EmbedOptions = {}): Objective {
 }
 
 export const embedObjective = {
-  ...embed(),
   name: 'embed',
   help: 'draws the embeddings of related texts together',
-  withOptions: (options) => embed(optionsOf('embed', options)),
+  schema: EmbedSchema,
+  rows: 'related',
+  make: embed,
 } as const satisfies BuiltInObjective
 
 /**

@@ -8,6 +8,7 @@ import { plainCopy } from '../common/plain-copy.js'
 import { randomStream } from '../common/random.js'
 import { inParallel } from '../common/task-limit.js'
 import type { AnyRow } from '../rows/sources/source.js'
+import { optionalInteger } from '../schema/option.js'
 import type { Sampling } from '../tensor/operations/sampling.js'
 import { encodePrompt } from '../text/prompt.js'
 import type { Message } from '../text/template.js'
@@ -18,6 +19,12 @@ import { type ParsedAnswer, parseAnswer } from '../text/tool-calls/reader.js'
 import type { Question } from './questions.js'
 import type { AnswerWriter, SampleContext } from './rollouts.js'
 import { besideOthers, callTool, checkTools, requireTold, type Tools, toldText } from './tools.js'
+
+/** The option for the length of a sampled answer. */
+export const maxNewTokens = optionalInteger('tokens of an answer at most, all its turns together', {
+  min: 1,
+  defaultText: '256',
+})
 
 /** What a model acts in: one for each answer. */
 export interface Environment<Row = AnyRow> {

@@ -1,39 +1,116 @@
+import { z } from 'zod'
 import type { StepRow } from '../batches/step-rows.js'
 import { aFunction, check, optionsSchema } from '../common/arguments.js'
-import { UsageError } from '../common/errors.js'
+import { InputError, UsageError } from '../common/errors.js'
 import { optionName, theOption } from '../common/option-names.js'
+import { importModule } from '../common/user-module.js'
 import type { AnyRow, DataInput, RowOf } from '../rows/sources/source.js'
+import { choices, optionalChoice, optionalFlag, optionalInteger, optionalReal, reals, text } from '../schema/option.js'
+import { inGroup, type LibraryInput } from '../schema/option-facts.js'
+import { parseOptions, plainOptions } from '../schema/parse.js'
 import { advantagesOf, deviationOf, inGroups, weightedTotals } from './advantages.js'
-import { type Environment, type Episode, playAll, trainedEpisode } from './episodes.js'
+import { type Environment, type Episode, maxNewTokens, playAll, trainedEpisode } from './episodes.js'
 import { type BuiltInObjective, type Objective, TWO_TOKENS } from './objective.js'
-import { checkedOptions, type ObjectiveInput, optionsOf } from './objective-options.js'
-import { POLICY_METRICS, type PolicyLoss, policyLoss } from './policy-loss.js'
+import { POLICY_LOSSES, POLICY_METRICS, policyLoss, SAMPLING_CORRECTIONS } from './policy-loss.js'
 import { loadQuestions, type Question } from './questions.js'
-import { judge, namedRewards, type Rewards } from './rewards.js'
-import { type Rollout, rolloutsOf, type SampledStep } from './rollouts.js'
+import { judge, namedRewards, type Reward, type Rewards } from './rewards.js'
+import { OWN_ANSWERS, type Rollout, rolloutsOf, type SampledStep } from './rollouts.js'
 import { checkTools, type Tools } from './tools.js'
 import { meanSum } from './weighted-sum.js'
 
+export const GrpoSchema = z.strictObject({
+  beta: optionalReal('how much leaving the reference costs', { min: 0, defaultText: '0' }),
+  lossType: choices("the loss by TRL's name", POLICY_LOSSES, { most: 1, defaultText: 'dapo' }),
+  ...inGroup(OWN_ANSWERS, {
+    rewards: text('JavaScript or TypeScript module: the functions that it exports are the rewards of answers', 'FILE', {
+      expects: 'the path of a module',
+    }),
+    rewardWeights: reals('weights of the rewards, in their order', { defaultText: '1 each' }),
+    groupSize: optionalInteger('number of completions per prompt', {
+      min: 2,
+      defaultText: '8',
+    }),
+    maxNewTokens,
+    maxTurns: optionalInteger('turns of an episode at most, between which functions or an environment answer', {
+      min: 1,
+      defaultText: '8',
+    }),
+    temperature: optionalReal('divides the logits, in sampling and in training', { above: 0, defaultText: '1' }),
+    topK: optionalInteger('sample from the K likeliest tokens; 0: from all', { min: 0, defaultText: '0' }),
+    topP: optionalReal('sample from the fewest likeliest tokens with this probability together', {
+      above: 0,
+      max: 1,
+      defaultText: '1',
+    }),
+    clipEpsilon: optionalReal('how far the ratio of probabilities may go before it is clipped (epsilon of TRL)', {
+      min: 0,
+      defaultText: '0.2',
+    }),
+    epsilonHigh: optionalReal('the same above 1; the largest weight of cispo', {
+      min: 0,
+      defaultText: 'the same as below 1',
+    }),
+    delta: optionalReal('maximum of a ratio where it is not clipped', {
+      above: 1,
+      defaultText: 'no limit',
+    }),
+    importanceSamplingLevel: optionalChoice('whose ratio is compared', ['token', 'sequence'], {
+      defaultText: 'token; sequence is GSPO',
+    }),
+    scaleRewards: optionalChoice("whose deviation divides a group's rewards", ['group', 'batch', 'none'], {
+      defaultText: 'group',
+    }),
+    multiObjectiveAggregation: optionalChoice(
+      'how several rewards become one',
+      ['sum_then_normalize', 'normalize_then_sum'],
+      { defaultText: 'sum_then_normalize' },
+    ),
+    useBiasCorrectionKl: optionalFlag('multiply the divergence from the reference by the ratio', {
+      defaultText: 'true',
+    }),
+    maskTruncatedCompletions: optionalFlag('leave answers that reached the limit of tokens out of the loss'),
+    entropyCoef: optionalReal('weight of the entropy of tokens, which is then raised', {
+      min: 0,
+      defaultText: '0',
+    }),
+    offPolicyMaskThreshold: optionalReal('leave bad answers out that have become less likely by this, per token', {
+      above: 0,
+      defaultText: 'no limit',
+    }),
+    importanceSamplingMode: optionalChoice(
+      "make up for the sampler's probabilities, where they are not those of training",
+      SAMPLING_CORRECTIONS,
+      { defaultText: 'not' },
+    ),
+    importanceSamplingMin: optionalReal('least factor of it', { min: 0, defaultText: '0' }),
+    importanceSamplingMax: optionalReal('largest factor of it', { above: 0, defaultText: '3' }),
+    stepsPerGeneration: optionalInteger('steps whose answers are sampled at once', {
+      min: 1,
+      defaultText: '1',
+    }),
+    numIterations: optionalInteger('times that each answer is trained', { min: 1, defaultText: '1' }),
+    rewardConcurrency: optionalInteger('rewards that are computed at once', { min: 1, defaultText: '16' }),
+    rewardTimeout: optionalReal('seconds that a reward has', {
+      above: 0,
+      placeholder: 'S',
+      defaultText: '60',
+    }),
+    toolTimeout: optionalReal('seconds that a function or an environment has', {
+      above: 0,
+      placeholder: 'S',
+      defaultText: '30',
+    }),
+    failedReward: optionalReal('the reward in place of one that fails', {
+      defaultText: 'the run ends',
+    }),
+  }),
+})
+
+/** The options of GRPO that files can give. */
+export type GrpoInput = LibraryInput<typeof GrpoSchema>
+
 /** Options of group relative policy optimisation, mostly with the names and defaults of TRL. */
-export interface GrpoOptions<Row = AnyRow>
-  extends Pick<
-    ObjectiveInput,
-    | (
-        | 'beta'
-        | 'lossType'
-        | 'rewardWeights'
-        | 'groupSize'
-        | 'maxNewTokens'
-        | 'maxTurns'
-        | 'temperature'
-        | 'topK'
-        | 'topP'
-      )
-    | ('clipEpsilon' | 'epsilonHigh' | 'delta' | 'importanceSamplingLevel' | 'scaleRewards')
-    | ('multiObjectiveAggregation' | 'useBiasCorrectionKl' | 'maskTruncatedCompletions' | 'entropyCoef')
-    | ('offPolicyMaskThreshold' | 'importanceSamplingMode' | 'importanceSamplingMin' | 'importanceSamplingMax')
-    | ('stepsPerGeneration' | 'numIterations' | 'rewardConcurrency' | 'rewardTimeout' | 'toolTimeout' | 'failedReward')
-  > {
+export interface GrpoOptions<Row = AnyRow> extends Omit<GrpoInput, 'rewards'> {
   /** Prompts, if the run has no option `data`: rows with a prompt or messages, and columns for rewards. */
   prompts?: DataInput
   /** Functions that score a completion, in a list or by name; the reward is their sum. */
@@ -75,8 +152,8 @@ export function grpo(options: GrpoOptions): Objective {
   const episodes = { ...settings.episodes, tools, environment }
   return {
     name: 'grpo',
-    options: optionsOf('grpo', others),
-    live: { rewards: given, tools, ...(environment && { environment }) },
+    options: plainOptions(others),
+    functions: { rewards: given, tools, environment },
     ...(prompts !== undefined && { data: prompts }),
     metrics: [
       ...['reward', 'rewardStd', 'zeroStd', ...rewards.map(([name]) => `reward/${name}`)],
@@ -159,33 +236,42 @@ const recordsOf = ({ played, values, names }: Judged, advantages: readonly numbe
     advantage: advantages[i]!,
   }))
 
+/**
+ * Loads a module of the user's: each function that it exports is a reward of that name, but for `environment`; `tools` are functions
+ * for the model. The module's code runs in this process.
+ * @throws UsageError `missing-file`
+ * @throws InputError `malformed-module` if it cannot be run, or exports no reward
+ */
+async function loadRewards(path: string): Promise<Pick<GrpoOptions, 'rewards' | 'tools' | 'environment'>> {
+  const { tools, environment, ...others } = (await importModule(path, 'rewards')) as Partial<GrpoOptions> &
+    Record<string, unknown>
+  const rewards = Object.entries(others).filter(([, value]) => typeof value === 'function') as [string, Reward][]
+  if (rewards.length === 0) {
+    throw new InputError(
+      'malformed-module',
+      `The rewards ${path} export no function, such as: export const short = ({ completion }) => -completion.length`,
+    )
+  }
+  return { rewards: Object.fromEntries(rewards), ...(tools && { tools }), ...(environment && { environment }) }
+}
+
 export const grpoObjective = {
   name: 'grpo',
   help: 'rewards answers that are better than others of the model to the same prompt',
+  schema: GrpoSchema,
   needs: ['rewards'],
   needsReference: ({ beta }) => Number(beta ?? 0) > 0,
-  loss: () => Promise.reject(withoutRewards()),
-  withOptions(options) {
-    const { rewards, ...others } = optionsOf<{ rewards?: unknown }>('grpo', options)
-    const { tools, environment } = options as Partial<GrpoOptions>
-    if (!rewards) throw withoutRewards()
-    return grpo({
-      ...others,
-      rewards: rewards as Rewards,
-      ...(tools && { tools }),
-      ...(environment && { environment }),
-    })
+  async make({ rewards, ...others }: GrpoInput) {
+    if (rewards) return grpo({ ...others, ...(await loadRewards(rewards)) })
+    throw new UsageError(
+      'missing-option',
+      `The objective grpo needs rewards: name a module of them (${theOption('rewards')}), or give objective: grpo({ rewards }) in a program.`,
+    )
   },
 } as const satisfies BuiltInObjective
 
-const withoutRewards = () =>
-  new UsageError(
-    'missing-option',
-    `The objective grpo needs rewards: name a module of them (${theOption('rewards')}), or give objective: grpo({ rewards }) in a program.`,
-  )
-
-function settingsOf(options: Omit<GrpoOptions, 'rewards' | 'prompts' | 'tools' | 'environment'>, count: number) {
-  const settings = checkedOptions('grpo', options)
+function settingsOf(options: object, count: number) {
+  const settings = parseOptions(GrpoSchema, options)
   const {
     clipEpsilon = 0.2,
     lossType = [],
@@ -200,10 +286,6 @@ function settingsOf(options: Omit<GrpoOptions, 'rewards' | 'prompts' | 'tools' |
   refuse(
     rewardWeights.length !== count,
     `Expected a weight for each of the ${count} rewards but received ${rewardWeights.length} in ${optionName('rewardWeights')}.`,
-  )
-  refuse(
-    lossType.length > 1,
-    `Expected one loss of grpo for ${optionName('lossType')} but received ${lossType.length}.`,
   )
   refuse(
     mode !== undefined && (temperature !== 1 || topK > 0 || topP < 1),
@@ -235,7 +317,7 @@ function settingsOf(options: Omit<GrpoOptions, 'rewards' | 'prompts' | 'tools' |
       toolTimeout: settings.toolTimeout ?? 30,
     },
     loss: {
-      lossType: (lossType[0] ?? 'dapo') as PolicyLoss,
+      lossType: lossType[0] ?? 'dapo',
       beta: settings.beta ?? 0,
       clip: { low: clipEpsilon, high: settings.epsilonHigh ?? clipEpsilon },
       delta: settings.delta,

@@ -1,12 +1,16 @@
+import { z } from 'zod'
 import { type Batch, boundsOf, documentWeights, rowOfDocument, totalWeight } from '../batches/batch.js'
 import { type Dataset, loadDataset } from '../batches/dataset.js'
 import type { Document, Example } from '../batches/examples/example.js'
 import { packBatch } from '../batches/packing.js'
+import { choices, optionalReal } from '../schema/option.js'
+import type { LibraryInput } from '../schema/option-facts.js'
+import { parseOptions, plainOptions } from '../schema/parse.js'
 import { mul, sigmoid, sub } from '../tensor/operations/arithmetic.js'
 import { sum } from '../tensor/operations/reductions.js'
 import { scope } from '../tensor/scope.js'
 import { Tensor } from '../tensor/tensor.js'
-import { AnswersOfBatch, keptReference, logRatiosOf, referenceLogProbs } from './answers.js'
+import { AnswersOfBatch, keptReference, logRatiosOf, referenceFields, referenceLogProbs } from './answers.js'
 import { oneMinus } from './formulas.js'
 import {
   type BuiltInObjective,
@@ -17,15 +21,18 @@ import {
   TWO_TOKENS,
   tokenLogProbs,
 } from './objective.js'
-import { checkedOptions, type LossType, type ObjectiveInput, optionsOf } from './objective-options.js'
 import { meanSum } from './weighted-sum.js'
 
+export const KtoSchema = z.strictObject({
+  beta: optionalReal('how much leaving the reference costs', { above: 0, defaultText: '0.1' }),
+  lossType: choices("the loss by TRL's name", ['kto', 'apo_zero_unpaired'], { most: 1, defaultText: 'kto' }),
+  desirableWeight: optionalReal('weight of good answers', { min: 0, defaultText: '1' }),
+  undesirableWeight: optionalReal('weight of bad answers', { min: 0, defaultText: '1' }),
+  ...referenceFields,
+})
+
 /** Options of Kahneman-Tversky optimisation, with the defaults of TRL. */
-export interface KtoOptions
-  extends Pick<
-    ObjectiveInput,
-    'beta' | 'referenceAdapter' | 'precomputeReference' | 'lossType' | 'desirableWeight' | 'undesirableWeight'
-  > {}
+export type KtoOptions = LibraryInput<typeof KtoSchema>
 
 /**
  * Kahneman-Tversky optimisation (arXiv 2402.01306, equation 8): w (1 − σ(±β (r − z))) of answers that are judged good (+) or bad (−),
@@ -36,14 +43,14 @@ export interface KtoOptions
  * @throws UsageError for an option of the wrong type or range
  */
 export function kto(options: KtoOptions = {}): Objective {
-  return ktoInRuns(options, 8)
+  return { ...ktoInRuns(options, 8), prepare: ({ batchSize }) => ktoInRuns(options, batchSize) }
 }
 
 /** @param run rows of the data set that exchange their answers */
 function ktoInRuns(options: KtoOptions, run: number): Objective {
-  const settings = checkedOptions('kto', options)
+  const settings = parseOptions(KtoSchema, options)
   const { referenceAdapter, beta = 0.1, lossType = [], desirableWeight = 1, undesirableWeight = 1 } = settings
-  const [type = 'kto'] = lossType as LossType<'kto'>[]
+  const [type = 'kto'] = lossType
   const hasOthers = type === 'kto'
   const divergence = async (model: ForwardModel, batch: Batch, { kept }: Pick<LossOptions, 'kept'> = {}) => {
     const how = { gradients: false, kept }
@@ -57,7 +64,7 @@ function ktoInRuns(options: KtoOptions, run: number): Objective {
   }
   return {
     name: 'kto',
-    options: optionsOf('kto', options),
+    options: plainOptions(options),
     rows: 'judged',
     metrics: ['rewards', 'rewards/chosen', 'rewards/rejected', 'accuracy', 'kl', 'logps/chosen', 'logps/rejected'],
     smallRow: [TWO_TOKENS, TWO_TOKENS],
@@ -96,11 +103,12 @@ function ktoInRuns(options: KtoOptions, run: number): Objective {
 }
 
 export const ktoObjective = {
-  ...kto(),
   name: 'kto',
   help: 'learns from answers that are judged good or bad',
+  schema: KtoSchema,
+  rows: 'judged',
+  make: kto,
   needsReference: () => true,
-  withOptions: (options) => ktoInRuns(optionsOf('kto', options), Number(options.batchSize)),
 } as const satisfies BuiltInObjective
 
 /** Returns ln π − ln π_ref of each document's answer and ln π itself, [documents]. */

@@ -6,9 +6,10 @@ import type { Document, Example } from '../batches/examples/example.js'
 import type { DataSummary } from '../batches/examples/summary.js'
 import type { StepRow } from '../batches/step-rows.js'
 import { aFlag, check, having, optionsSchema, positive } from '../common/arguments.js'
-import type { Pooling } from '../nn/pooling.js'
+import type { Pooling, PoolingOfModel } from '../nn/pooling.js'
 import type { RowKindName } from '../rows/kinds/index.js'
 import type { DataInput, DataSource } from '../rows/sources/source.js'
+import type { OptionsSchema } from '../schema/option-facts.js'
 import { mul, sub } from '../tensor/operations/arithmetic.js'
 import { gather } from '../tensor/operations/indexing.js'
 import { logSoftmax, logSumExp, sum } from '../tensor/operations/reductions.js'
@@ -150,8 +151,8 @@ export interface Objective {
   readonly stepSums?: StepSums
   /** Options of the objective, which the run records. */
   readonly options?: Readonly<Record<string, unknown>>
-  /** Options that no file can record, such as models; the run passes them to `withOptions` with its own. */
-  readonly live?: Readonly<Record<string, unknown>>
+  /** Functions of a built-in objective's caller, by name; a resumed run must have equal ones. */
+  readonly functions?: Readonly<Record<string, unknown>>
   /** Hashes of further inputs of the loss, by name; a resumed run must have equal ones. */
   readonly hashes?: Readonly<Record<string, string>>
   /** Values that the loss looks up for each target. Default: none. */
@@ -178,14 +179,35 @@ export interface Objective {
   readonly pooling?: Pooling
   /** Returns the labels of the head to train, once the rows are loaded. Default: no head. */
   labels?(): readonly string[]
-  /** Returns the objective with options of the run; undefined for no change. */
-  withOptions?(options: Readonly<Record<string, unknown>>): Objective | undefined
+  /** Returns the objective for a run, before its rows are read. Default: no change. */
+  prepare?(run: ObjectiveRun): Objective | Promise<Objective>
 }
 
-/** An objective of the library. */
-export interface BuiltInObjective extends Objective {
+/** The parts of a run that an objective may depend on. */
+export interface ObjectiveRun {
+  /** Rows per step. */
+  readonly batchSize: number
+  /** The trained model. */
+  readonly model: PoolingOfModel & { readonly labels: readonly string[] | null }
+  /**
+   * Returns a model with the vocabulary of the trained one; the run loads it if it is a path or hub id, and disposes of it.
+   * @throws UsageError `other-vocabulary` if a token has another id
+   */
+  teacher(model: ForwardModel | string): Promise<ForwardModel>
+}
+
+/** An objective of the library: its name, its options, and the function that makes it of them. */
+export interface BuiltInObjective {
+  /** Its name, the value of `--objective`. */
+  readonly name: string
   /** Description for help; follows the name. */
   readonly help: string
+  /** The options of `make`, of which flags, YAML, help, docs and types are made. */
+  readonly schema: OptionsSchema
+  /** The kind of rows; default `examples`. */
+  readonly rows?: RowKindName
+  /** Returns the objective with these options. */
+  make(options: object): Objective | Promise<Objective>
   /** Whether the loss needs the reference model, the model without the trained adapter, with these options of a run. */
   readonly needsReference?: (options: Readonly<Record<string, unknown>>) => boolean
   /** Options that a run must have. */
@@ -201,9 +223,8 @@ export type RunObjective = Required<
 /** A document of a small row. */
 export const TWO_TOKENS: Document = { ids: Int32Array.of(0, 0), mask: Uint8Array.of(1, 1) }
 
-/** Completes an objective for a run with these options. */
-export function runObjective(objective: Objective, options: Readonly<Record<string, unknown>> = {}): RunObjective {
-  const own = objective.withOptions?.(options) ?? objective
+/** Completes an objective with defaults. */
+export function runObjective(own: Objective): RunObjective {
   return {
     name: own.name,
     hashes: own.hashes ?? {},

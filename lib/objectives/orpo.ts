@@ -1,12 +1,19 @@
+import { z } from 'zod'
+import { optionalReal } from '../schema/option.js'
+import type { LibraryInput } from '../schema/option-facts.js'
+import { parseOptions, plainOptions } from '../schema/parse.js'
 import { clamp, exp, log, mul, sub } from '../tensor/operations/arithmetic.js'
 import type { Tensor } from '../tensor/tensor.js'
 import { oneMinus, softLoss } from './formulas.js'
 import type { BuiltInObjective, Objective } from './objective.js'
-import { checkedOptions, type ObjectiveInput, optionsOf } from './objective-options.js'
-import { builtInOfPairs, meansOf, objectiveOfPairs } from './pairs.js'
+import { meansOf, objectiveOfPairs } from './pairs.js'
+
+export const OrpoSchema = z.strictObject({
+  beta: optionalReal('weight of the odds ratio', { above: 0, defaultText: '0.1' }),
+})
 
 /** Options of odds-ratio preference optimisation, with the defaults of TRL. */
-export interface OrpoOptions extends Pick<ObjectiveInput, 'beta'> {}
+export type OrpoOptions = LibraryInput<typeof OrpoSchema>
 
 /** The largest probability whose odds are finite in float32. */
 const MOST = 1 - 2 ** -23
@@ -21,10 +28,10 @@ const logOdds = (a: Tensor): Tensor => sub(a, log(oneMinus(clamp(exp(a), 0, MOST
  * @throws UsageError for an option of the wrong type or range
  */
 export function orpo(options: OrpoOptions = {}): Objective {
-  const { beta = 0.1 } = checkedOptions('orpo', options)
+  const { beta = 0.1 } = parseOptions(OrpoSchema, options)
   return objectiveOfPairs({
     name: 'orpo',
-    options: optionsOf('orpo', options),
+    options: plainOptions(options),
     likelihood: 1,
     isLikelihoodOfPrompts: true,
     score: meansOf,
@@ -33,8 +40,10 @@ export function orpo(options: OrpoOptions = {}): Objective {
   })
 }
 
-export const orpoObjective = builtInOfPairs(
-  'orpo',
-  'imitates the chosen of two answers and prefers it by its odds, without a reference',
-  orpo,
-) satisfies BuiltInObjective
+export const orpoObjective = {
+  name: 'orpo',
+  help: 'imitates the chosen of two answers and prefers it by its odds, without a reference',
+  schema: OrpoSchema,
+  rows: 'pairs',
+  make: orpo,
+} as const satisfies BuiltInObjective

@@ -19,7 +19,6 @@ import {
   targetPurity,
   tokenLogProbs,
 } from './objective.js'
-import { type ObjectiveInput, optionsOf } from './objective-options.js'
 import { firstsIn, lengthOfStep, type Matches, matchesIn, numbersOfStep, placesIn } from './order.js'
 import { meanSum, type WeightedSum } from './weighted-sum.js'
 
@@ -185,13 +184,6 @@ export function objectiveOfPairs(pair: PairLoss): Objective {
     },
   }
 }
-
-/** Returns an objective of pairs with its defaults, which the options of a run replace, for the table of built-in ones. */
-export const builtInOfPairs = <const Name extends string>(
-  name: Name,
-  help: string,
-  make: (options: ObjectiveInput) => Objective,
-) => ({ ...make({}), name, help, withOptions: (options: object) => make(optionsOf(name, options)) })
 
 /** Mean log-probabilities over the tokens of each answer. */
 export const meansOf = ({ chosen, rejected, lengths }: Scores): PairOf<Tensor> => ({

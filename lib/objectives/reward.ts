@@ -1,4 +1,8 @@
+import { z } from 'zod'
 import { documentWeights, totalWeight } from '../batches/batch.js'
+import { optionalReal } from '../schema/option.js'
+import type { LibraryInput } from '../schema/option-facts.js'
+import { parseOptions, plainOptions } from '../schema/parse.js'
 import { add, mul, square, sub } from '../tensor/operations/arithmetic.js'
 import { sliceColumns } from '../tensor/operations/indexing.js'
 import { sum } from '../tensor/operations/reductions.js'
@@ -7,12 +11,28 @@ import { scope } from '../tensor/scope.js'
 import { Tensor } from '../tensor/tensor.js'
 import { softLoss } from './formulas.js'
 import { type BuiltInObjective, lastScores, type Objective, TWO_TOKENS } from './objective.js'
-import { checkedOptions, type ObjectiveInput, optionsOf } from './objective-options.js'
 import { firstsIn } from './order.js'
 import { meanSum } from './weighted-sum.js'
 
+/** The least default learning rate of a head of labels: its values are random at first, and an adapter's rate hardly moves them. */
+export const HEAD_RATE = 2e-3
+
+/** The option of objectives that train a head. */
+export const headLearningRate = optionalReal('peak learning rate of the head that is trained with the adapter', {
+  above: 0,
+  defaultText: `${HEAD_RATE}, or the adapter's rate if that is higher`,
+})
+
+export const RewardSchema = z.strictObject({
+  centerRewardsCoefficient: optionalReal('weight of the square of the sum of both rewards, which centres them at 0', {
+    min: 0,
+    defaultText: '0',
+  }),
+  headLearningRate,
+})
+
 /** Options of reward models, with the defaults of TRL. */
-export interface RewardModelOptions extends Pick<ObjectiveInput, 'centerRewardsCoefficient' | 'headLearningRate'> {}
+export type RewardModelOptions = LibraryInput<typeof RewardSchema>
 
 /**
  * A reward model (Bradley and Terry; arXiv 2203.02155, equation 1): a head of one score s at the last token of an answer is trained
@@ -31,10 +51,10 @@ export interface RewardModelOptions extends Pick<ObjectiveInput, 'centerRewardsC
  * @throws UsageError for an option of the wrong type or range
  */
 export function reward(options: RewardModelOptions = {}): Objective {
-  const { centerRewardsCoefficient: centring = 0 } = checkedOptions('reward', options)
-  return {
+  const { centerRewardsCoefficient: centring = 0 } = parseOptions(RewardSchema, options)
+  const objective: Objective = {
     name: 'reward',
-    options: optionsOf('reward', options),
+    options: plainOptions(options),
     rows: 'pairs',
     labels: () => ['LABEL_0'],
     metrics: ['rewards', 'rewards/min', 'rewards/max', 'rewards/chosen', 'rewards/rejected', 'margins', 'accuracy'],
@@ -55,17 +75,18 @@ export function reward(options: RewardModelOptions = {}): Objective {
       return { loss, weight: totalWeight(weights, pairs), metrics: metricsOf(Array.from(await scores.data(), Number)) }
     },
   }
+  return {
+    ...objective,
+    prepare: ({ model: { labels } }) => (labels?.length === 1 ? { ...objective, labels: () => labels } : objective),
+  }
 }
 
 export const rewardObjective = {
-  ...reward(),
   name: 'reward',
   help: 'trains a head that scores the chosen of two answers higher: a reward model',
-  withOptions(options) {
-    const { labels } = options as { labels?: readonly string[] }
-    const objective = reward(optionsOf('reward', options))
-    return labels?.length === 1 ? { ...objective, labels: () => labels } : objective
-  },
+  schema: RewardSchema,
+  rows: 'pairs',
+  make: reward,
 } as const satisfies BuiltInObjective
 
 /** @param scores of the chosen and the rejected answer of each pair */

@@ -7,6 +7,9 @@ import type { Sampling } from '../tensor/operations/sampling.js'
 import type { Tokenizer } from '../text/tokenizer.js'
 import type { WeightedSum } from './weighted-sum.js'
 
+/** The heading of options in help. */
+export const OWN_ANSWERS = "Objectives of the model's own answers:"
+
 /** What is known of an answer that is trained. */
 export interface Rollout {
   /** How much better it is than the others of its prompt. */

@@ -1,10 +1,10 @@
 /** Options of `mora inspect`. */
 import { z } from 'zod'
 import { OBJECTIVES } from '../objectives/index.js'
-import { objectiveFields } from '../objectives/objective-options.js'
 import { choice, flag, optionalInteger } from '../schema/option.js'
 import { adapterOption, commonOptions, longRowsOption, modelOption, rowOptions } from './common.js'
 import { newAdapterFields } from './new-adapter.js'
+import { objectiveFields } from './objectives.js'
 
 export const InspectSchema = z.strictObject({
   model: modelOption,

@@ -2,8 +2,7 @@
 import { z } from 'zod'
 import { newAdapterGroup as adapter } from '../adapters/contract/adapter-config.js'
 import { loadFields, quantisedOption } from '../models/load-options.js'
-import { OBJECTIVES, objectivesHelp } from '../objectives/index.js'
-import { objectiveFields } from '../objectives/objective-options.js'
+import { BUILT_IN_OBJECTIVES, OBJECTIVES } from '../objectives/index.js'
 import {
   choice,
   flag,
@@ -29,6 +28,9 @@ import {
   rowOptions,
 } from './common.js'
 import { type Method, newAdapterFields, type OptionOfMethod, restartFields } from './new-adapter.js'
+import { objectiveFields } from './objectives.js'
+
+const objectivesHelp = BUILT_IN_OBJECTIVES.map(({ name, help }) => `${name} ${help}`).join(', ')
 
 export const SCHEDULERS = ['constant', 'linear', 'cosine', 'cosine-restarts'] as const
 

@@ -198,13 +198,13 @@ export function reals(description: string, words: Words = {}) {
   )
 }
 
-/** An ordered list of words out of a few, comma-separated on the command line. */
+/** An ordered list of words out of a few, `most` at most, comma-separated on the command line. */
 export function choices<const Values extends readonly [string, ...string[]]>(
   description: string,
   values: Values,
-  words: Words = {},
+  { most = Number.POSITIVE_INFINITY, ...words }: Words & { most?: number } = {},
 ) {
-  const list = z.array(z.enum(values)).min(1)
+  const list = z.array(z.enum(values)).min(1).max(most)
   const schema = z.union([z.string().min(1).transform(splitNames).pipe(list), list]).optional()
   const all = values.join(', ')
   return declare(
@@ -213,9 +213,9 @@ export function choices<const Values extends readonly [string, ...string[]]>(
       'list',
       description,
       values.join('|'),
-      `names with commas out of ${all}`,
+      most === 1 ? `one of ${all}` : `names with commas out of ${all}`,
       { choices: values, ...words },
-      `a list out of ${all}`,
+      most === 1 ? `a list of one of ${all}` : `a list out of ${all}`,
     ),
   )
 }

@@ -4,7 +4,7 @@ import { stepsOf } from '../batches/step-rows.js'
 import { aSignal, check, having, optionsSchema } from '../common/arguments.js'
 import { RunError } from '../common/errors.js'
 import type { LoadedModel } from '../models/index.js'
-import { crossEntropyObjective } from '../objectives/cross-entropy.js'
+import { sft } from '../objectives/cross-entropy.js'
 import { runObjective } from '../objectives/objective.js'
 import type { EvaluationEvent, SampleEvent } from './events.js'
 import { appendSamples } from './output/metrics-file.js'
@@ -33,7 +33,7 @@ export async function meanLoss(
   check({ model, batches, options }, meanLossArguments)
   const { signal } = options
   const sums = await evaluateBatches(
-    { objective: runObjective(crossEntropyObjective), passes: model, sync: new RankSync(), signal },
+    { objective: runObjective(sft()), passes: model, sync: new RankSync(), signal },
     batches,
   )
   if (!sums) throw signal!.reason

@@ -3,7 +3,7 @@
 import { SCORE_WEIGHT } from '../adapters/contract/base-model.js'
 import { quoted, UsageError } from '../common/errors.js'
 import { optionName, TheOption } from '../common/option-names.js'
-import { HEAD_RATE } from '../objectives/objective-options.js'
+import { HEAD_RATE } from '../objectives/reward.js'
 import { scheduleNames, type TrainInput, type TrainSettings } from '../options/index.js'
 import type { Parameter } from '../tensor/parameter.js'
 import { sourceHash } from './checkpoints/function-hashes.js'

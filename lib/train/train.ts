@@ -3,7 +3,7 @@ import type { AdapterConfigBase, AdapterMethod, OptionFields } from '../adapters
 import { registerMethod } from '../adapters/registry.js'
 import { aFunction, aSignal, check, expecting, having, optionsSchema } from '../common/arguments.js'
 import { Model } from '../models/index.js'
-import { builtInChoice, type ObjectiveName } from '../objectives/index.js'
+import type { ObjectiveName } from '../objectives/index.js'
 import type { Objective } from '../objectives/objective.js'
 import type { MethodInput, OptionOfMethod, TrainInput, TrainSettings } from '../options/index.js'
 import { type RowChoices, rowChoiceKinds } from '../rows/row-choices.js'
@@ -126,21 +126,18 @@ export function trainWith(model: Model, call: TrainOptions, own: RunParts = {}):
   const ownMethod = typeof method === 'object' ? method : undefined
   if (ownMethod) registerMethod(ownMethod)
   const ownRate = typeof learningRate === 'function' ? learningRate : undefined
-  if (typeof objective === 'object') check({ objective }, { objective: anObjective })
-  const builtIn = builtInChoice(objective)
-  if (ownRate) requireNoSchedule({ ...given, ...builtIn })
-  const data = given.data ?? (typeof objective === 'object' ? objective.data : undefined)
-  const others = { ...given, ...(data !== undefined && { data }) }
-  const ownObjective = typeof objective === 'object' && !builtIn ? objective : undefined
-  const live = typeof objective === 'object' ? objective.live : undefined
+  const value = typeof objective === 'object' ? objective : undefined
+  if (value) check({ objective }, { objective: anObjective })
+  const data = given.data ?? value?.data
   const byName = {
     ...(!ownMethod && { method }),
     ...(!ownRate && { learningRate }),
-    ...(!ownObjective && (builtIn ?? { objective })),
+    ...(!value && { objective }),
   } as TrainInput
-  const options = resolveTrainOptions({ ...others, ...byName }, ownMethod, ownObjective)
+  const options = resolveTrainOptions({ ...given, ...(data !== undefined && { data }), ...byName }, ownMethod, value)
+  if (ownRate) requireNoSchedule({ ...given, headLearningRate: options.headLearningRate })
   const choices = { map, filter, maxTokens }
-  const parts = { objective: ownObjective, live, learningRate: ownRate, signal, ranks, choices, ...own }
+  const parts = { objective: value, learningRate: ownRate, signal, ranks, choices, ...own }
   return startRun(model, options, parts, onEvent)
 }
 

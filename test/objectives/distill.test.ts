@@ -134,9 +134,9 @@ test('a teacher whose tokenizer has another token in a place is refused', async 
 
 test.each([
   [{ teacher: undefined }, 'give the option teacher'],
-  [{ beta: 1.5 }, 'from 0 to 1 for beta of distill'],
+  [{ beta: 1.5 }, 'Expected a number of at least 0 up to 1 for beta but received 1.5'],
   [{ objective: 'sft', beta: undefined }, 'teacher does not go with objective sft'],
-  [{ objective: 'dpo', teacher: undefined, beta: 0 }, 'above 0 for beta of dpo'],
+  [{ objective: 'dpo', teacher: undefined, beta: 0 }, 'Expected a number above 0 for beta but received 0'],
 ])('%j is refused', async (changes, message) => {
   await expect(run(changes as Partial<TrainOptions>)).rejects.toThrow(message)
 })

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
 import { loadDataset } from '../../lib/batches/dataset.js'
 import { packBatch } from '../../lib/batches/packing.js'
-import { crossEntropyObjective } from '../../lib/objectives/cross-entropy.js'
+import { sft } from '../../lib/objectives/cross-entropy.js'
 import { dft } from '../../lib/objectives/dft.js'
 import { distill } from '../../lib/objectives/distill.js'
 import type { Objective } from '../../lib/objectives/objective.js'
@@ -30,7 +30,6 @@ afterAll(() => expect(liveBytes(testDevice()), 'bytes in use at the end').toBe(0
 
 const { rows } = objectiveOf<GoldenCompletion>('distillation')
 const pieces = rows.map(({ prompt, completion }, row) => ({ ...answerOf(prompt, completion), row }))
-const sft = (options: Record<string, number>): Objective => crossEntropyObjective.withOptions(options)
 
 describe('the z-loss', () => {
   test('adds C ln² of the sum of exponentials at each target', async () => {

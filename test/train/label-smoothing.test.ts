@@ -3,7 +3,7 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, expect, test } from 'vitest'
 import { lora } from '../../lib/adapters/methods/lora.js'
-import { crossEntropyObjective } from '../../lib/objectives/cross-entropy.js'
+import { sft } from '../../lib/objectives/cross-entropy.js'
 import { runObjective } from '../../lib/objectives/objective.js'
 import { noGrad } from '../../lib/tensor/tape.js'
 import { train } from '../../lib/train/train.js'
@@ -39,7 +39,7 @@ test('loss and gradients are those of the definition', async () => {
       return total + (1 - epsilon) * (lse - own[target]!) + epsilon * (lse - mean)
     }, 0)
   }
-  const { loss, weight } = await runObjective(crossEntropyObjective, { labelSmoothing: epsilon }).loss(model, batch, {
+  const { loss, weight } = await sft({ labelSmoothing: epsilon }).loss(model, batch, {
     gradients: true,
   })
   expect(weight).toBe(batch.targetTokens)
@@ -68,7 +68,7 @@ test('loss and gradients are those of the definition', async () => {
 test('without smoothing the objective is the cross-entropy itself', async () => {
   using model = await loadTiny('tiny-untied')
   const lossOf = async (labelSmoothing?: number) => {
-    const objective = runObjective(crossEntropyObjective, { labelSmoothing })
+    const objective = runObjective(sft({ labelSmoothing }))
     const { loss } = await objective.loss(model, batch, { gradients: false })
     const value = await loss.item()
     loss.dispose()

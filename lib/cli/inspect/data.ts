@@ -73,8 +73,8 @@ export async function dataFacts(
   if (past) warn(past)
   const objective = objectiveNamed(options.objective)
   const how = { ...encodingOptions(options), tokenizer, maxLength, onWarning: warn, onProgress }
-  const kind = kindNamed(objective.rows)
-  if (objective.needs?.includes('rewards')) {
+  const kind = kindNamed(objective?.rows)
+  if (objective?.needs?.includes('rewards')) {
     const questions = await loadQuestions(sourcesOf(data)!, how, {
       maxNewTokens: options.maxNewTokens ?? DEFAULT_NEW_TOKENS,
     })
@@ -89,7 +89,7 @@ export async function dataFacts(
   }
   const { dataset, isPart } = await loadRows(
     data!,
-    { ...how, rows: objective.rows, labels: options.labels, keepWithoutTarget: true },
+    { ...how, rows: objective?.rows, labels: options.labels, keepWithoutTarget: true },
     limit,
   )
   if (isPart) warn(`the summary is of the first ${counted(limit!, 'row')}: no more was read`)

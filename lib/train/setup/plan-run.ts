@@ -3,10 +3,7 @@ import type { DatasetOptions } from '../../batches/dataset.js'
 import { type HubOptions, locate } from '../../hub/index.js'
 import type { Model } from '../../models/model.js'
 import type { ForwardPasses } from '../../models/network/forward-passes.js'
-import { poolingOf } from '../../nn/pooling.js'
-import { objectiveNamed } from '../../objectives/index.js'
-import { type ForwardModel, type Objective, runObjective } from '../../objectives/objective.js'
-import { loadRewards } from '../../objectives/reward-module.js'
+import type { Objective } from '../../objectives/objective.js'
 import type { TrainSettings } from '../../options/index.js'
 import { type DataPurpose, locateData } from '../../rows/files/data-files.js'
 import type { RowChoices } from '../../rows/row-choices.js'
@@ -19,7 +16,7 @@ import { OutputFolder } from '../output/output-folder.js'
 import type { RankSync } from '../rank-sync.js'
 import { requireAsLoaded, requireRanksOf, requireReadable } from './as-loaded.js'
 import { planModel } from './plan-model.js'
-import { loadTeacher } from './teacher.js'
+import { objectiveOfRun } from './run-objective.js'
 import { stepDemand, tokenBudget } from './token-budget.js'
 
 /** Parts of a run that no file can record. */
@@ -30,8 +27,6 @@ export interface RunParts {
   onBegun?: (saveAtOnce: () => void) => void
   /** By default the one that the options name. */
   objective?: Objective | undefined
-  /** Options of the objective that no file can record, such as models. */
-  live?: Objective['live'] | undefined
   /** Replaces the schedule. */
   learningRate?: LearningRate | undefined
   /** Ends the run once it is aborted. */
@@ -74,22 +69,8 @@ export async function planRun(parts: SetUpParts, undo: (() => unknown)[]) {
   requireRanksOf(model, given, sync.ranks)
   const folder = sync.isFirst ? await claimFolder(model, given) : null
   undo.push(() => folder?.close())
-  const teacher = await loadTeacher(model, given, parts)
-  undo.push(() => teacher?.dispose())
-  const live = { ...parts.live, ...(teacher && { teacher }) }
-  const { labels = model.labels ?? undefined, rewards } = given
-  const loaded = rewards === undefined ? {} : await loadRewards(rewards)
-  const objective = runObjective(parts.objective ?? objectiveNamed(given.objective), {
-    ...given,
-    labels,
-    ...loaded,
-    ...live,
-    // Read by objectives that pool alone: the files may say what is not supported.
-    get pooling() {
-      return given.pooling ?? poolingOf(model)
-    },
-  })
-  const options = await withCommits(model, given, { onWarning: notice, signal, live })
+  const { objective, functions, teacher, reference } = await objectiveOfRun(model, given, parts, undo)
+  const options = await withCommits(model, { ...given, teacher: reference }, { onWarning: notice, signal })
   const resumed = options.resume === true ? options.output : options.resume
   const point = await findResumePointOnRanks(resumed || undefined, sync, notice)
   undo.push(() => point?.[Symbol.asyncDispose]())
@@ -98,8 +79,6 @@ export async function planRun(parts: SetUpParts, undo: (() => unknown)[]) {
   passes.compute = model.compute
   // Before rows are read, which may take long, reject what cannot fit.
   if (plan.cost) tokenBudget(model, options.memory, stepDemand(plan.cost, false, options), sync.ranks.localSize)
-  const { rewards: judges, tools, environment }: Readonly<Record<string, unknown>> = { ...loaded, ...live }
-  const functions = { ...parts.choices, objective: parts.objective, rewards: judges, tools, environment }
   return { ...parts, options, folder, teacher, objective, functions, point, plan }
 }
 
@@ -119,7 +98,7 @@ async function claimFolder(model: Model, options: TrainSettings): Promise<Output
 async function withCommits(
   model: Model,
   options: TrainSettings,
-  { onWarning, signal, live }: Pick<HubOptions, 'onWarning' | 'signal'> & Pick<RunParts, 'live'>,
+  { onWarning, signal }: Pick<HubOptions, 'onWarning' | 'signal'>,
 ): Promise<TrainSettings> {
   const hub = { offline: options.offline, onWarning, signal }
   const references = async (sources: readonly DataSource[] | undefined, purpose: DataPurpose) =>
@@ -130,6 +109,5 @@ async function withCommits(
     data: await references(options.data, 'training'),
     evalData: await references(options.evalData, 'validation'),
     adapter: options.adapter && (await locate(options.adapter, 'adapter', hub)).reference,
-    teacher: (live?.teacher as ForwardModel | undefined)?.reference || options.teacher,
   }
 }

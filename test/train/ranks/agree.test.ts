@@ -2,7 +2,7 @@
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { crossEntropyObjective } from '../../../lib/objectives/cross-entropy.js'
+import { sft } from '../../../lib/objectives/cross-entropy.js'
 import type { Objective } from '../../../lib/objectives/objective.js'
 import type { Ranks } from '../../../lib/tensor/ranks.js'
 import type { TrainEvent } from '../../../lib/train/events.js'
@@ -131,7 +131,7 @@ describe('a signal of one rank', () => {
     const { signal } = controller
     const objective: Objective = {
       name: 'answers',
-      loss: crossEntropyObjective.loss,
+      loss: sft().loss,
       async sample(rows, { draws, signal, sum }) {
         if (draws === 'evaluation') {
           if (signal) controller.abort(REASON)
