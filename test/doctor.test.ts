@@ -4,7 +4,7 @@ import { cpus, tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { type DoctorReport, doctor } from '../lib/doctor.js'
-import type { Absence, Native } from '../lib/native/addon.js'
+import type { Native } from '../lib/native/addon.js'
 import { binaryCandidates, loadBinary, NativeError } from '../lib/native/binary.js'
 import { requireLoads } from '../lib/native/prebuilt.js'
 import { requireProcessor } from '../lib/native/processor.js'
@@ -15,7 +15,7 @@ import { hasGloo, launchers } from './ranks/launchers.js'
 const facts = { name: 'a CPU', totalMemory: 1e9, threads: 3, fastBfloat16: false, int8Products: false, detail: '' }
 
 /** A stand-in of the addon on a machine without CUDA, or with a given answer. */
-function addon(whyNoCuda: Absence | null, nccl?: { version: string; path: string }): Native {
+function addon(whyNoCuda: ReturnType<Native['whyUnavailable']>, nccl?: { version: string; path: string }): Native {
   return {
     ncclVersion: () => {
       if (nccl) return nccl

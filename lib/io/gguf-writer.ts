@@ -21,12 +21,9 @@ export const ggufText = (value: string): GgufField => ({ type: 'string', value }
 export const bool = (value: boolean): GgufField => ({ type: 'bool', value })
 export const list = (of: ScalarType, value: readonly Scalar[]): GgufField => ({ type: 'array', of, value })
 
-/** Types that tensors are written in. */
-export type GgufTensorDType = FloatDType | WrittenBlocks
-
 export interface GgufEntry {
   name: string
-  dtype: GgufTensorDType
+  dtype: FloatDType | WrittenBlocks
   /** Outermost first; the innermost is whole blocks of `dtype`. */
   shape: readonly number[]
   /** The bytes, row-major. Called once, when they are written. */
@@ -108,14 +105,14 @@ function padded(bytes: number): number {
   return Math.ceil(bytes / ALIGNMENT) * ALIGNMENT
 }
 
-function sizeOf(name: string, dtype: GgufTensorDType, shape: readonly number[]): number {
+function sizeOf(name: string, dtype: GgufEntry['dtype'], shape: readonly number[]): number {
   const elements = elementsOf(shape)
   const bytes = (shape.at(-1) ?? 1) % blockValues(dtype) === 0 ? storedBytes(dtype, elements) : null
   if (bytes === null) throw new RangeError(`${name} of shape [${shape}] does not fill blocks of ${dtype}.`)
   return bytes
 }
 
-function ggmlTypeOf(dtype: GgufTensorDType): number {
+function ggmlTypeOf(dtype: GgufEntry['dtype']): number {
   return [...dtypeOfGgmlType].find(([, known]) => known === dtype)![0]
 }
 

@@ -19,7 +19,7 @@ import {
   type TensorLocation,
 } from './stored-dtype.js'
 
-export interface SafetensorsFile {
+interface SafetensorsFile {
   path: string
   /** The file's `__metadata__`; empty if it has none. */
   metadata: Record<string, string>

@@ -17,7 +17,7 @@ export {
 } from './load-model.js'
 export { type LoadedModel, Model } from './model.js'
 export { ModelView } from './model-view.js'
-export type { SequencePart, TargetsOfParts } from './network/decoder.js'
+export type { SequencePart } from './network/decoder.js'
 export type { ModelConfig } from './network/model-config.js'
 export type { ModelOutput } from './network/model-output.js'
 export { adaptableLayers } from './network/plan.js'

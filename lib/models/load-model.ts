@@ -10,7 +10,7 @@ import type { HostRanks } from '../tensor/host-memory.js'
 import { requireFreeMemory } from '../tensor/memory-budget.js'
 import type { ShardRanks } from '../tensor/shards.js'
 import { aTokenizer, loadTokenizer, type Tokenizer } from '../text/tokenizer.js'
-import { type BaseOptions, openBase } from './adaptation/base.js'
+import { openBase } from './adaptation/base.js'
 import { parseConfig } from './families/parse-config.js'
 import type { QuantiseFormat } from './formats.js'
 import { readMatrices } from './load/read-matrices.js'
@@ -65,7 +65,7 @@ export interface LoadOptions extends DeviceOptions, HubOptions {
 }
 
 /** What a command loads a model for. */
-interface LoadPurpose extends Pick<BaseOptions, 'adapter' | 'allowOtherBase'> {
+interface LoadPurpose extends Pick<Parameters<typeof openBase>[1], 'adapter' | 'allowOtherBase'> {
   /** The passes it makes: they decide whether quantised weights stay quantised if the options don't say. */
   passes?: number | 'one token' | ((config: ModelConfig, device: NativeDevice) => number | 'one token') | undefined
 }

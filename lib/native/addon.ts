@@ -18,7 +18,7 @@ export * from './objects.js'
 export * from './operations.js'
 
 /** Why a backend cannot be used, in clauses without a full stop. */
-export interface Absence {
+interface Absence {
   problem: string
   /** What the user can do; null if unknown. */
   remedy: string | null

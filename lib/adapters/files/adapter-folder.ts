@@ -5,12 +5,7 @@ import { writeFileAtomic } from '../../io/atomic.js'
 import { whyNoAdapter } from '../../io/folder-kinds.js'
 import { foreignJson, isJsonObject, parseJson, readJsonObject } from '../../io/json.js'
 import { readExactly, withInputFile } from '../../io/open.js'
-import {
-  readSafetensorsHeader,
-  type SafetensorsEntry,
-  type SafetensorsFile,
-  writeSafetensors,
-} from '../../io/safetensors.js'
+import { readSafetensorsHeader, type SafetensorsEntry, writeSafetensors } from '../../io/safetensors.js'
 import { elementsOf, type NativeDevice } from '../../native/addon.js'
 import { POOLINGS } from '../../nn/pooling.js'
 import { float32FromHalf } from '../../tensor/half.js'
@@ -205,7 +200,7 @@ function provenanceFrom(own: unknown, path: string): AdapterProvenance {
 const BYTES_AT_ONCE = 2 ** 24
 
 async function readTensors(
-  { path, tensors }: SafetensorsFile,
+  { path, tensors }: Awaited<ReturnType<typeof readSafetensorsHeader>>,
   kinds: ReturnType<typeof tensorKinds>,
 ): Promise<Map<string, StoredTensor>> {
   const integers = kinds.filter(({ dtype }) => dtype === 'int32')

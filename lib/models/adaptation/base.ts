@@ -38,7 +38,7 @@ async function valuesOf(source: ModelSource, weight: string): Promise<Float32Arr
   return (await values.data()) as Float32Array
 }
 
-export interface BaseOptions extends HubOptions {
+interface BaseOptions extends HubOptions {
   /** An adapter that comes with the model: a path or hub id. One of another base is refused before the model takes memory. */
   adapter?: string | undefined
   /** Accept an adapter that was trained on another base. */

@@ -20,7 +20,7 @@ import { isRecording } from '../../tensor/tape.js'
 import { Tensor } from '../../tensor/tensor.js'
 import { type Weight, weightOf } from '../../tensor/weight.js'
 import { DecoderBlock } from './decoder-block.js'
-import { type EmbeddingNoise, embeddingNoise } from './embedding-noise.js'
+import { embeddingNoise } from './embedding-noise.js'
 import type { NetworkWeights } from './linear-layers.js'
 import type { ForwardContext } from './mixer.js'
 import type { ModelConfig } from './model-config.js'
@@ -35,7 +35,7 @@ import { trainedTensors, WeightSlot } from './weight-slot.js'
 export interface ForwardOptions {
   dropout?: (rowKeys: BigInt64Array) => DropoutState
   /** Noise on the embeddings. */
-  noise?: EmbeddingNoise | undefined
+  noise?: Parameters<typeof embeddingNoise>[2] | undefined
   /** Recompute each block's activations in the backward pass. */
   recompute?: boolean
   /** Compute products with the blocks' frozen weights in 8 bits where gradients are recorded. */
@@ -181,10 +181,14 @@ export class Decoder {
   }
 
   /**
-   * Reads tokens of several sequences after those in the memory, and returns the log-probabilities [their number] of targets after
-   * some of the tokens read; no gradients.
+   * Reads tokens of several sequences after those in the memory, and returns the log-probabilities [targets] of target `ids`, each
+   * after the token of a row of the pass; no gradients.
    */
-  *logProbsOf(parts: readonly SequencePart[], targets: TargetsOfParts, memory: TokenMemory): Steps<Tensor> {
+  *logProbsOf(
+    parts: readonly SequencePart[],
+    targets: { readonly rows: readonly number[]; readonly ids: readonly number[] },
+    memory: TokenMemory,
+  ): Steps<Tensor> {
     const states = gatherRows(this.#statesAfter(this.#inputsOf(parts), memory), targets.rows)
     const ids = this.#integers(Int32Array.from(targets.ids))
     return yield* targetLogProbs(this.finalNorm.forward(states), this.adaptedHead(), ids, this.network.logits)
@@ -403,13 +407,6 @@ export interface SequencePart {
   readonly rowLength: number
   /** Factors of its own adapters by name, beside parts with others; absent: the active ones. */
   readonly factors?: ReadonlyMap<string, number>
-}
-
-/** The targets of a pass: each follows one of the tokens read. */
-export interface TargetsOfParts {
-  /** The tokens' rows in the pass. */
-  readonly rows: readonly number[]
-  readonly ids: readonly number[]
 }
 
 /** What a pass over parts reads. */

@@ -6,7 +6,7 @@ import { noGrad } from '../../tensor/tape.js'
 import { Tensor } from '../../tensor/tensor.js'
 
 /** What the noise on the embeddings of a training pass depends on, beside the batch. */
-export interface EmbeddingNoise {
+interface EmbeddingNoise {
   readonly alpha: number
   /** Returns the key of a random bit of every value. */
   key(bit: number): DropoutKey['key']

@@ -22,7 +22,7 @@ import { runSteps, runStepsInTurns, type Steps } from '../../tensor/steps.js'
 import { isRecording, noGrad, withRecording } from '../../tensor/tape.js'
 import { Tensor } from '../../tensor/tensor.js'
 import { oneOfEachKind } from './block-kinds.js'
-import { type Decoder, type ForwardOptions, rowsOfTargets, type SequencePart, type TargetsOfParts } from './decoder.js'
+import { type Decoder, type ForwardOptions, rowsOfTargets, type SequencePart } from './decoder.js'
 import { type ForwardCall, ModelOutput, type SummedLoss } from './model-output.js'
 import { type ModelShards, modelShards, requireWhole } from './model-shards.js'
 import { SequenceCache } from './sequence-cache.js'
@@ -257,7 +257,7 @@ export class ForwardPasses {
    */
   async logProbsOf(
     parts: readonly SequencePart[],
-    targets: TargetsOfParts,
+    targets: Parameters<Decoder['logProbsOf']>[1],
     memory: TokenMemory,
   ): Promise<Float32Array> {
     check({ parts, targets, memory }, scorePartsArguments)

@@ -3,7 +3,7 @@ import { activation, gatedActivation } from '../../tensor/operations/activation.
 import type { Tensor } from '../../tensor/tensor.js'
 import { loadGroup, loadLinear, type WeightLoader } from './linear-layers.js'
 import { type ForwardContext, linearInput } from './mixer.js'
-import type { MlpPlan } from './plan.js'
+import type { DecoderBlockPlan } from './plan.js'
 import { WeightSlot } from './weight-slot.js'
 
 /** An MLP with one hidden layer, gated or not. */
@@ -13,7 +13,7 @@ export class Mlp {
   readonly slots: readonly WeightSlot[]
 
   constructor(
-    readonly plan: MlpPlan,
+    readonly plan: DecoderBlockPlan['mlp'],
     weights: WeightLoader,
   ) {
     this.projections = loadGroup(plan.projections, weights)

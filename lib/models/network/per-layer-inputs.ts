@@ -13,7 +13,7 @@ import type { Weight } from '../../tensor/weight.js'
 import { loadLinear, type WeightLoader } from './linear-layers.js'
 import { type ForwardContext, linearInput } from './mixer.js'
 import { Norm } from './norm.js'
-import type { PerLayerGatePlan, PerLayerInputsPlan } from './plan.js'
+import type { DecoderBlockPlan, NetworkPlan } from './plan.js'
 import { WeightSlot } from './weight-slot.js'
 
 /** The inputs of all blocks. */
@@ -25,7 +25,7 @@ export class PerLayerInputs {
   readonly slots: readonly WeightSlot[]
 
   constructor(
-    readonly plan: PerLayerInputsPlan,
+    readonly plan: NonNullable<NetworkPlan['perLayer']>,
     weights: WeightLoader,
   ) {
     const table = `${plan.table}.weight`
@@ -62,7 +62,7 @@ export class PerLayerGate {
   readonly slots: readonly WeightSlot[]
 
   constructor(
-    readonly plan: PerLayerGatePlan,
+    readonly plan: NonNullable<DecoderBlockPlan['perLayer']>,
     weights: WeightLoader,
   ) {
     this.gate = loadLinear(plan.gate, weights)

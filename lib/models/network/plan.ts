@@ -88,7 +88,7 @@ export interface DeltaNetPlan extends MixerLayers {
 /** The part of a block through which tokens act on later ones. */
 export type MixerPlan = AttentionPlan | ShortConvolutionPlan | DeltaNetPlan
 
-export interface MlpPlan {
+interface MlpPlan {
   /** Gate and up; or one layer with the rows of both; or, ungated, the only one before the activation. */
   readonly projections: readonly LinearPlan[]
   readonly activation: Activation
@@ -97,7 +97,7 @@ export interface MlpPlan {
 }
 
 /** The part of a block that reads the block's own input of `size` values (`PerLayerInputsPlan`). */
-export interface PerLayerGatePlan {
+interface PerLayerGatePlan {
   readonly gate: LinearPlan
   readonly activation: Activation
   readonly projection: LinearPlan
@@ -120,7 +120,7 @@ export interface DecoderBlockPlan<Mixer extends MixerPlan = MixerPlan> {
 }
 
 /** Inputs of `size` values for each block, from a table with a row for each token, and from the token's embedding. */
-export interface PerLayerInputsPlan {
+interface PerLayerInputsPlan {
   readonly table: string
   readonly rows: number
   readonly size: number

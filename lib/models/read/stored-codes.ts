@@ -13,7 +13,7 @@ export interface StoredFloats {
 }
 
 /** Scales that are themselves 8-bit codes: scale i = scales[i / perScale] · table[code] + offset. */
-export interface CodedScales {
+interface CodedScales {
   readonly codes: Uint8Array
   readonly table: Float32Array
   readonly scales: Float32Array

@@ -3,15 +3,7 @@ import { UsageError } from '../../common/errors.js'
 import { theOption } from '../../common/option-names.js'
 import { ggufTitle, readModelGguf } from '../../io/gguf-parts.js'
 import type { GgufFile } from '../../io/gguf-types.js'
-import {
-  type GgufEntry,
-  type GgufField,
-  type GgufTensorDType,
-  ggufText,
-  plainMetadata,
-  uint32,
-  writeGguf,
-} from '../../io/gguf-writer.js'
+import { type GgufEntry, type GgufField, ggufText, plainMetadata, uint32, writeGguf } from '../../io/gguf-writer.js'
 import { isBlockDType, native } from '../../native/addon.js'
 import { keep, scope } from '../../tensor/scope.js'
 import { Tensor } from '../../tensor/tensor.js'
@@ -146,14 +138,14 @@ function storedDTypes(
   config: ModelConfig,
   parts: readonly WeightPart[],
   { dtype, quantise, weighted }: { dtype: GgufDType; quantise?: GgufQuantiseFormat; weighted: boolean },
-): Map<string, GgufTensorDType> {
+): Map<string, GgufEntry['dtype']> {
   const valueLayers = parts
     .flatMap(({ name }) => /^blk\.(\d+)\.attn_(?:v|qkv)\.weight$/.exec(name)?.[1] ?? [])
     .map(Number)
   const facts = { ...config, weighted, valueLayers }
   const linears = new Set(linearsOf(config.network).map(({ name }) => `${name}.weight`))
   let quantised = 0
-  const dtypes = parts.map(({ name, weight, shape }): [string, GgufTensorDType] => {
+  const dtypes = parts.map(({ name, weight, shape }): [string, GgufEntry['dtype']] => {
     if (shape.length !== 2 || weight === `${config.network.positions}.weight`) return [name, 'float32']
     const columns = shape.at(-1)!
     const blocks = quantise && linears.has(weight) ? formatOfLinear(quantise, name, columns, facts) : null
@@ -167,7 +159,7 @@ function storedDTypes(
 
 /** How a tensor is written. */
 interface StoredForm {
-  readonly dtype: GgufTensorDType
+  readonly dtype: GgufEntry['dtype']
   /** The importance of each column; null if it is unknown. */
   readonly importance: Float32Array | null
 }

@@ -3,7 +3,7 @@ import { quoted, UsageError } from '../../../common/errors.js'
 import { isJsonObject, type JsonObject, parseJson } from '../../../io/json.js'
 import { decodeUtf8, malformed } from '../../../io/open.js'
 import { countElements } from '../../../io/stored-dtype.js'
-import { type CodedScales, readBytes, StoredCodes, type StoredFloats } from '../stored-codes.js'
+import { readBytes, StoredCodes, type StoredFloats } from '../stored-codes.js'
 import type { NamedTensor, OpenFile } from '../stored-weight.js'
 import { type CheckpointTensors, type QuantisationFormat, readFinite, requireEven } from './format.js'
 
@@ -88,7 +88,7 @@ function nestedScales(
   const largest = tensors.take(`${name}.nested_absmax`, codes, wanted)
   return {
     tensors: [map, largest],
-    read: (open: OpenFile): CodedScales => ({
+    read: (open: OpenFile) => ({
       codes: readBytes(codes, open),
       table: readFinite(map, open).data as Float32Array,
       scales: readFinite(largest, open).data as Float32Array,

@@ -22,7 +22,7 @@ import {
   readWords,
   requireEven,
 } from './format.js'
-import { e4m3Weight, requireScaleShape, type ScaleBlock } from './fp8.js'
+import { e4m3Weight, requireScaleShape } from './fp8.js'
 
 /** The supported formats. */
 const compressedFormats = ['pack-quantized', 'int-quantized', 'float-quantized', 'naive-quantized', 'mixed-precision']
@@ -33,7 +33,7 @@ const floats = ['bfloat16', 'float16', 'float32'] as const
 interface Scheme {
   readonly type: 'int' | 'float'
   readonly bits: 4 | 8
-  readonly block: ScaleBlock
+  readonly block: ReturnType<typeof blockOf>
 }
 
 export const compressedTensors: QuantisationFormat = {
@@ -227,7 +227,7 @@ function readSchemes(settings: ConfigReader): Scheme[] {
   })
 }
 
-function blockOf(read: ConfigReader): ScaleBlock {
+function blockOf(read: ConfigReader): Parameters<typeof e4m3Weight>[2] {
   const { group_size: size = null } = read.json
   const implied = size === null ? 'tensor' : size === -1 ? 'channel' : 'group'
   read.require('strategy', ['tensor', 'channel', 'group', 'block'], implied)

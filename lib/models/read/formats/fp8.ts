@@ -13,7 +13,7 @@ import {
 } from './format.js'
 
 /** Rows and columns that share a scale; null is all of them. */
-export type ScaleBlock = readonly [number | null, number | null]
+type ScaleBlock = readonly [number | null, number | null]
 
 /** Names of scales, and their blocks if the configuration has none: transformers' and vLLM's. */
 const usualBlocks: Readonly<Record<string, ScaleBlock>> = { weight_scale_inv: [128, 128], weight_scale: [null, null] }
