@@ -38,7 +38,7 @@ export interface GradientCheckOptions<Config extends AdapterConfigBase = Adapter
   device?: string
 }
 
-/** How far the gradients of a tensor were from differences of the result. */
+/** The error of the gradients of a tensor, against differences of the result. */
 export interface CheckedGradient {
   /** The tensor, as the method declares it, or `x`: the layer's input. */
   tensor: string

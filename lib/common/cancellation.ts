@@ -1,4 +1,4 @@
-/** Work that is waited for until it fails elsewhere, takes too long or is cancelled. */
+/** Waits for work that may fail elsewhere, take too long or be cancelled. */
 import { setMaxListeners } from 'node:events'
 import { RunError } from './errors.js'
 
@@ -30,7 +30,7 @@ const LONGEST = 2 ** 31 - 1
 
 /**
  * Does work that may never end: rejects after this many seconds, or with the reason of an aborted signal. The work itself goes
- * on, and what becomes of it is not heard.
+ * on, and its result is ignored.
  * @throws RunError `timeout`
  */
 export async function withDeadline<Value>(

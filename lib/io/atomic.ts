@@ -255,7 +255,8 @@ export function writeError(error: unknown, path: string): unknown {
 }
 
 /**
- * Makes a folder and its missing parents, whose names survive a power cut. Throws the system's error, which Node.js's recursive mkdir does not always do.
+ * Makes a folder and its missing parents, whose names survive a power cut. Throws the system's error, which Node.js's recursive
+ * mkdir does not always do.
  */
 export function makeFolders(folder: string): void {
   const path = resolve(folder)

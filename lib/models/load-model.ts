@@ -20,7 +20,7 @@ import { checkLoadOptions } from './load-options.js'
 import { Model } from './model.js'
 import type { ModelConfig } from './network/model-config.js'
 import { weightShapes } from './network/plan.js'
-import { readEmbeddingFacts } from './read/sentence-transformers.js'
+import { readEmbeddingSettings } from './read/sentence-transformers.js'
 
 /** How `loadModel` stores a model's weights. */
 export interface LoadOptions extends DeviceOptions, HubOptions {
@@ -71,9 +71,9 @@ interface LoadPurpose extends Pick<Parameters<typeof openBase>[1], 'adapter' | '
 }
 
 /**
- * Loads a model: a folder with `config.json` and safetensors, a `.gguf` file, or a hub id (`owner/name`, `owner/name@revision`,
- * `owner/name/file.gguf`), which is downloaded to the hub's cache, or `ollama:NAME`, which Ollama stores. Block formats are converted to `dtype`, unless `quantised`
- * is set. Throws a UsageError that names what is missing or unsupported, an InputError for malformed files, a RunError for
+ * Loads a model: a folder with `config.json` and safetensors, a `.gguf` file, a hub id (`owner/name`, `owner/name@revision`,
+ * `owner/name/file.gguf`), which is downloaded to the hub's cache, or `ollama:NAME`, which Ollama stores. Block formats are
+ * converted to `dtype`, unless `quantised` is set. Throws a UsageError that names what is missing or unsupported, an InputError for malformed files, a RunError for
  * failed downloads, and the reason of an aborted `signal`.
  *
  * ```ts
@@ -124,7 +124,7 @@ export async function loadModelFor(
   try {
     const what = () => [source.identity().hash, plan.dtype, plan.kept]
     await readMatrices(weights, options, what, betweenGroups)
-    const { prompts, ...pooling } = await readEmbeddingFacts(source.path)
+    const { prompts, ...pooling } = await readEmbeddingSettings(source.path)
     if (prompts.length > 0)
       hub.onWarning?.(
         `${source.path} has prompts for embeddings (${prompts.join(', ')}), which are not added to texts: begin texts with them.`,

@@ -31,7 +31,7 @@ export class ModelView extends ForwardPasses {
   readonly adapterSet: {
     /** Returns their names. */
     activeNames(): string[]
-    /** Returns facts about the training of an adapter. */
+    /** Returns the provenance of an adapter. */
     provenance(name: string): {
       /** sha256 of the chat template that it was trained with. */
       readonly templateHash?: string

@@ -211,9 +211,9 @@ export class Model extends ForwardPasses implements Disposable, AsyncDisposable 
   }
 
   /**
-   * Adds a fresh adapter beside the layers that its targets select, and makes it active. Only `pissa`, which decomposes every
-   * weight, needs the promise to be awaited; other adapters exist when this returns. `onWarning` is called about ranks that are
-   * higher than layers can use.
+   * Adds a fresh adapter beside the layers that its targets select, and makes it active. The adapter exists once the promise
+   * resolves: methods such as `pissa` decompose every weight first. `onWarning` is called about ranks that are higher than layers
+   * can use.
    * @throws UsageError `too-little-memory` if it does not fit, before memory is allocated
    */
   addAdapter(name: string, config: AdapterConfigBase, options: AddAdapterOptions = {}): Promise<void> {

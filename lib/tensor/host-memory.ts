@@ -12,7 +12,7 @@ export interface HostRanks extends Pick<Ranks, 'rank' | 'size' | 'gather'> {
   readonly host: string
 }
 
-/** How other ranks find a rank's part. */
+/** The part of a rank, as other ranks find it. */
 interface Place {
   /** The machine and the content; null if the rank shares nothing. */
   readonly key: string | null
@@ -23,11 +23,11 @@ interface Place {
   readonly proof: string
 }
 
-interface FilledPart<Facts> {
+interface FilledPart<Description> {
   /** uint8 [n] on the CPU; the caller owns it. Writes are private to this process. */
   readonly memory: Tensor
   /** The rank's description of its part. */
-  readonly facts: Facts
+  readonly description: Description
 }
 
 /** Alignment of additions: a multiple of every system's page size. */
@@ -46,8 +46,8 @@ export class HostMemory {
   }
 
   /**
-   * Returns memory that the ranks of each machine share. Returns null on all ranks if no two of them would share any, if one
-   * of them shares nothing, or if one cannot, of which rank 0 warns.
+   * Returns memory that the ranks of each machine share; null on all ranks if no two ranks have the same content, if a rank shares
+   * nothing, or if a rank cannot share memory: rank 0 then warns.
    * @param what names the content: only ranks with the same content share memory; null if this rank shares nothing
    */
   static async meet(ranks: HostRanks, what: string | null): Promise<HostMemory | null> {
@@ -63,12 +63,12 @@ export class HostMemory {
     return null
   }
 
-  /** Number of ranks that share it. */
+  /** Number of ranks that share the memory. */
   get readers(): number {
     return this.#parts.size
   }
 
-  /** This rank's place among them, from 0. */
+  /** This rank's place among the ranks that share the memory, from 0. */
   get place(): number {
     return [...this.#parts.keys()].sort((a, b) => a - b).indexOf(this.#ranks.rank)
   }
@@ -85,15 +85,15 @@ export class HostMemory {
    * Waits until every rank has filled its part, and returns the parts that this rank reads, with each rank's description. The
    * memory lives until its last mapping is gone.
    */
-  async exchange<Facts>(device: NativeDevice, own: Facts): Promise<FilledPart<Facts>[]> {
-    const parts: FilledPart<Facts>[] = []
+  async exchange<Description>(device: NativeDevice, own: Description): Promise<FilledPart<Description>[]> {
+    const parts: FilledPart<Description>[] = []
     try {
-      const all = await gatherJson(this.#ranks, { bytes: this.#bytes, facts: own })
+      const all = await gatherJson(this.#ranks, { bytes: this.#bytes, description: own })
       for (const [rank, descriptor] of this.#parts) {
-        const { bytes, facts } = all[rank]!
+        const { bytes, description } = all[rank]!
         const handle = native.mapToRead(device, descriptor, bytes, this.readers)
         const memory = keep(new Tensor(handle, device, 'uint8', [bytes], [1]))
-        parts.push({ memory, facts })
+        parts.push({ memory, description })
       }
       return parts
     } catch (error) {

@@ -1,4 +1,4 @@
-/** Processes that compute together, as one of them sees them: the whole interface between ranks and the rest of the library. */
+/** Processes that compute together: the whole interface between ranks and the rest of the library. */
 import { having } from '../common/arguments.js'
 import { RunError } from '../common/errors.js'
 

@@ -134,7 +134,7 @@ export interface LayerTensors {
 export interface RankLimit {
   /** The highest rank that changes what the layer can compute. */
   readonly most: number
-  /** What `most` counts, as in `8 inputs of lm_head`. */
+  /** The noun that `most` counts, as in `8 inputs of lm_head`. */
   readonly of: string
   /** Whether higher ranks are refused; otherwise they only cause a note. */
   readonly refused?: boolean
@@ -193,7 +193,7 @@ export interface AdapterMethod<
   readonly name: Config['method']
   /** Options of the command line and of `train` besides the options of every method. */
   readonly options: Fields
-  /** What its rank is, for help; default the budget: as many parameters as a LoRA of this rank. */
+  /** The meaning of its rank, for help; default: the parameter budget of a LoRA of this rank. */
   readonly rankMeaning?: string
   /** The shared options that it does not have. */
   readonly lacks?: readonly 'rankPattern'[]

@@ -9,7 +9,7 @@ import type { AdapterMethod, PeftTable } from './adapter.js'
 import { DeltaLayer } from './adapter-layer.js'
 import { isEntry, isTable } from './peft-entries.js'
 
-/** What a function has to return. A plain test rather than a schema, since layers are called in every pass. */
+/** The values that a function may return: a plain test rather than a schema, since layers are called in every pass. */
 interface Kind {
   /** Follows "expected". */
   readonly expects: string

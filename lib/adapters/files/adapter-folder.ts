@@ -151,7 +151,7 @@ function configIn(json: Record<string, unknown>, path: string): AdapterConfigBas
   }
 }
 
-/** Returns a configuration with the model's names of modules; `layers` are the file's, which its regular expressions are about. */
+/** Returns a configuration with the model's names of modules; `layers` are those of the file, which its regular expressions match. */
 function renamed(
   config: AdapterConfigBase,
   layers: ReadonlySet<string>,

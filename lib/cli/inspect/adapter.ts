@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { layerTensors, readAdapterFolder } from '../../adapters/files/adapter-folder.js'
 import { countInModules } from '../../adapters/files/modules-to-save.js'
 import { adapterMethod } from '../../adapters/registry.js'
-import { storedLayerFacts } from '../../adapters/tensors/stored-layer-facts.js'
+import { describeStoredLayer } from '../../adapters/tensors/stored-layer.js'
 import { UsageError } from '../../common/errors.js'
 import { formatHubId, type HubOptions, hubIdOf, locate, mayBeModel } from '../../hub/index.js'
 import { readJsonObject } from '../../io/json.js'
@@ -51,7 +51,7 @@ export async function adapterFacts(
   const source = modelPath === undefined ? await sourceAtHand(baseOfRun(stored.folder) ?? base) : await open(modelPath)
   const method = adapterMethod(config.method)
   const found = new Map(
-    stored.layers.map((name) => [name, storedLayerFacts(method, config, name, layerTensors(stored, name))]),
+    stored.layers.map((name) => [name, describeStoredLayer(method, config, name, layerTensors(stored, name))]),
   )
   return {
     method: config.method,
@@ -107,7 +107,7 @@ export async function existingBase(adapter: string, hub: HubOptions): Promise<st
 
 function layerFacts(
   name: string,
-  { inFeatures, outFeatures, described }: ReturnType<typeof storedLayerFacts>,
+  { inFeatures, outFeatures, described }: ReturnType<typeof describeStoredLayer>,
   source: ModelSource | null,
 ): AdapterLayerFacts {
   const weight = source?.weights.has(`${name}.weight`) ? source.shape(`${name}.weight`) : null

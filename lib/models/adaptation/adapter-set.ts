@@ -43,7 +43,7 @@ import type { TrainingHold } from './training-hold.js'
 /** The adapters of a model: added, loaded, switched, merged into the weights and taken out again. */
 export class AdapterSet {
   readonly #adapters = new Map<string, ModelAdapter>()
-  /** Names that mean an adapter with another one. */
+  /** Aliases of adapters. */
   readonly #aliases = new Map<string, string>()
   readonly #merged: MergedWeights
 
@@ -60,8 +60,8 @@ export class AdapterSet {
   }
 
   /**
-   * Lets a name that no adapter has mean an adapter, or nothing for null. What has chosen the adapter that the name meant before
-   * keeps it.
+   * Makes a name that no adapter has an alias of an adapter; null removes the alias. Views that have chosen the former adapter by the
+   * alias keep it.
    */
   alias(name: string, adapter: string | null): void {
     if (adapter === null) this.#aliases.delete(name)
@@ -90,7 +90,7 @@ export class AdapterSet {
     adapter.scale = scale
   }
 
-  /** The adapter exists when this returns, unless its method computes for long: then once the promise resolves. */
+  /** See `Model.addAdapter`. */
   add(name: string, given: AdapterConfigBase, options: AddAdapterOptions): Promise<void> {
     check({ name, options }, addAdapterArguments)
     this.training.requireNoOther(`adapter ${name} would be added to it`)
@@ -209,7 +209,7 @@ export class AdapterSet {
     )
   }
 
-  /** Whether these adapters are there and only add to the results of layers, so that rows of a pass can have them beside others. */
+  /** Whether these adapters exist and only add to the results of layers, so that rows of one pass can have different ones. */
   areOfRows(names: Iterable<string>): boolean {
     const areAdded = ({ modules, layers, merged }: ModelAdapter) =>
       !merged && modules.size === 0 && [...layers.keys()].every(({ role }) => role === undefined)
@@ -412,7 +412,7 @@ export class AdapterSet {
   }
 }
 
-/** Frees what was read of an adapter. */
+/** Frees the layers and modules of an adapter. */
 function dispose({ layers, modules }: LoadedAdapter<Linear>): void {
   for (const part of [...layers.values(), ...modules.values()]) part.dispose()
 }

@@ -16,7 +16,7 @@ import {
   WRITTEN_QUANTISE_FORMATS,
 } from '../formats.js'
 import { weightShapes } from '../network/plan.js'
-import { readEmbeddingFacts } from '../read/sentence-transformers.js'
+import { readEmbeddingSettings } from '../read/sentence-transformers.js'
 import { type Replacing, requireFreeModelOutput, type WrittenForm, writeModel } from '../write/write-model.js'
 import { openAdapter, openBase } from './base.js'
 import { editsOf } from './model-adapter.js'
@@ -120,7 +120,7 @@ export async function mergeModel(options: MergeModelOptions): Promise<MergeModel
     native.largestDifference(before.native, values.native, largestChange.native, true)
   }
   const isUnchanged = (name: string): boolean => !edits.has(name)
-  const { pooling = (await readEmbeddingFacts(source.path)).pooling } = loaded.provenance
+  const { pooling = (await readEmbeddingSettings(source.path)).pooling } = loaded.provenance
   const written = await writeModel({ config, tokenizer, source, device, pooling, fill, isUnchanged }, output, {
     format,
     quantise,

@@ -14,7 +14,7 @@ import type { ModelConfig } from '../network/model-config.js'
 import type { WeightSlot } from '../network/weight-slot.js'
 import type { ModelSource } from '../read/model-source.js'
 
-/** A model as its adapters, its views and its files see it. */
+/** The part of a model that its adapters, its views and its files use. */
 export interface AdaptedModel {
   /** The path of the model on this disk; empty for a model with random weights. */
   readonly path: string
@@ -72,7 +72,7 @@ export class ModelAdapter {
   readonly modules: ReadonlyMap<WeightSlot, Parameter>
   /** The edits that merge it, by weight. */
   readonly edits: ReadonlyMap<WeightSlot, WeightEdit>
-  /** Those of `edits` that belong to its layers. */
+  /** The edits of its layers. */
   readonly layerEdits: ReadonlyMap<WeightSlot, WeightEdit>
   #config: AdapterConfigBase
   #layers: ReadonlyMap<Linear, LayerAdapter>

@@ -1,6 +1,6 @@
 /**
- * Reads the matrices of a base, alone or on several ranks. Ranks of one machine share its memory: each matrix is read by one of them. Ranks that shard it
- * keep 1 / size of every matrix and gather what a pass needs.
+ * Reads the matrices of a base, alone or on several ranks. Ranks of one machine share its memory: one of them reads each matrix.
+ * Ranks that shard it keep 1 / size of every matrix, and gather the matrices of a pass when it needs them.
  */
 import { blockBytes, blockValues } from '../../io/stored-dtype.js'
 import { bytesPerValue, type CodeLayout, type DType, elementsOf, type NativeDevice } from '../../native/addon.js'
@@ -24,7 +24,7 @@ interface LoadingRanks {
 
 /**
  * Reads a network's matrices: alone, or together with other ranks.
- * @param what a description of what is loaded, as JSON: only ranks with equal ones share memory
+ * @param what describes the matrices, as JSON: only ranks with equal descriptions share memory
  * @param betweenGroups awaited between groups; loading stops if it throws
  */
 export async function readMatrices(
@@ -44,7 +44,7 @@ export async function readMatrices(
 
 /** The place of a group in the part of the rank that has read it. */
 interface SharedGroup {
-  /** The first matrix's. */
+  /** The name of its first matrix. */
   readonly name: string
   readonly offset: number
   readonly bytes: number
@@ -63,8 +63,8 @@ async function readShared(weights: Weights, memory: HostMemory, betweenGroups: (
   })
   const parts = await memory.exchange(weights.device, own)
   try {
-    for (const { memory, facts } of parts)
-      for (const group of facts) weights.put([group.name], matricesIn(memory, group))
+    for (const { memory, description: groups } of parts)
+      for (const group of groups) weights.put([group.name], matricesIn(memory, group))
     weights.isShared = true
   } finally {
     for (const part of parts) part.memory.dispose()
@@ -77,9 +77,9 @@ async function shareOf(
   memory: HostMemory,
   betweenGroups: () => Promise<void>,
 ): Promise<SharedGroup[]> {
-  const facts: SharedGroup[] = []
-  for (const [turn, { groups }] of weights.units.entries()) {
-    if (turn % memory.readers !== memory.place) continue
+  const shared: SharedGroup[] = []
+  for (const [unit, { groups }] of weights.units.entries()) {
+    if (unit % memory.readers !== memory.place) continue
     for (const names of groups) {
       await betweenGroups()
       let offset = 0
@@ -89,12 +89,12 @@ async function shareOf(
         return added.memory
       }
       const { matrices, all } = allOrNothing(() => readGroup(weights, names, 1, make))
-      facts.push({ name: names[0]!, offset, bytes: all.elements, matrices })
+      shared.push({ name: names[0]!, offset, bytes: all.elements, matrices })
       all.dispose()
     }
   }
   await weights.device.synchronize()
-  return facts
+  return shared
 }
 
 function matricesIn(memory: Tensor, { offset, bytes, matrices }: SharedGroup) {
@@ -118,28 +118,28 @@ const PIECE = 2 ** 24
 async function readSharded(weights: Weights, ranks: ShardRanks, betweenGroups: () => Promise<void>): Promise<void> {
   const { units } = weights
   const own: Tensor[] = []
-  const facts: (readonly StoredMatrix[])[] = []
+  const layouts: (readonly StoredMatrix[])[] = []
   try {
     const parts: { isBlock: boolean; parts: number[] }[] = []
-    for (const [turn, { isBlock, groups }] of units.entries()) {
+    for (const [unit, { isBlock, groups }] of units.entries()) {
       const first = own.length
       for (const group of groups) {
         await betweenGroups()
-        const { matrices, part } = await partOfGroup(weights, group, ranks, turn % ranks.size)
-        facts.push(matrices)
+        const { matrices, part } = await partOfGroup(weights, group, ranks, unit % ranks.size)
+        layouts.push(matrices)
         own.push(part)
       }
       parts.push({ isBlock, parts: Array.from(groups, (_, i) => first + i) })
     }
     const shards = new Shards(ranks, own, await ranks.share(own), parts)
-    for (const [turn, unit] of units.entries()) {
-      for (const [i, names] of unit.groups.entries()) {
-        const index = parts[turn]!.parts[i]!
+    for (const [unit, { groups }] of units.entries()) {
+      for (const [i, names] of groups.entries()) {
+        const index = parts[unit]!.parts[i]!
         const memory = shards.memoryOf(index)
-        const bring = () => shards.bring(turn)
+        const bring = () => shards.bring(unit)
         weights.put(
           names,
-          facts[index]!.map((one) => new GatheredWeight(matrixIn(memory, one), bring)),
+          layouts[index]!.map((one) => new GatheredWeight(matrixIn(memory, one), bring)),
         )
       }
     }
@@ -159,10 +159,10 @@ async function partOfGroup(
 ): Promise<{ matrices: readonly StoredMatrix[]; part: Tensor }> {
   const read = ranks.rank === reader ? readOrFail(weights, names, ranks.size) : null
   try {
-    const facts = await broadcastJson(ranks, read?.facts, reader)
+    const group = await broadcastJson(ranks, read?.group, reader)
     if (read && !read.all) throw read.error
-    if ('failure' in facts) throw rankFailure(reader, facts.failure)
-    const { bytes, matrices } = facts
+    if ('failure' in group) throw rankFailure(reader, group.failure)
+    const { bytes, matrices } = group
     using all = read?.all ?? emptyBytes(bytes, weights.device)
     for (let from = 0; from < bytes; from += PIECE) {
       using piece = keep(all.view([Math.min(PIECE, bytes - from)], [1], from))
@@ -181,16 +181,16 @@ async function partOfGroup(
 }
 
 type ReadGroup =
-  | { readonly facts: ShardedGroup; readonly all: Tensor; readonly error?: undefined }
-  | { readonly facts: ShardedGroup; readonly all?: undefined; readonly error: unknown }
+  | { readonly group: ShardedGroup; readonly all: Tensor; readonly error?: undefined }
+  | { readonly group: ShardedGroup; readonly all?: undefined; readonly error: unknown }
 
 function readOrFail(weights: Weights, names: readonly string[], size: number): ReadGroup {
   try {
     const empty = (bytes: number) => emptyBytes(bytes, weights.device)
     const { matrices, all } = allOrNothing(() => readGroup(weights, names, size, empty))
-    return { facts: { bytes: all.elements, matrices }, all }
+    return { group: { bytes: all.elements, matrices }, all }
   } catch (error) {
-    return { facts: { failure: failureReason(error) }, error }
+    return { group: { failure: failureReason(error) }, error }
   }
 }
 

@@ -86,7 +86,7 @@ export class Attention implements Mixer {
     return gates ? mul(attended, sigmoid(gates)) : attended
   }
 
-  /** The same with keys and values that several blocks read. */
+  /** Attention to keys and values that several blocks share. */
   #attendedApart(x: Tensor, context: BlockContext, seen: SeenTokens | null): Tensor {
     const { shape, softmax, isSource } = this.plan
     const query = this.projections.layers[0]!.forward(linearInput(x, context))
@@ -115,7 +115,7 @@ export class Attention implements Mixer {
     return { from: 0, heads: this.plan.shape.heads, norm: settingsOf(this.queryNorm) }
   }
 
-  /** Keys, whose first head in the projections' result is `from`, and values. */
+  /** Returns the parts of keys, whose first head in the projections' result is `from`, and of values. */
   #keyValueParts(from: number): HeadPart[] {
     const { shape, valueEpsilon } = this.plan
     const heads = shape.keyValueHeads

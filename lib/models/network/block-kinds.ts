@@ -13,28 +13,28 @@ export function oneOfEachKind(decoder: Decoder): number[] {
   const first = decoder.firstTrained() ?? Number.POSITIVE_INFINITY
   const places = new Map<string, number>()
   for (const [place, block] of blocks.entries()) {
-    const kind = withoutNames(JSON.stringify([factsOf(block), place + 1 >= first]))
+    const kind = withoutNames(JSON.stringify([formOf(block), place + 1 >= first]))
     if (!places.has(kind)) places.set(kind, place)
   }
   const sources = [...places.values()].flatMap((place) => blocks[place]!.source ?? [])
   return [...new Set([...sources, ...places.values()])].sort((a, b) => a - b)
 }
 
-function factsOf(block: DecoderBlock): unknown {
+function formOf(block: DecoderBlock): unknown {
   const groups = [block.mixer.projections, block.mlp.projections]
   return {
     plan: block.plan,
-    weights: block.slots.map(weightFacts),
+    weights: block.slots.map(weightForm),
     fused: groups.map(({ fused }) => fused !== null),
-    adapters: block.linears().map(adapterFacts),
+    adapters: block.linears().map(adapterForms),
   }
 }
 
-function weightFacts({ current: { storage, tensors, parameter } }: WeightSlot): unknown {
+function weightForm({ current: { storage, tensors, parameter } }: WeightSlot): unknown {
   return [storage, tensors.map(({ dtype, shape }) => [dtype, shape]), parameter !== null]
 }
 
-function adapterFacts(linear: Linear): unknown {
+function adapterForms(linear: Linear): unknown {
   return linear
     .activeAdapters()
     .map(({ layer }) => [layer.constructor.name, layer.parameters.map(({ shape }) => shape)])

@@ -82,7 +82,7 @@ export class DecoderBlock {
     })
   }
 
-  /** x [T, D] → [T, D]; with seen tokens, x follows them in one document, and there are no gradients. */
+  /** x [T, D] → [T, D]. With a memory of earlier tokens, x continues their sequences, without gradients. */
   forward(x: Tensor, context: BlockContext, seen: SeenTokens | null = null): Tensor {
     const { residualScale } = this.plan
     const around = (before: Norm | null, body: (normed: Tensor) => Tensor, after: Norm | null, residual: Tensor) => {

@@ -171,8 +171,8 @@ export class Decoder {
   }
 
   /**
-   * Reads tokens of several sequences after those in the memory, and returns the logits [their number, V] of each one's next
-   * token; no gradients.
+   * Prefills or decodes: reads the next tokens of several sequences, after the tokens in the memory, and returns the logits
+   * [sequences, V] of each sequence's next token, without gradients.
    */
   nextLogitsOf(parts: readonly SequencePart[], memory: TokenMemory): Tensor {
     if (this.#readsOneTokenEach(parts)) return this.#afterOneEach(parts, memory)
@@ -181,8 +181,8 @@ export class Decoder {
   }
 
   /**
-   * Reads tokens of several sequences after those in the memory, and returns the log-probabilities [targets] of target `ids`, each
-   * after the token of a row of the pass; no gradients.
+   * Reads the next tokens of several sequences, as `nextLogitsOf` does, and returns the log-probabilities [targets] of `ids`, each
+   * after the token in a row of the pass, without gradients.
    */
   *logProbsOf(
     parts: readonly SequencePart[],
@@ -194,7 +194,7 @@ export class Decoder {
     return yield* targetLogProbs(this.finalNorm.forward(states), this.adaptedHead(), ids, this.network.logits)
   }
 
-  /** Whether a pass is of one token of each sequence, whose rotary angles are those of any row, and which have no own adapters. */
+  /** Whether a pass decodes one token of each sequence, with the rotary angles of any row and the active adapters. */
   #readsOneTokenEach(parts: readonly SequencePart[]): boolean {
     return (
       parts.length <= MOST_RECORDED &&
@@ -230,7 +230,7 @@ export class Decoder {
     return { tokens, rotary, rowAdapters: joined(rowAdapters) }
   }
 
-  /** The same for one token of each sequence, by a pass that is recorded the first time. */
+  /** Decodes one token of each sequence, by a pass that is recorded the first time. */
   #afterOneEach(parts: readonly SequencePart[], memory: TokenMemory): Tensor {
     const known = parts.map((part) => part.known)
     this.#requirePositions(Math.max(...known))
@@ -276,7 +276,7 @@ export class Decoder {
     return logitsOf(this.finalNorm.forward(picked), this.adaptedHead(), this.network.logits)
   }
 
-  /** Everything that forward passes depend on besides their inputs: weights, active adapters, and how often their values changed. */
+  /** Returns everything that forward passes depend on besides their inputs: weights, active adapters, and versions of their values. */
   state(): unknown[] {
     const state: unknown[] = []
     for (const { current } of this.slots) state.push(current, current.tensors[0]!.version)
@@ -393,30 +393,30 @@ export class Decoder {
   }
 }
 
-/** The tokens that a pass reads of one sequence. */
+/** The tokens of one sequence in a pass. */
 export interface SequencePart {
-  /** The tokens to read: the last of those known after the pass. */
+  /** The tokens to read: the last tokens of the sequence after the pass. */
   readonly ids: ArrayLike<number>
   /** The sequence's number of tokens after the pass. */
   readonly known: number
   /** The memory's rows of its tokens, at least `known`; null, for all parts of a pass: rows 0, 1, … */
   readonly rows: ArrayLike<number> | null
-  /** The place of its states. */
+  /** The slot of the sequence's states. */
   readonly slot: number
   /** The length of its row, which rotary angles may depend on. */
   readonly rowLength: number
-  /** Factors of its own adapters by name, beside parts with others; absent: the active ones. */
+  /** Factors of the sequence's adapters by name, if sequences have different ones; absent: the active adapters. */
   readonly factors?: ReadonlyMap<string, number>
 }
 
-/** What a pass over parts reads. */
+/** The inputs of a pass over several sequences. */
 interface PassInputs {
   readonly tokens: TokenInputs
   readonly rotary: ForwardContext['rotary']
   readonly rowAdapters: readonly RowAdapters[]
 }
 
-/** Returns where each of some consecutive ranges starts, and where the last ends. */
+/** Returns the starts of consecutive ranges of these lengths, and the end of the last. */
 function starts(lengths: readonly number[]): Int32Array {
   const offsets = new Int32Array(lengths.length + 1)
   for (const [i, length] of lengths.entries()) offsets[i + 1] = offsets[i]! + length

@@ -5,7 +5,7 @@ import { scope } from '../../tensor/scope.js'
 import { noGrad } from '../../tensor/tape.js'
 import { Tensor } from '../../tensor/tensor.js'
 
-/** What the noise on the embeddings of a training pass depends on, beside the batch. */
+/** The strength and the random bits of the noise on the embeddings of a training pass. */
 interface EmbeddingNoise {
   readonly alpha: number
   /** Returns the key of a random bit of every value. */

@@ -85,7 +85,7 @@ const readArguments = {
 
 const WRITING = 'Writing texts takes all weights for every token'
 
-/** How passes differ from those of the whole network with its active adapters. */
+/** The settings of passes that are not of the whole network with its active adapters. */
 interface PassSettings {
   /** Indices of the blocks that passes with batches go through: all by default. */
   readonly blocks?: readonly number[] | undefined
@@ -111,7 +111,7 @@ export class ForwardPasses {
   readonly #within: Within
   #dropout: DropoutKey | null = null
   #version = 0
-  /** What these passes depended on at that version. */
+  /** `Decoder.state` at the current version. */
   #state: readonly unknown[] = []
 
   constructor(decoder: Decoder, { blocks, within = (part) => part() }: PassSettings = {}) {
@@ -122,8 +122,8 @@ export class ForwardPasses {
   }
 
   /**
-   * A number that rises whenever values of weights or adapters have changed since it was last asked for, or others are active: what
-   * was computed at another version, such as keys and values, is of other weights.
+   * The version of the weights and adapters: a number that rises when their values, or the active adapters, have changed since it was
+   * last read. Keys and values of another version are stale.
    */
   get version(): number {
     const state = this.#within(() => this.#decoder.state())
@@ -207,8 +207,8 @@ export class ForwardPasses {
   }
 
   /**
-   * Allocates a cache for the keys and values, or states, of `capacity` tokens, for `nextLogits`. Tokens keep those that the weights and
-   * adapters of their time gave them; once these have changed, `rewind` forgets all.
+   * Allocates a cache for the keys and values, or states, of `capacity` tokens, for `nextLogits`. Once weights or adapters have changed,
+   * what it has is stale, and `rewind` drops all of it.
    */
   createCache(capacity: number): SequenceCache {
     check({ capacity }, createCacheArguments)
@@ -230,8 +230,8 @@ export class ForwardPasses {
   }
 
   /**
-   * Reads tokens of several sequences after those in the memory, and returns the logits [their number, V] of each one's next
-   * token, which the caller frees.
+   * Prefills or decodes: reads the next tokens of several sequences, after the tokens in the memory, and returns the logits
+   * [sequences, V] of each sequence's next token, which the caller frees.
    *
    * @internal
    */
@@ -249,8 +249,8 @@ export class ForwardPasses {
   }
 
   /**
-   * Reads tokens of several sequences after those in the memory, and returns the natural log-probabilities of targets after some of the
-   * tokens read.
+   * Reads the next tokens of several sequences, as `nextLogitsOf` does, and returns the natural log-probabilities of targets, each after
+   * the token in a row of the pass.
    *
    * @internal
    * @throws RunError `non-finite`

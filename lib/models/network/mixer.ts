@@ -19,7 +19,7 @@ export interface ForwardContext {
   readonly rowAdapters?: readonly RowAdapters[]
 }
 
-/** What a block reads beside its input, where its plan says so. */
+/** The inputs that a block may have beside x. */
 export interface BlockContext extends ForwardContext {
   /** Keys and values [T, 2K E] to attend to, its own or another block's. */
   readonly keysValues?: Tensor
@@ -39,15 +39,15 @@ export interface Mixer {
   readonly output: Linear
   readonly slots: readonly WeightSlot[]
   linears(): Linear[]
-  /** x [T, D] → [T, D]; with seen tokens, x follows them in one document, and there are no gradients. */
+  /** x [T, D] → [T, D]. With a memory of earlier tokens, x continues their sequences, without gradients. */
   forward(x: Tensor, context: BlockContext, seen: SeenTokens | null): Tensor
-  /** Keys and values of x [T, D] for several blocks, where its plan says so: [T, 2K E]. */
+  /** Returns the keys and values [T, 2K E] of x [T, D], if several blocks attend to them. */
   keysValues?(x: Tensor, context: ForwardContext): Tensor
   /** Allocates memory of a sequence's tokens. */
   createMemory(room: MemoryRoom): MixerMemory
 }
 
-/** What a mixer keeps of the tokens seen so far; forward passes change it in place. */
+/** A mixer's cache of the tokens so far: keys and values, or states. Forward passes change it in place. */
 export interface MixerMemory {
   /** [capacity, …]: a row for each token, such as keys and values. */
   readonly rows: Tensor | null
@@ -55,6 +55,7 @@ export interface MixerMemory {
   readonly states: readonly Tensor[]
 }
 
+/** The size of a cache. */
 export interface MemoryRoom {
   /** Maximum number of tokens. */
   readonly capacity: number
@@ -65,14 +66,14 @@ export interface MemoryRoom {
   readonly device: NativeDevice
 }
 
-/** Where the tokens before those of a pass lie, and the places of these. */
+/** The cache of the tokens before a pass, and the places of its tokens. */
 export interface SeenTokens extends MemoryPlaces {
   readonly memory: MixerMemory
 }
 
-/** The places of sequences' tokens: those of a pass, one sequence after the other, and all tokens so far. */
+/** The rows of a cache for the tokens of a pass, sequence by sequence, and for all tokens so far. */
 export interface MemoryPlaces {
-  /** The new tokens' rows of the memory, [T] int32. */
+  /** The new tokens' rows of the cache, [T] int32. */
   readonly rows: Tensor
   /** Starts of each sequence's new tokens and, in `keyOffsets`, of all its tokens, with the end of the last; [B + 1] int32. */
   readonly queryOffsets: Tensor

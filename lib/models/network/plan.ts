@@ -28,7 +28,7 @@ export interface NormPlan {
   readonly weightOffset: number
 }
 
-/** What all mixers have: layers that read the block's input, and one that makes its output. */
+/** The linear layers of every mixer: layers that read the block's input, and one that makes its output. */
 interface MixerLayers {
   readonly projections: readonly LinearPlan[]
   readonly output: LinearPlan
@@ -71,17 +71,18 @@ export interface ShortConvolutionPlan extends MixerLayers {
 }
 
 /**
- * A gated delta net. `projections`: queries, keys and values, which pass the convolution; the output's gate; b, how much a token
- * learns; and a, how fast it forgets.
+ * A gated delta net. `projections`: queries, keys and values, which pass the convolution; the output's gate; b, for the strength of
+ * a token's write; and a, for the decay of the state.
  */
 export interface DeltaNetPlan extends MixerLayers {
   readonly kind: 'deltaNet'
   readonly shape: DeltaShape
   readonly convolution: ConvolutionPlan
-  /** The logarithm of the rate of decay, and what is added to a. */
+  /** The logarithm of the rate of decay. */
   readonly logRate: VectorPlan
+  /** The bias of a. */
   readonly stepBias: VectorPlan
-  /** Of each head's result. */
+  /** The norm of each head's result. */
   readonly norm: NormPlan
 }
 
@@ -286,7 +287,7 @@ export function adaptableLayers({ network, tiedEmbeddings, ...sizes }: NetworkSi
   return [...table(network.embeddings, 'embeddings'), ...linearsOf(network), ...table(network.head, 'head')]
 }
 
-/** Returns data whose texts begin with another prefix. Parts without such texts stay the same objects. */
+/** Returns data in which texts that begin with one prefix begin with another. Parts without such texts stay the same objects. */
 export function withPrefix<Part>(part: Part, from: string, to: string): Part {
   const renamed = (value: unknown): unknown => {
     if (typeof value === 'string') return value.startsWith(from) ? `${to}${value.slice(from.length)}` : value

@@ -10,7 +10,7 @@ interface VersionedPasses {
   readonly version: number
 }
 
-/** What a model keeps of one sequence's tokens: keys and values, or states. */
+/** The cache of one sequence: keys and values of its tokens, or states. */
 export class SequenceCache {
   /** The length that the row will have, if that is known before its tokens are read. */
   rowLength = 0
@@ -35,14 +35,14 @@ export class SequenceCache {
     return this.memory.capacity
   }
 
-  /** Number of tokens seen. */
+  /** Number of tokens in the cache. */
   get length(): number {
     return this.#length
   }
 
   /**
-   * Forgets the tokens after the first `tokens`; all of them where states cannot go back, or where weights or adapters have changed
-   * since the first was read. Returns how many are left.
+   * Drops the tokens after the first `tokens`; all tokens where states cannot go back, or where weights or adapters have changed since
+   * the first token was read. Returns the number of tokens that stay.
    */
   rewind(tokens: number): number {
     check({ tokens }, rewindArguments)
@@ -62,7 +62,7 @@ export class SequenceCache {
   }
 
   /**
-   * Returns the part of a pass that reads `ids` after the tokens seen. All tokens must have the same rotary angles.
+   * Returns the part of a pass that reads `ids` after the tokens in the cache. All tokens must have the same rotary angles.
    *
    * @internal
    * @throws UsageError `too-long`
@@ -84,7 +84,8 @@ export class SequenceCache {
   }
 
   /**
-   * Runs a pass that reads tokens after those seen. One that throws may have changed some of the states: then all is forgotten.
+   * Runs a pass that reads tokens after those in the cache. A pass that throws may have changed some of the states: then all tokens are
+   * dropped.
    *
    * @internal
    */

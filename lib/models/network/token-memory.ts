@@ -3,11 +3,11 @@ import { allOrNothing, scope } from '../../tensor/scope.js'
 import type { MemoryRoom, Mixer, MixerMemory } from './mixer.js'
 import type { TokenStep } from './token-step.js'
 
-/** What a model keeps of the tokens of sequences: a row of keys and values for each token, and states for each sequence. */
+/** The cache of several sequences: a row of keys and values for each token, and states for each sequence. */
 export class TokenMemory {
   /** Maximum number of tokens. */
   readonly capacity: number
-  /** Each block's memory. */
+  /** The cache of each block. */
   readonly blocks: readonly MixerMemory[]
   /** The dtype of activations. */
   readonly dtype: FloatDType

@@ -11,33 +11,33 @@ export interface TokenInputs extends MemoryPlaces {
   readonly positions: Tensor
 }
 
-/** One token to read of a sequence. */
+/** The token of one sequence to decode. */
 interface OneToken {
   readonly ids: ArrayLike<number>
   /** The sequence's number of tokens with it. */
   readonly known: number
   /** The memory's rows of its tokens; null: rows 0, 1, … */
   readonly rows: ArrayLike<number> | null
-  /** The place of the sequence's states. */
+  /** The slot of the sequence's states. */
   readonly slot: number
 }
 
-/** Whether two passes depend on the same, besides their inputs. */
+/** Whether two passes have the same state (`Decoder.state`). */
 export const isSameState = (a: readonly unknown[], b: readonly unknown[]): boolean =>
   a.length === b.length && a.every((value, i) => value === b[i])
 
-interface StepFacts {
+interface StepSettings {
   /** Everything that the forward pass depends on besides its inputs. */
   readonly state: readonly unknown[]
-  /** The places of the sequences' states. */
+  /** The slots of the sequences' states. */
   readonly slots: readonly number[]
   /** Maximum number of rows of all sequences together; null: rows 0, 1, … of one. */
   readonly capacity: number | null
 }
 
 /**
- * The forward pass of one token of each of some sequences, recorded and enqueued again for those that follow: hundreds of
- * operations become one call. It keeps the memory of all intermediate results.
+ * The forward pass that decodes one token of each sequence, recorded once and replayed for the tokens that follow: one call enqueues
+ * hundreds of operations. It keeps the memory of all intermediate results.
  */
 export class TokenStep implements Disposable {
   /** Ids, positions, rows, starts of queries and of keys, and the rows of all tokens. */
@@ -50,10 +50,10 @@ export class TokenStep implements Disposable {
   /** @param forward returns the logits [N, V] */
   constructor(
     device: NativeDevice,
-    readonly facts: StepFacts,
+    readonly settings: StepSettings,
     readonly forward: (inputs: TokenInputs) => Tensor,
   ) {
-    const { capacity, slots } = facts
+    const { capacity, slots } = settings
     const count = slots.length
     const before = 5 * count + 2
     this.#values = keep(Tensor.zeros([before + (capacity ?? 0)], { device, dtype: 'int32' }))
@@ -71,7 +71,7 @@ export class TokenStep implements Disposable {
 
   /** Whether everything that the forward pass depends on is unchanged, and there is room for this many rows of tokens. */
   fits(state: readonly unknown[], rows: number): boolean {
-    const { state: own, capacity } = this.facts
+    const { state: own, capacity } = this.settings
     return isSameState(state, own) && (capacity === null || rows <= capacity)
   }
 
@@ -79,7 +79,7 @@ export class TokenStep implements Disposable {
   next(tokens: readonly OneToken[]): Tensor {
     const count = tokens.length
     const before = 5 * count + 2
-    const hasRows = this.facts.capacity !== null
+    const hasRows = this.settings.capacity !== null
     const values = new Int32Array(before + (hasRows ? tokens.reduce((sum, { known }) => sum + known, 0) : 0))
     let keys = 0
     for (const [i, { ids, known, rows }] of tokens.entries()) {
@@ -93,7 +93,7 @@ export class TokenStep implements Disposable {
     }
     using changed = this.#values.view([values.length])
     changed.assign(values)
-    // Whatever the first call makes for all later ones, such as converted weights, is not recorded.
+    // The first call makes what later ones reuse, such as converted weights, and is not recorded.
     if (++this.#calls === 1) return this.forward(this.#inputs)
     if (this.#recording) {
       this.#recording.replay()

@@ -7,14 +7,14 @@ import type { Pooling, PoolingOfModel } from '../../nn/pooling.js'
 const POOLING = '1_Pooling'
 const MODULE = 'sentence_transformers.models'
 
-/** What a folder says about its embeddings. */
-interface EmbeddingFacts extends Required<PoolingOfModel> {
+/** How a folder makes embeddings. */
+interface EmbeddingSettings extends Required<PoolingOfModel> {
   /** Names of prompts that texts begin with there. */
   readonly prompts: readonly string[]
 }
 
 /** Reads how a folder pools, in the spellings of sentence-transformers up to 5 and from 6 on. */
-export async function readEmbeddingFacts(folder: string): Promise<EmbeddingFacts> {
+export async function readEmbeddingSettings(folder: string): Promise<EmbeddingSettings> {
   const read = async (...path: string[]) => readJson(join(folder, ...path)).catch(() => null)
   const modules = modulesIn(await read('modules.json'))
   const pooling = modules?.find(({ kind }) => kind === 'Pooling')?.path ?? POOLING
@@ -52,7 +52,7 @@ function poolingIn(config: Readonly<Record<string, unknown>>): string {
   return `it pools by ${modes.join(' and ')}`
 }
 
-/** Why texts are not the model's inputs as they are, if they are not. */
+/** Returns why texts are not the model's inputs as they are; null if they are. */
 function whyOtherInput(transformer: unknown): string | null {
   if (!isJsonObject(transformer)) return null
   const { do_lower_case: isLowered, modality_config: modalities, transformer_task: task } = transformer

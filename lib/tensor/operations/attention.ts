@@ -25,7 +25,7 @@ export interface RotaryInput {
   readonly cosines: Tensor
   readonly sines: Tensor
   readonly positions: Tensor
-  /** The tables of queries, where they are not those of keys. */
+  /** The tables of queries, if they differ from the tables of keys. */
   readonly queryCosines?: Tensor
   readonly querySines?: Tensor
 }

@@ -23,8 +23,8 @@ export function causalConvolution(x: Tensor, kernel: Tensor, bias: Tensor | null
 }
 
 /**
- * The same for the rows of one document that follow those whose last ones are the state [1, K - 1, C], oldest first, zeros
- * before the first one. The state moves on to the last of x. No gradients.
+ * Like `causalConvolution` for the next rows of one document, without gradients. The state [1, K - 1, C] has the last rows before
+ * x, oldest first (zeros before the first row), and becomes the last rows of x.
  */
 export function convolutionAfter(states: Tensor, x: Tensor, kernel: Tensor, bias: Tensor | null): Tensor {
   const state = states.view(states.shape.slice(1))
@@ -63,7 +63,7 @@ export function shortConvolution(gatesAndInput: Tensor, kernel: Tensor, bias: Te
   })
 }
 
-/** The same for the rows of one document that follow those of the state, as in `convolutionAfter`. No gradients. */
+/** Like `shortConvolution` for the next rows of one document, with a state as in `convolutionAfter`; without gradients. */
 export function shortConvolutionAfter(
   state: Tensor,
   gatesAndInput: Tensor,

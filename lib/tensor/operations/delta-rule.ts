@@ -82,8 +82,8 @@ export function gatedDeltaRule(
 }
 
 /**
- * The gates [2, T, H] float32 of a gated delta net: g = -e^logRate · softplus(a + bias), the logarithm of what a token keeps of
- * the state, and beta = sigmoid(b), how much it learns. a, b [T, H]; logRate, bias [H] float32.
+ * The gates [2, T, H] float32 of a gated delta net: g = -e^logRate · softplus(a + bias), the logarithm of the state's decay at
+ * a token, and beta = sigmoid(b), the strength of its write. a, b [T, H]; logRate, bias [H] float32.
  */
 export function deltaGates(a: Tensor, b: Tensor, logRate: Tensor, bias: Tensor): Tensor {
   const gates = Tensor.empty([2, ...a.shape], { device: a.device })

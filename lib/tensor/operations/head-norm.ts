@@ -12,10 +12,10 @@ interface HeadNorm {
 
 /** Heads that are normed alike. */
 export interface HeadPart {
-  /** The first of them in the input; parts of the result may be of the same heads. */
+  /** The first head in the input; several parts of the result may have the same heads. */
   readonly from: number
   readonly heads: number
-  /** Null: they are copied. */
+  /** The norm of these heads; null: they are copied. */
   readonly norm: HeadNorm | null
 }
 

@@ -39,11 +39,11 @@ export function weightProduct(x: Tensor, weight: Weight, into?: Destination): Te
 
 /** A trained change ΔW of some rows of a weight W, which joins the product with W. */
 export interface WeightUpdate {
-  /** The first of its rows of the weight, and of its columns of y. */
+  /** The first changed row of the weight, which is the first changed column of y. */
   readonly from: number
-  /** One past the last of them. */
+  /** One past the last changed row. */
   readonly to: number
-  /** The trained tensors that ΔW is made of. */
+  /** The trained tensors that ΔW is computed from. */
   readonly parameters: readonly Parameter[]
   /** Whether ΔW or its gradients depend on W. Default true; if false, W is not unpacked and `weight` has no rows. */
   readonly readsWeight?: boolean

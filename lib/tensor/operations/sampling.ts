@@ -24,7 +24,7 @@ export interface Sampling {
 
 export const GREEDY: Sampling = { temperature: 0, topK: 0, topP: 1 }
 
-/** How one token is chosen. */
+/** The choice of one token: how it is sampled, and the random number. */
 export interface TokenChoice extends Sampling {
   /** The random number in [0, 1) that draws it; unused at temperature 0. */
   uniform: number
@@ -128,7 +128,7 @@ export async function cutByDeviation(logits: Tensor, choices: readonly TokenChoi
   maskLogits(logits, masks)
 }
 
-/** Returns the largest logit less so many population standard deviations; NaN if a logit is NaN or Infinity, or all are forbidden. */
+/** Returns the largest logit minus `deviations` population standard deviations; NaN if a logit is NaN or Infinity, or all are forbidden. */
 function leastLogit(logits: Float32Array, deviations: number): number {
   const allowed = logits.filter((value) => value !== Number.NEGATIVE_INFINITY)
   const mean = allowed.reduce((sum, value) => sum + value, 0) / allowed.length
@@ -151,7 +151,7 @@ interface TokenLogprob {
   logprob: number
 }
 
-/** A token among all others. */
+/** A token with its rank among all tokens. */
 export interface RankedToken extends TokenLogprob {
   /** 1 for the likeliest token. */
   rank: number

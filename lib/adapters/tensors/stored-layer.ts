@@ -9,7 +9,7 @@ type Find = (suffix: string) => StoredTensor | null
  * Returns the properties of a layer that the shapes of its stored tensors determine: its inputs and outputs (null if no tensor has
  * that length), the number of its trained values, and the method's own description of it.
  */
-export function storedLayerFacts(method: AdapterMethod, config: AdapterConfigBase, name: string, tensor: Find) {
+export function describeStoredLayer(method: AdapterMethod, config: AdapterConfigBase, name: string, tensor: Find) {
   const isTable = Object.values(method.tensors).some(({ inFileOfEmbeddings: end }) => end !== undefined && tensor(end))
   const layer = { name, inFeatures: 0, outFeatures: 0, ...(isTable && { role: 'embeddings' as const }) }
   const [inFeatures, outFeatures] = featuresInFile(method, config, layer, tensor)
