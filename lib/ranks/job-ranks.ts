@@ -3,7 +3,7 @@ import { aText, check } from '../common/arguments.js'
 import { MoraError, RunError, UsageError } from '../common/errors.js'
 import { type NativeDevice, type NativeRanks, native } from '../native/addon.js'
 import { gatherJson, type Ranks, sumOverRanks, type WritableValues } from '../tensor/ranks.js'
-import type { ShardRanks } from '../tensor/shards.js'
+import type { ShardRanks, SharedParts } from '../tensor/shards.js'
 import { Tensor } from '../tensor/tensor.js'
 
 /** The ranks of this process's job; `close` them at the end. */
@@ -126,7 +126,7 @@ export class ConnectedRanks implements JobRanks {
     return failing(this.#native.gather(bytes))
   }
 
-  async share(parts: readonly Tensor[]): ReturnType<ShardRanks['share']> {
+  async share(parts: readonly Tensor[]): Promise<SharedParts> {
     const device = parts[0]?.device
     if (device) {
       const connection = this.#connections.get(device.kind) ?? (await this.#connect(device))

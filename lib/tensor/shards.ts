@@ -14,7 +14,7 @@ export interface ShardRanks extends HostRanks, Pick<Ranks, 'broadcast'> {
 }
 
 /** Parts that every rank can gather from all. */
-interface SharedParts {
+export interface SharedParts {
   /** Gathers part `index` of every rank, by rank, into `all` (uint8 [size, n]), once everything enqueued before is done. */
   gather(index: number, all: Tensor): Gathering
 }
