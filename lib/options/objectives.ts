@@ -26,59 +26,53 @@ function collected(): ObjectiveFields {
   return Object.fromEntries([...byName].map(([name, owned]) => [name, united(owned)])) as ObjectiveFields
 }
 
+/** Returns one option of the declarations of its owners. */
 function united(owned: readonly Owned[]): z.ZodType {
-  const all = owned.map(({ field }) => optionFacts(field))
-  const first = all[0]!
-  const textsOf = (textOf: (facts: OptionFacts) => string | undefined) =>
-    owned.map(({ owner, field }) => ({ owner, text: textOf(optionFacts(field)) }))
-  const expects = eachOf(
-    textsOf((facts) => facts.expects),
-    ', or ',
-  )
-  const inLibrary = eachOf(
-    textsOf((facts) => facts.library?.expects ?? facts.expects),
-    ', or ',
-  )
+  const all = owned.map(({ owner, field }) => ({ owner, field, ...optionFacts(field) }))
+  const first = optionFacts(owned[0]!.field)
+  const expects = eachOf(all, ({ expects }) => expects, ', or ')
+  const inLibrary = eachOf(all, ({ expects, library }) => library?.expects ?? expects, ', or ')
   const choices = [...new Set(all.flatMap(({ choices }) => choices ?? []))]
   const fields = [...new Set(owned.map(({ field }) => field))]
   return declare(fields.length === 1 ? fields[0]!.clone() : z.union(fields), {
     ...first,
-    description: eachOf(
-      textsOf((facts) => facts.description),
-      '; ',
-    ),
+    description: eachOf(all, ({ description }) => description, '; '),
     expects,
     ...((first.library || inLibrary !== expects) && { library: { ...first.library, expects: inLibrary } }),
     ...(choices.length > 0 && { choices, placeholder: choices.join('|') }),
-    defaultText: defaultOf(textsOf((facts) => facts.defaultText)),
+    defaultText: defaultOf(all),
     group: first.group ?? 'Objectives:',
     objectives: owned.map(({ owner }) => owner),
   })
 }
 
-interface OwnText {
-  readonly owner: string
-  readonly text: string | undefined
-}
+type Declaration = OptionFacts & Owned
 
 /** Returns the owners of each text, a text of more owners first. */
-function ownersByText(texts: readonly OwnText[]): [text: string, owners: string[]][] {
+function ownersByText(
+  all: readonly Declaration[],
+  textOf: (declaration: Declaration) => string | undefined,
+): [text: string, owners: string[]][] {
   const owners = new Map<string, string[]>()
-  for (const { owner, text } of texts) if (text !== undefined) owners.set(text, [...(owners.get(text) ?? []), owner])
+  for (const declaration of all) {
+    const text = textOf(declaration)
+    if (text !== undefined) owners.set(text, [...(owners.get(text) ?? []), declaration.owner])
+  }
   return [...owners].sort(([, a], [, b]) => b.length - a.length)
 }
 
-/** Returns the one text, or each with its owners. */
-function eachOf(texts: readonly OwnText[], separator: string): string {
-  const all = ownersByText(texts)
-  return all.length === 1 ? all[0]![0] : all.map(([text, owners]) => `${text} (${owners.join(', ')})`).join(separator)
+/** Returns the text that all declarations have, or else each text with its owners. */
+function eachOf(all: readonly Declaration[], textOf: (declaration: Declaration) => string, separator: string): string {
+  const texts = ownersByText(all, textOf)
+  if (texts.length === 1) return texts[0]![0]
+  return texts.map(([text, owners]) => `${text} (${owners.join(', ')})`).join(separator)
 }
 
 /** Returns the default that most objectives have, and the others with their owners. */
-function defaultOf(texts: readonly OwnText[]): string | undefined {
-  const all = ownersByText(texts)
-  const [most, next] = all
+function defaultOf(all: readonly Declaration[]): string | undefined {
+  const texts = ownersByText(all, ({ defaultText }) => defaultText)
+  const [most, next] = texts
   const isUsual = most !== undefined && most[1].length > (next?.[1].length ?? 0)
-  const named = all.slice(isUsual ? 1 : 0).map(([text, owners]) => `${text} of ${owners.join(' and ')}`)
+  const named = texts.slice(isUsual ? 1 : 0).map(([text, owners]) => `${text} of ${owners.join(' and ')}`)
   return [...(isUsual ? [most[0]] : []), ...named].join('; ') || undefined
 }
