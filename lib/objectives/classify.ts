@@ -3,10 +3,13 @@ import { documentWeights, totalWeight } from '../batches/batch.js'
 import { type Dataset, loadDataset } from '../batches/dataset.js'
 import { quoted, UsageError } from '../common/errors.js'
 import { optionName } from '../common/option-names.js'
-import { names, numbersByName } from '../schema/option.js'
+import { names, numbersByName, real } from '../schema/option.js'
 import type { LibraryInput } from '../schema/option-facts.js'
 import { parseOptions, plainOptions } from '../schema/parse.js'
+import { add, mul } from '../tensor/operations/arithmetic.js'
+import { logSoftmax, mean, sum } from '../tensor/operations/reductions.js'
 import { scope } from '../tensor/scope.js'
+import { Tensor } from '../tensor/tensor.js'
 import { weightedCrossEntropies } from './formulas.js'
 import { type BuiltInObjective, lastScores, type Objective, TWO_TOKENS } from './objective.js'
 import { headLearningRate } from './reward.js'
@@ -21,6 +24,7 @@ export const ClassifySchema = z.strictObject({
     'balanced',
     { defaultText: '1 each' },
   ),
+  labelSmoothing: real("share of a label's probability that all labels get in equal parts", 0, { min: 0, max: 1 }),
   headLearningRate,
 })
 
@@ -30,7 +34,8 @@ export type ClassifyOptions = LibraryInput<typeof ClassifySchema>
 /**
  * Classification: a head of one score for each label at the last token of a text is trained with the adapter, by the mean
  * cross-entropy of the rows' labels. Labels are texts or whole numbers; their names are `labels`, else those of the model's head,
- * else those of the data, sorted. `classWeights` multiply the weights of rows by their labels' weights.
+ * else those of the data, sorted. `classWeights` multiply the weights of rows by their labels' weights. With `labelSmoothing` ε, the loss of a
+ * row is (1 − ε) · cross-entropy + ε · mean of −ln p over the labels (arXiv 1512.00567, section 7).
  *
  * ```ts
  * import { classify, loadModel, train } from 'node-mora'
@@ -44,7 +49,7 @@ export type ClassifyOptions = LibraryInput<typeof ClassifySchema>
  * @throws UsageError for an option of the wrong type or range
  */
 export function classify(options: ClassifyOptions = {}): Objective {
-  const { classWeights, ...settings } = parseOptions(ClassifySchema, options)
+  const { classWeights, labelSmoothing: epsilon, ...settings } = parseOptions(ClassifySchema, options)
   let { labels } = settings
   let ofLabels: readonly number[] | undefined
   return {
@@ -72,7 +77,14 @@ export function classify(options: ClassifyOptions = {}): Objective {
       const weights = ofLabels
         ? Float32Array.from(targets, (label, i) => ofLabels![label]! * (ofRows?.[i] ?? 1))
         : ofRows
-      const loss = scope(() => weightedCrossEntropies(scores, targets, weights))
+      const loss = scope(() => {
+        const ofTargets = weightedCrossEntropies(scores, targets, weights)
+        if (epsilon === 0) return ofTargets
+        const { device } = scores
+        const factors = Float32Array.from(targets, (_, i) => -epsilon * (weights?.[i] ?? 1))
+        const ofAll = mul(mean(logSoftmax(scores), -1), Tensor.from(factors, [factors.length], { device }))
+        return add(mul(ofTargets, 1 - epsilon), sum(ofAll))
+      })
       const weight = totalWeight(weights, targets.length)
       return { loss, weight, metrics: { accuracy: await accuracyOf(scores, targets) } }
     },

@@ -10,6 +10,7 @@ import { evaluate, scoresOf } from '../../lib/eval/index.js'
 import { generate } from '../../lib/generate/index.js'
 import { loadModel, loadTokenizer, type Model, mergeModel, tokeniseRow } from '../../lib/index.js'
 import { classify } from '../../lib/objectives/classify.js'
+import { lastScores } from '../../lib/objectives/objective.js'
 import { type TrainOptions, train } from '../../lib/train/train.js'
 import { goldenPath, largestDifference } from '../golden/files.js'
 import { useTemporaryFolder } from '../io/temporary.js'
@@ -76,6 +77,29 @@ test('the gradient is that of finite differences, and the same padded and cut in
     [packBatch(documents, { padTo: 9 })],
     documents.map((one) => packBatch([one])),
   ])
+})
+
+test('smoothed labels: the loss is that of the formula in float64, also with weights, and its gradient that of differences', async () => {
+  using model = await withHead()
+  const [epsilon, weights] = [0.3, [1, 2.5, 0.5]]
+  const objective = classify({ labelSmoothing: epsilon })
+  const batch = packBatch(documents.map((document, i) => ({ ...document, weight: weights[i]! })))
+  const scores = await lastScores(model, batch, false)
+  const values = Array.from(await scores.data(), Number)
+  scores.dispose()
+  const losses = documents.map(({ label }, i) => {
+    const own = values.slice(3 * i, 3 * i + 3)
+    const logSum = Math.log(own.reduce((sum, score) => sum + Math.exp(score), 0))
+    const minusLogs = own.map((score) => logSum - score)
+    return (1 - epsilon) * minusLogs[label]! + (epsilon / 3) * minusLogs.reduce((sum, value) => sum + value, 0)
+  })
+  const { loss, weight } = await objective.loss(model, batch, { gradients: false })
+  const wanted = losses.reduce((sum, value, i) => sum + weights[i]! * value, 0)
+  expect(weight).toBe(4)
+  expect(Math.abs((await loss.item()) - wanted)).toBeLessThan(1e-5 * wanted)
+  loss.dispose()
+  await expectFiniteDifferences(model, objective, batch)
+  await expect(run({ labelSmoothing: 1.5 })).rejects.toThrow('for labelSmoothing but received 1.5')
 })
 
 const uneven = rows.filter(({ label }, i) => label === 'good' || i % 4 === 0)
