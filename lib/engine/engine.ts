@@ -99,11 +99,11 @@ export class Engine implements AsyncDisposable {
     const { signal } = request
     signal?.throwIfAborted()
     const sequence = this.#textSequence(request)
-    const end = this.#begin(sequence, signal)
+    const cancel = this.#enqueue(sequence, signal)
     try {
       return yield* sequence.results.read()
     } finally {
-      end()
+      cancel()
       // The caller disposes of the constraint then.
       if (request.constraint) await sequence.removed
     }
@@ -187,8 +187,8 @@ export class Engine implements AsyncDisposable {
     await this.close()
   }
 
-  /** Makes a sequence wait. Returns a function that cancels it. */
-  #begin(sequence: Sequence, signal: AbortSignal | undefined): () => void {
+  /** Adds a sequence to the waiting ones; returns a function that cancels it. */
+  #enqueue(sequence: Sequence, signal: AbortSignal | undefined): () => void {
     const abort = () => sequence.results.fail(signal!.reason)
     // Many sequences may have one signal.
     if (signal) setMaxListeners(0, signal)
@@ -211,15 +211,15 @@ export class Engine implements AsyncDisposable {
     return new TextSequence(this.#viewOf(adapters), this.#memory, request, limit)
   }
 
-  /** Returns the sums of a sequence that is scored. */
+  /** Runs a scored sequence, and returns its sums. */
   async #sumsOf(sequence: ScoredSequence, signal: AbortSignal | undefined): Promise<number[]> {
     if (this.#isClosed) throw closed()
-    const end = this.#begin(sequence, signal)
+    const cancel = this.#enqueue(sequence, signal)
     try {
       const { value } = await sequence.results.read().next()
       return value
     } finally {
-      end()
+      cancel()
     }
   }
 
@@ -240,7 +240,7 @@ export class Engine implements AsyncDisposable {
     return this.#pool.count * PAGE
   }
 
-  /** Returns the one view of the model with these adapters. */
+  /** Returns the view of the model with these adapters, the same for equal choices. */
   #viewOf(adapters: AdapterChoice | undefined): ModelView {
     const view = this.model.withAdapters(adapters)
     const known = this.#views.get(view.choice)
@@ -259,10 +259,10 @@ export class Engine implements AsyncDisposable {
       for (;;) {
         await this.#runExclusive()
         this.#removeFinished()
-        const hasNone = this.#isClosed || this.#running.length + this.#waiting.length === 0
-        // Work on the model may have asked for more of it.
-        if (hasNone && this.#exclusive.length === 0) return
-        if (!hasNone) await this.#step()
+        const isIdle = this.#isClosed || this.#running.length + this.#waiting.length === 0
+        // Exclusive work may request more.
+        if (isIdle && this.#exclusive.length === 0) return
+        if (!isIdle) await this.#step()
       }
     } catch (error) {
       for (const { results } of [...this.#running, ...this.#waiting]) results.fail(error)
@@ -367,7 +367,7 @@ export class Engine implements AsyncDisposable {
    */
   #passes(scheduled: readonly Sequence[]): Sequence[][] {
     const views = [...new Set(scheduled.map(({ view }) => view))]
-    const ofRows = new Set(views.filter(({ rowFactors }) => rowFactors !== null))
+    const additive = new Set(views.filter(({ rowFactors }) => rowFactors !== null))
     const passes: Sequence[][] = []
     for (const sequence of scheduled) {
       const { view } = sequence
@@ -375,7 +375,7 @@ export class Engine implements AsyncDisposable {
         const [first] = pass as [Sequence]
         if (isScored(first) || isScored(sequence))
           return isScored(first) && isScored(sequence) && first.view === view && !this.#isExact
-        const together = first.view === view || (ofRows.has(first.view) && ofRows.has(view))
+        const together = first.view === view || (additive.has(first.view) && additive.has(view))
         return together && (!this.#isExact || (sequence.chunk === 1 && first.chunk === 1 && pass.length < EXACT_ROWS))
       }
       const pass = passes.find(fits)

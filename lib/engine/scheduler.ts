@@ -57,7 +57,7 @@ export function planStep<Sequence extends Schedulable>(
   waiting: readonly Sequence[],
   { sequences, longSequences, prefillTokens, pages, shortFirst }: Limits,
 ): Step<Sequence> {
-  const isOfLong = (sequence: Schedulable) => isLong(sequence, prefillTokens)
+  const isLongSequence = (sequence: Schedulable) => isLong(sequence, prefillTokens)
   const step: Step<Sequence> = { scheduled: [], admitted: [], preempted: [] }
   const remaining = [...running]
   let [free, budget] = [pages, prefillTokens]
@@ -70,7 +70,7 @@ export function planStep<Sequence extends Schedulable>(
   for (let i = 0; i < remaining.length; i++) {
     const sequence = remaining[i]!
     const isPrefill = sequence.chunk > 1
-    if (isPrefill && (isOverBudget(sequence) || (shortFirst && isOfLong(sequence)))) continue
+    if (isPrefill && (isOverBudget(sequence) || (shortFirst && isLongSequence(sequence)))) continue
     while (pagesNeeded(sequence) > free && remaining.length > i + 1) {
       const youngest = remaining.pop()!
       free += youngest.allocated
@@ -81,13 +81,13 @@ export function planStep<Sequence extends Schedulable>(
     schedule(sequence, isPrefill ? sequence.chunk : 0)
   }
   if (step.preempted.length > 0) return step
-  let long = remaining.filter(isOfLong).length
+  let long = remaining.filter(isLongSequence).length
   const admit = (candidates: readonly Sequence[]) => {
     for (const sequence of candidates) {
-      if (isOfLong(sequence) && long >= longSequences) continue
+      if (isLongSequence(sequence) && long >= longSequences) continue
       const fits = remaining.length + step.admitted.length < sequences && pagesNeeded(sequence) <= free
       if (!fits || isOverBudget(sequence)) break
-      if (isOfLong(sequence)) long++
+      if (isLongSequence(sequence)) long++
       step.admitted.push(sequence)
       schedule(sequence, sequence.chunk)
     }
@@ -96,11 +96,11 @@ export function planStep<Sequence extends Schedulable>(
     admit(waiting)
     return step
   }
-  admit(waiting.filter((sequence) => !isOfLong(sequence)))
-  for (const sequence of remaining.filter(isOfLong)) {
+  admit(waiting.filter((sequence) => !isLongSequence(sequence)))
+  for (const sequence of remaining.filter(isLongSequence)) {
     if (sequence.chunk === 1 || isOverBudget(sequence) || pagesNeeded(sequence) > free) continue
     schedule(sequence, sequence.chunk)
   }
-  admit(waiting.filter(isOfLong))
+  admit(waiting.filter(isLongSequence))
   return step
 }

@@ -12,14 +12,14 @@ import { textRequest, writtenText } from './text-request.js'
 const sayArguments = { text: anyText, say: optionsSchema('the options of say', { signal: aSignal.optional() }) }
 
 /**
- * Options of `Chat`: those of `generate` that are not of one answer.
+ * Options of `Chat`: those of `generate` that hold for a whole conversation.
  *
  * @interface
  */
 export type ChatOptions = Omit<GenerateOptions, 'prompt' | 'prompts' | 'n' | 'messages' | 'onText' | 'signal'>
 
 /**
- * A conversation. Tokens read for one answer are reused for the next, as far as the rendered conversations begin alike.
+ * A conversation. The prefix cache keeps what a rendered conversation has in common with the one before.
  *
  * ```ts
  * import { Chat, loadModel } from 'node-mora'
@@ -31,7 +31,7 @@ export type ChatOptions = Omit<GenerateOptions, 'prompt' | 'prompts' | 'n' | 'me
  * ```
  */
 export class Chat implements Disposable {
-  /** Everything said so far, without the system message. */
+  /** The messages so far, without the system message. */
   readonly messages: Message[] = []
   readonly #call: ChatOptions
   readonly #settings: GenerateSettings
@@ -96,7 +96,7 @@ export class Chat implements Disposable {
     this.messages.length = 0
   }
 
-  /** Frees the cache of keys and values; the model stays. */
+  /** Frees the memory of keys and values; the model stays. */
   dispose(): void {
     void this.#engine.close()
   }

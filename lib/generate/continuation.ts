@@ -34,41 +34,41 @@ export interface GenerateResult {
   promptTokens: number
   /** Number of `ids`. */
   newTokens: number
-  /** `length` means that `maxNewTokens` were generated, or the model has no position left; `tool_calls` that functions are called. */
+  /** `length` means that `maxNewTokens` were generated, or the model has no position left; `tool_calls` that the text calls functions. */
   finishReason: FinishReason | 'tool_calls'
-  /** The model's thoughts, where they are read apart from the text. */
+  /** The model's reasoning, if it is separated from the text. */
   reasoning?: string
-  /** Calls of functions, where they are read apart from the text; absent if there are none. */
+  /** Function calls, if they are separated from the text; absent if there are none. */
   toolCalls?: ToolCall[]
   /** New tokens per second, the time for the prompt included. */
   tokensPerSecond: number
-  /** The log-probability of each of `ids`, if that was asked for. */
+  /** Log-probabilities of `ids`, if requested. */
   logprobs?: TokenText[]
-  /** The same of the prompt, whose first token has none. */
+  /** Log-probabilities of the prompt's tokens, if requested; the first token has none. */
   promptLogprobs?: (TokenText | FirstToken)[]
 }
 
-/** A piece of generated text: whole characters, and the tokens that were written since the last one. */
+/** A piece of generated text: whole characters, and the tokens since the last piece. */
 export interface GeneratedPiece {
-  /** The text: empty if the tokens after the last piece have none. */
+  /** The text; empty if the tokens have none. */
   readonly text: string
-  /** More of the model's thoughts, where they are read apart from the text. */
+  /** More of the model's reasoning, if it is separated from the text. */
   readonly reasoning?: string
-  /** Calls of functions that are complete now. */
+  /** Function calls that this piece completes. */
   readonly toolCalls?: readonly ToolCall[]
-  /** The tokens. */
+  /** The tokens since the last piece. */
   readonly ids: readonly number[]
-  /** Their log-probabilities, if they were asked for. */
+  /** Their log-probabilities, if requested. */
   readonly logprobs?: readonly TokenText[]
 }
 
-/** The first token of a prompt, before which there is nothing. */
+/** The first token of a prompt, which has no log-probability. */
 export interface FirstToken extends Pick<TokenText, 'id' | 'token'> {
-  /** Null. */
+  /** Always null. */
   readonly logprob: null
 }
 
-/** A token with its text alone, and the logarithm of its probability before any option of sampling changed it. */
+/** A token, its text alone, and its log-probability before any option of sampling. */
 export interface TokenText {
   /** Its id. */
   readonly id: number
@@ -89,23 +89,28 @@ export async function* textOfTokens(
   const start = performance.now()
   const text = tokenizer && new TextStream(tokenizer, prompt, { keepsSpecial: reader !== undefined })
   const stops = new StopStrings(stopStrings, edits?.minNewTokens)
-  const said = { text: '', reasoning: '', toolCalls: [] as ToolCall[] }
+  const whole = { text: '', reasoning: '', toolCalls: [] as ToolCall[] }
   const ids: number[] = []
   const logprobs: TokenText[] = []
-  const passed = { ids: 0, logprobs: 0 }
-  /** Returns a piece with what is new; null if nothing is to be shown. */
+  const yielded = { ids: 0, logprobs: 0 }
+  /** Returns a piece with the new tokens; null if there is nothing to show. */
   const pieceOf = (written: string, delta: Partial<AnswerDelta>): GeneratedPiece | null => {
     const { reasoning = '', toolCalls = [] } = delta
     if (written === '' && reasoning === '' && toolCalls.length === 0) return null
-    said.text += written
-    said.reasoning += reasoning
-    said.toolCalls.push(...toolCalls)
-    return { text: written, ...(reasoning && { reasoning }), ...(toolCalls.length > 0 && { toolCalls }), ...fresh() }
+    whole.text += written
+    whole.reasoning += reasoning
+    whole.toolCalls.push(...toolCalls)
+    return {
+      text: written,
+      ...(reasoning && { reasoning }),
+      ...(toolCalls.length > 0 && { toolCalls }),
+      ...newTokens(),
+    }
   }
-  const fresh = () => {
-    const probabilities = logprobs.slice(passed.logprobs)
-    const piece = { ids: ids.slice(passed.ids), ...(probabilities.length > 0 && { logprobs: probabilities }) }
-    Object.assign(passed, { ids: ids.length, logprobs: logprobs.length })
+  const newTokens = () => {
+    const probabilities = logprobs.slice(yielded.logprobs)
+    const piece = { ids: ids.slice(yielded.ids), ...(probabilities.length > 0 && { logprobs: probabilities }) }
+    Object.assign(yielded, { ids: ids.length, logprobs: logprobs.length })
     return piece
   }
   const read = (written: string): Partial<AnswerDelta> => reader?.push(written) ?? { content: written }
@@ -127,7 +132,7 @@ export async function* textOfTokens(
       if (piece) yield piece
     }
   } finally {
-    // Whoever leaves the loop, or finds a stop string, wants no more tokens.
+    // A stop string, or a caller that leaves the loop, cancels the sequence.
     await tokens.return('stop')
   }
   if (stops.found === undefined) {
@@ -141,11 +146,11 @@ export async function* textOfTokens(
     const piece = pieceOf(stops.push(content) + stops.end(), delta)
     if (stops.found !== undefined) finishReason = 'stop'
     if (piece) yield piece
-    else if (passed.ids < ids.length) yield { text: '', ...fresh() }
+    else if (yielded.ids < ids.length) yield { text: '', ...newTokens() }
   }
-  const { reasoning, toolCalls } = said
+  const { reasoning, toolCalls } = whole
   return {
-    text: said.text,
+    text: whole.text,
     ids,
     promptTokens: prompt.length,
     newTokens: ids.length,

@@ -1,4 +1,4 @@
-/** The options of `generate`, and what they mean. */
+/** Options of `generate`, and their translation for the engine. */
 import { isDeepStrictEqual } from 'node:util'
 import { z } from 'zod'
 import {
@@ -26,32 +26,32 @@ import type { TextRequest } from './continuation.js'
 /** Options of `generate`: those of `mora generate` in camelCase, a conversation, callbacks and a signal. */
 export interface GenerateOptions extends Omit<GenerateInput, 'prompt'> {
   /**
-   * The adapters of this call, by name or with another factor, whatever is active in the model; `[]` is the model without adapters.
-   * Default: the adapters that are active at its beginning.
+   * Adapters of this call, by name, optionally with a scale, whatever is active in the model; `[]`: none. Default: the adapters that are
+   * active when the call begins.
    */
   adapters?: AdapterChoice
   /** A conversation to continue, instead of `prompt`. */
   messages?: readonly Message[]
-  /** The text to continue or answer, or the ids of its tokens, which are continued as they are. */
+  /** The text to continue or answer, or token ids, which are continued as they are. */
   prompt?: string | readonly number[]
-  /** Several prompts instead, each for a text of its own: the result is a list, in their order. */
+  /** Several prompts instead: the result is a list of their texts, in their order. */
   prompts?: readonly (string | readonly number[])[]
   /**
-   * Whether the answer is read by the form of its template: `text` is then the content, beside `reasoning` and `toolCalls`. Default: if
-   * there are `tools`.
+   * Whether the answer is parsed by the form of its template: `text` is then the content, beside `reasoning` and `toolCalls`. Default:
+   * whether there are `tools`.
    */
   parse?: boolean
   /** Called with each piece of text, whole characters only. */
   onText?: (piece: string) => void
-  /** Called with each notice for the user. */
+  /** Called with each warning. */
   onWarning?: (message: string) => void
-  /** Aborting it ends the work before the next token with the signal's reason. */
+  /** Aborting it ends the call before the next token, with the signal's reason. */
   signal?: AbortSignal
 }
 
 const aPrompt = z.union([anyText, wholes])
 
-/** Whether a value has a role, and what it says is read by every template: text, or parts of text and reasoning. */
+/** Whether a value is a message with content that every template can render: text, or parts of text and reasoning. */
 function isMessage(value: unknown): boolean {
   if (!isObject(value) || !('role' in value)) return false
   const { content = null } = value
@@ -83,14 +83,14 @@ export const generateArguments = {
 /** The options that only the library has. */
 type GenerateExtras = Omit<GenerateOptions, Exclude<keyof GenerateInput, 'prompt'> | 'signal'>
 
-/** Fills in defaults. A prompt of ids is one of the extras. */
+/** Fills in defaults, and separates the options that only the library has; a prompt of ids is one of them. */
 export function splitCall(call: Omit<GenerateOptions, 'signal'>): {
   options: GenerateSettings
   extras: GenerateExtras
 } {
-  const { adapters, messages, prompt, prompts, parse, onText, onWarning, ...given } = call
+  const { adapters, messages, prompt, prompts, parse, onText, onWarning, ...rest } = call
   const text = typeof prompt === 'string' ? { prompt } : {}
-  const options = parseOptions(GenerateSchema, { ...given, ...text })
+  const options = parseOptions(GenerateSchema, { ...rest, ...text })
   const { system, tools, templateOptions } = options
   const plain = options.raw ? 'raw' : typeof prompt === 'object' ? 'A prompt of ids' : undefined
   if (plain && [system, messages, tools, templateOptions].some((value) => value !== undefined)) {
@@ -102,7 +102,7 @@ export function splitCall(call: Omit<GenerateOptions, 'signal'>): {
   return { options, extras: { adapters, messages, prompt, prompts, parse, onText, onWarning } }
 }
 
-/** What says how a text is written. */
+/** Settings of sampling, and of the end of a text. */
 type WritingSettings = Pick<
   GenerateSettings,
   | ('maxNewTokens' | 'temperature' | 'topK' | 'topP' | 'stop' | 'logprobs' | 'topLogprobs')
@@ -110,7 +110,7 @@ type WritingSettings = Pick<
 >
 
 /**
- * Returns how tokens are chosen, and where the text ends.
+ * Returns how tokens are sampled, and where the text ends.
  * @throws UsageError `unfit-options` for more tokens at least than at most
  */
 export async function limitsOf(

@@ -18,7 +18,7 @@ import { textRequest, writtenText } from './text-request.js'
  * const { text, finishReason } = await generate(model, { prompt: 'How many legs have 3 cats?', maxNewTokens: 64 })
  * ```
  *
- * With `prompts`, or `n` texts of a prompt, it writes many at once, and the result is a list. Each text is what it would be alone: bit for
+ * With `prompts`, or `n` texts of a prompt, the result is a list, and its texts are generated at once. Each text is what it would be alone: bit for
  * bit in float32 on the CPU; in bfloat16 and on GPUs, passes of many texts round otherwise, which may change a close choice.
  *
  * @throws UsageError for options that are wrong or do not fit the model, and for prompts that fill its context; the reason of

@@ -1,4 +1,4 @@
-/** Generating text. */
+/** Generates text. */
 
 export type { FinishReason } from '../engine/index.js'
 export type { NewToken } from '../tensor/operations/choose-tokens.js'

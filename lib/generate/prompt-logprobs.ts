@@ -4,38 +4,38 @@ import { packBatch } from '../batches/packing.js'
 import type { ModelView } from '../models/index.js'
 import { type RankedToken, rankTokens } from '../tensor/operations/sampling.js'
 
-/** On a CPU, products of fewer rows round otherwise in bfloat16: numbers would depend on what is read beside a prompt. */
+/** On a CPU, products of fewer rows round otherwise in bfloat16: results would depend on which prompts share a pass. */
 const FEWEST_ROWS = 65
-/** Tokens of a pass, and prompts: more would take memory and not be faster on a CPU. A longer prompt has a pass of its own. */
+/** Maximum numbers of tokens and prompts of a pass: more would take memory and not be faster. A longer prompt has a pass of its own. */
 const MOST_TOKENS = 2048
 const MOST_PROMPTS = 8
 
 /** The ranks of a prompt's tokens. */
 interface RankedPrompt {
-  /** Each token after the first, given those before it. */
+  /** The tokens after the first, each ranked after the tokens before it. */
   readonly tokens: readonly RankedToken[]
   /** The likeliest token after the prompt. */
   readonly next: RankedToken
 }
 
-/** Of a prompt. */
-interface PromptFacts {
+/** A prompt to rank. */
+interface PromptRequest {
   readonly view: ModelView
   readonly ids: readonly number[]
-  /** Length of the lists of likeliest tokens. */
+  /** Number of likeliest tokens to list. */
   readonly top: number
 }
 
 /** A prompt that waits for a pass. */
-interface Waiting extends PromptFacts {
-  /** Of everybody who asked for it. */
+interface Waiting extends PromptRequest {
+  /** Signals of all callers that wait for it. */
   readonly signals: (AbortSignal | undefined)[]
   readonly ranked: Promise<RankedPrompt>
   readonly resolve: (ranked: RankedPrompt) => void
   readonly reject: (error: unknown) => void
 }
 
-/** Ranks the tokens of prompts of one model, several in a forward pass; equal ones that wait, once. */
+/** Ranks the tokens of prompts of one model, several in a forward pass; equal waiting prompts once. */
 export class PromptScorer {
   readonly #waiting = new Map<string, Waiting>()
   #isWorking = false
@@ -45,7 +45,7 @@ export class PromptScorer {
    *
    * @throws the reason of an aborted signal
    */
-  async rank(prompt: PromptFacts, signal?: AbortSignal): Promise<RankedPrompt> {
+  async rank(prompt: PromptRequest, signal?: AbortSignal): Promise<RankedPrompt> {
     signal?.throwIfAborted()
     const key = `${prompt.view.choice} ${prompt.top} ${prompt.ids.join()}`
     const waiting = this.#waiting.get(key) ?? beginWaiting(prompt)
@@ -62,12 +62,12 @@ export class PromptScorer {
   async #work(): Promise<void> {
     this.#isWorking = true
     while (this.#waiting.size > 0) {
-      // What is asked for in this turn of the event loop joins.
+      // Requests of the same turn of the event loop share the pass.
       await setImmediate()
       const pass = this.#nextPass()
       try {
         const ranked = pass.length > 0 ? await rankTogether(pass) : []
-        for (const [i, one] of ranked.entries()) pass[i]!.resolve(one)
+        for (const [i, prompt] of ranked.entries()) pass[i]!.resolve(prompt)
       } catch (error) {
         for (const { reject } of pass) reject(error)
       }
@@ -81,11 +81,11 @@ export class PromptScorer {
     let tokens = 0
     for (const [key, waiting] of this.#waiting) {
       const [first = waiting] = pass
-      const isLeft = waiting.signals.every((signal) => signal?.aborted)
-      if (!isLeft && waiting.view.choice !== first.view.choice) continue
-      if (!isLeft && pass.length > 0 && tokens + waiting.ids.length > MOST_TOKENS) break
+      const isCancelled = waiting.signals.every((signal) => signal?.aborted)
+      if (!isCancelled && waiting.view.choice !== first.view.choice) continue
+      if (!isCancelled && pass.length > 0 && tokens + waiting.ids.length > MOST_TOKENS) break
       this.#waiting.delete(key)
-      if (isLeft) waiting.reject(waiting.signals[0]!.reason)
+      if (isCancelled) waiting.reject(waiting.signals[0]!.reason)
       else pass.push(waiting)
       tokens += waiting.ids.length
       if (pass.length === MOST_PROMPTS) break
@@ -94,7 +94,7 @@ export class PromptScorer {
   }
 }
 
-function beginWaiting(prompt: PromptFacts): Waiting {
+function beginWaiting(prompt: PromptRequest): Waiting {
   let [resolve, reject]: [Waiting['resolve'], Waiting['reject']] = [() => {}, () => {}]
   const ranked = new Promise<RankedPrompt>((resolved, rejected) => {
     resolve = resolved
@@ -103,13 +103,13 @@ function beginWaiting(prompt: PromptFacts): Waiting {
   return { ...prompt, signals: [], ranked, resolve, reject }
 }
 
-async function rankTogether(prompts: readonly PromptFacts[]): Promise<RankedPrompt[]> {
-  const [{ view }] = prompts as [PromptFacts]
+async function rankTogether(prompts: readonly PromptRequest[]): Promise<RankedPrompt[]> {
+  const [{ view }] = prompts as [PromptRequest]
   const known = prompts.reduce((sum, { ids }) => sum + ids.length, 0)
   const filling = new Array<number>(Math.max(0, FEWEST_ROWS - known)).fill(0)
   const documents = [...prompts.map(({ ids }) => ids), filling].filter(({ length }) => length > 0)
   const batch = packBatch(documents.map((ids, row) => ({ ids, mask: new Uint8Array(ids.length), row })))
-  // After the last token of a prompt any one is ranked: the list of the likeliest is what counts.
+  // The token ranked after a prompt is arbitrary: only the list of likeliest tokens is used.
   const targets = documents.flatMap((ids) => [...ids.slice(1), 0])
   const most = Math.max(1, ...prompts.map(({ top }) => top))
   using output = await view.forwardAsync(batch, { gradients: false })

@@ -14,7 +14,7 @@ import {
 import type { Tokenizer } from '../text/tokenizer.js'
 
 interface Prompt extends TemplateContext {
-  /** A text, or the ids of one, which are taken as they are. */
+  /** A text, or token ids, which are used as they are. */
   prompt?: string | readonly number[] | undefined
   /** A conversation instead; its last turn is usually the user's. */
   messages?: readonly Message[]
@@ -65,8 +65,8 @@ export async function promptTokens(
 }
 
 /**
- * Returns why the model cannot read texts or ids one after the other, however long their tokens are; null if it may. Asked before
- * they are encoded, since that could take minutes.
+ * Returns why texts and ids in a row exceed the model's positions, even if each token is the longest of the tokenizer; null if they may
+ * fit. It is called before texts are encoded, which could take minutes.
  */
 export function whyNoRoom(
   texts: readonly (string | readonly number[])[],

@@ -56,13 +56,13 @@ async function endsOfTurns(tokenizer: Tokenizer, template: ChatTemplate): Promis
 
 /** Ends a text that arrives in pieces, one for each token, before the first of some strings. */
 export class StopStrings {
-  #held = ''
+  #pending = ''
   #found: string | undefined
   #tokens = 0
 
   constructor(
     readonly stops: readonly string[],
-    /** The text of these first tokens is not searched. */
+    /** Number of first tokens whose text is not searched. */
     readonly minNewTokens = 0,
   ) {}
 
@@ -75,20 +75,20 @@ export class StopStrings {
   push(piece: string): string {
     this.#tokens++
     if (this.#tokens <= this.minNewTokens) return piece
-    const text = this.#held + piece
+    const text = this.#pending + piece
     const places = this.stops.map((stop) => ({ stop, at: text.indexOf(stop) })).filter(({ at }) => at >= 0)
     const [first] = places.sort((a, b) => a.at - b.at || b.stop.length - a.stop.length)
     const safe = first?.at ?? text.length - Math.max(0, ...this.stops.map((stop) => overlap(text, stop)))
     this.#found = first?.stop
-    this.#held = first ? '' : text.slice(safe)
+    this.#pending = first ? '' : text.slice(safe)
     return text.slice(0, safe)
   }
 
   /** Returns the text that was held back. */
   end(): string {
-    const held = this.#held
-    this.#held = ''
-    return held
+    const pending = this.#pending
+    this.#pending = ''
+    return pending
   }
 }
 

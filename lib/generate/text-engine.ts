@@ -18,7 +18,7 @@ const engineArguments = {
 const streamArguments = { call: generateArguments.call, sample: wholeFrom(0) }
 
 /**
- * Writes many texts at once with one model. Texts begin and end independently of each other, and each is what `generate` alone
+ * Generates many texts of one model at once. Texts begin and end independently of each other, and each is what `generate` alone
  * would give for its options: bit for bit in float32 on the CPU; in bfloat16 and on GPUs, passes of many texts round otherwise, which may
  * change a close choice.
  *
@@ -37,7 +37,7 @@ export class TextEngine implements AsyncDisposable {
 
   /** @throws UsageError for options that are wrong; if the memory does not fit */
   constructor(
-    /** The model that writes. */
+    /** The model that generates. */
     readonly model: LoadedModel,
     options: EngineOptions = {},
   ) {
@@ -45,20 +45,20 @@ export class TextEngine implements AsyncDisposable {
     this.#engine = new Engine(model, options)
   }
 
-  /** How full it is. */
+  /** Load of the engine. */
   get usage(): EngineUsage {
     return this.#engine.usage
   }
 
-  /** Writes one text: the first sample, or another one, whose draws differ. @throws as `generate` does */
+  /** Generates one text: the first sample of a prompt, or one with other draws. @throws what `generate` throws */
   async generate(call: GenerateOptions, sample = 0): Promise<GenerateResult> {
     check({ call, sample }, streamArguments)
     return drain(this.stream(call, sample), ({ text }) => call.onText?.(text))
   }
 
   /**
-   * Writes one text, in pieces of whole characters; the generator's return value is the result. Leaving the loop, or aborting
-   * `signal`, ends it within a step.
+   * Generates one text, in pieces of whole characters; the generator's return value is the result. Leaving the loop, or aborting
+   * `signal`, cancels it within a step.
    */
   async *stream(call: GenerateOptions, sample = 0): AsyncGenerator<GeneratedPiece, GenerateResult> {
     check({ call, sample }, streamArguments)
@@ -69,8 +69,8 @@ export class TextEngine implements AsyncDisposable {
 
   /**
    * Runs work that changes the model, such as a training step or loading an adapter, between two steps. Running texts whose weights it
-   * changes are read again from their start. Without it, they keep what was read, and go on with the weights of then; texts that begin
-   * after a change never share what was read before.
+   * changes are computed again from their first token. If weights change in another way, running texts keep their keys and values and
+   * use the new weights from the next token on; the prefix cache never serves pages of other weights.
    */
   async exclusive<Result>(work: () => Promise<Result>): Promise<Result> {
     check({ work }, { work: aFunction })

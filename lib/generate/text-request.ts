@@ -30,7 +30,7 @@ import { stopTokens } from './stops.js'
 /** Options that need a tokenizer. */
 const OF_TEXTS = ['stop', 'badWords', 'schema', 'grammar', 'regex', 'choices'] as const
 
-/** Returns what a call asks an engine for. @param sample which of several texts of a prompt it is */
+/** Returns the request of a call. @param sample index among several texts of one prompt */
 export async function textRequest(model: ModelView, call: GenerateOptions, sample = 0): Promise<TextRequest> {
   const { signal, ...given } = call
   signal?.throwIfAborted()
@@ -39,15 +39,15 @@ export async function textRequest(model: ModelView, call: GenerateOptions, sampl
   const { options, extras } = splitCall(given)
   const { system, templateOptions, seed } = options
   const { prompt, messages, onWarning } = extras
-  // Ids are continued without a tokenizer, where nothing speaks of texts.
+  // Ids need a tokenizer only for options of texts.
   const isOfIds = Array.isArray(prompt) && OF_TEXTS.every((name) => [options[name] ?? []].flat().length === 0)
   const tokenizer = isOfIds ? model.tokenizer : requireTokenizer(model)
   if (!tokenizer) onWarning?.('The model has no tokenizer, so texts are empty: read the ids of the result.')
   const template = Array.isArray(prompt) ? null : await promptTemplate(model, options, onWarning)
   const tools = await resolveTools(options.tools)
   if (tools?.length && template) await requireToolTemplate(template, { tools, templateOptions })
-  const asked = { prompt, system, messages, tools, templateOptions }
-  const ids = await promptTokens(model, template, asked, signal)
+  const conversation = { prompt, system, messages, tools, templateOptions }
+  const ids = await promptTokens(model, template, conversation, signal)
   const stopIds = await stopTokens(model, template)
   return {
     tokenizer,
@@ -59,7 +59,7 @@ export async function textRequest(model: ModelView, call: GenerateOptions, sampl
       template && (extras.parse ?? tools !== undefined)
         ? await readerOf(template, { tools, templateOptions })
         : undefined,
-    // The last that may fail, since whoever gets the request disposes it.
+    // Opened last: the caller disposes of it with the request.
     constraint: tokenizer
       ? await constraintOf(options, { tokenizer, ...model.config, eosIds: [...stopIds] }, signal)
       : undefined,
@@ -82,13 +82,19 @@ async function readerOf(template: ChatTemplate, context: TemplateContext): Promi
   return new AnswerReader({ form: await knownAnswerForm(template, context), tools: context.tools ?? null })
 }
 
-/** Returns what options say that a text must be; undefined if they say nothing. */
+/** Opens the constraint of some options; returns undefined if they have none. */
 export async function constraintOf(
-  { schema: given, jsonSpacing, grammar, regex, choices }: Pick<GenerateSettings, keyof typeof constraintOptions>,
+  {
+    schema: schemaOption,
+    jsonSpacing,
+    grammar,
+    regex,
+    choices,
+  }: Pick<GenerateSettings, keyof typeof constraintOptions>,
   { tokenizer, vocabularySize, eosIds }: ConstraintTokens,
   signal: AbortSignal | undefined,
 ): Promise<Constraint | undefined> {
-  const schema = typeof given === 'string' ? await schemaIn(given) : given
+  const schema = typeof schemaOption === 'string' ? await schemaIn(schemaOption) : schemaOption
   const options = Object.entries({ schema, grammar, regex, choices }).filter(([, value]) => value !== undefined)
   if (options.length === 0) return undefined
   return openConstraint(
@@ -98,17 +104,17 @@ export async function constraintOf(
   )
 }
 
-/** Reads a schema that is JSON itself, or in a file. */
+/** Returns a schema from JSON, or from the file of a path. */
 async function schemaIn(text: string): Promise<unknown> {
   const isJson = /^\s*[{tf]/.test(text) && jsonIn(text) !== undefined
   return isJson ? jsonIn(text) : readJsonObject(text)
 }
 
 /**
- * Yields the text that an engine writes; its return value is the complete result.
+ * Yields the text of a request; its return value is the complete result.
  *
  * @param model the engine's, with the request's adapters
- * @param scorer ranks the prompt, if that is asked for
+ * @param scorer ranks the prompt, if its log-probabilities are requested
  */
 export async function* writtenText(
   model: ModelView,
@@ -119,7 +125,7 @@ export async function* writtenText(
   const { constraint } = request
   try {
     const ranked = await rankedPrompt(model, request, scorer)
-    const tokens = ranked && isLikeliestOne(request) ? justOne(ranked.next, request) : engine.write(request)
+    const tokens = ranked && isOneGreedyToken(request) ? oneToken(ranked.next, request) : engine.write(request)
     const result = yield* textOfTokens(tokens, request)
     return ranked ? { ...result, promptLogprobs: await logprobsOfPrompt(ranked.tokens, request) } : result
   } finally {
@@ -133,11 +139,11 @@ async function rankedPrompt(model: ModelView, { ids, promptTop, signal }: TextRe
   return scorer.rank({ view: model, ids, top: promptTop }, signal)
 }
 
-/** Whether the text is the likeliest token after the prompt, which the ranking of a prompt tells. */
-const isLikeliestOne = ({ maxNewTokens, sampling, edits, constraint }: TextRequest): boolean =>
+/** Whether the text is only the likeliest token after the prompt, which a ranked prompt has. */
+const isOneGreedyToken = ({ maxNewTokens, sampling, edits, constraint }: TextRequest): boolean =>
   maxNewTokens === 1 && sampling.temperature === 0 && !edits && !constraint
 
-async function* justOne(
+async function* oneToken(
   { id, ...ranked }: RankedToken,
   { stopIds, topLogprobs }: TextRequest,
 ): AsyncGenerator<NewToken, FinishReason> {

@@ -1,6 +1,6 @@
 import type { TokenBytes, Tokenizer } from '../text/tokenizer.js'
 
-/** The part of a tokenizer that makes text. */
+/** The part of a tokenizer that decodes. */
 type TextTokenizer = Pick<Tokenizer, 'decode'> & Partial<Pick<Tokenizer, 'tokenBytes' | 'specialIds'>>
 
 /**
@@ -62,7 +62,7 @@ class BytePieces {
 /** The text of an incomplete character. */
 const UNFINISHED = '\ufffd'
 
-/** Text of tokens that have one only together: the difference that the last ones make. */
+/** Text of tokens that have text only together: the difference that the last tokens make. */
 class DecodedPieces {
   readonly #tokenizer: Pick<Tokenizer, 'decode'>
   readonly #ids: number[]
@@ -86,17 +86,17 @@ class DecodedPieces {
     this.#ids.push(id)
     const { before, all } = await this.#decoded()
     if (all.endsWith(UNFINISHED) || all.length <= before.length) return ''
-    this.#turn()
+    this.#advance()
     return all.slice(before.length)
   }
 
   async end(): Promise<string> {
     const { before, all } = await this.#decoded()
-    this.#turn()
+    this.#advance()
     return all.slice(before.length)
   }
 
-  #turn(): void {
+  #advance(): void {
     this.#start = this.#returned
     this.#returned = this.#ids.length
     this.#before = undefined

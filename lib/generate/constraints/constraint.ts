@@ -23,7 +23,7 @@ import { type ConstraintSource, unsupported } from './source.js'
 import type { Vocabulary } from './thread.js'
 import { newNumber } from './thread-client.js'
 
-/** What a text has to be: exactly one of `schema`, `grammar`, `regex` and `choices`. */
+/** Options of a constraint: exactly one of `schema`, `grammar`, `regex` and `choices`. */
 export interface ConstraintOptions {
   /** JSON, on one line, that is valid against a JSON schema, or against a schema of zod 4. */
   schema?: unknown
@@ -40,7 +40,7 @@ export interface ConstraintOptions {
   choices?: readonly string[]
 }
 
-/** The tokens among which a constraint allows some. */
+/** The vocabulary of a constraint. */
 export interface ConstraintTokens {
   /** The part of a tokenizer that spells tokens. */
   tokenizer: Pick<Tokenizer, 'vocabularySize' | 'specialIds' | 'tokenBytes'>
@@ -50,10 +50,10 @@ export interface ConstraintTokens {
   eosIds: ArrayLike<number>
 }
 
-/** Follows one text, and tells which tokens may come next. */
+/** Follows one text, and masks the tokens that may not come next. */
 export interface Constraint {
   /**
-   * Returns ceil(V / 32) words: bit `id % 32` of word `id >> 5` tells whether a token may come next. All are 0 at the end.
+   * Returns ceil(V / 32) words: bit `id % 32` of word `id >> 5` is 1 if the token may come next. All are 0 at the end.
    * @throws UsageError `unsupported-constraint` if the text takes too much time or memory
    */
   mask(): Promise<Int32Array>
@@ -62,7 +62,7 @@ export interface Constraint {
    * @throws UsageError `bad-value` for a token that the last mask does not allow, and for one after another without a mask between
    */
   accept(id: number): void
-  /** Whether the text has ended, by a token that ends texts. */
+  /** Whether an end token has ended the text. */
   readonly done: boolean
   /** Begins a new text. */
   reset(): void
@@ -94,8 +94,8 @@ function isSchema(value: unknown): boolean {
 }
 
 /**
- * Opens a constraint. The first one of a vocabulary takes some tenths of a second more, and so does the first of a schema; both are
- * kept. Compiling runs in threads, and ends with a limit of time and memory.
+ * Opens a constraint. The first of a vocabulary and the first of a schema take some tenths of a second more; both are cached. Compiling
+ * runs in threads, within limits of time and memory.
  * @throws UsageError `unsupported-constraint` that names what cannot be enforced
  * @throws UsageError `malformed-grammar`
  */
@@ -117,7 +117,7 @@ class GrammarConstraint implements Constraint {
   readonly #eosIds: ReadonlySet<number>
   readonly #text = newNumber()
   #mask: Promise<Int32Array>
-  /** The last mask, once it has come. */
+  /** The last mask, once it is computed. */
   #words: Int32Array | undefined
   #isDone = false
   #isDisposed = false
@@ -125,7 +125,7 @@ class GrammarConstraint implements Constraint {
   constructor(grammar: Grammar, eosIds: readonly number[]) {
     this.#grammar = grammar
     this.#eosIds = new Set(eosIds)
-    this.#mask = this.#coming(grammar.thread.open(grammar.number, this.#text))
+    this.#mask = this.#received(grammar.thread.open(grammar.number, this.#text))
   }
 
   get done(): boolean {
@@ -143,15 +143,15 @@ class GrammarConstraint implements Constraint {
       throw badValue('id', 'a token that the constraint allows', id)
     this.#isDone = this.#eosIds.has(id)
     if (this.#isDisposed) return
-    // The thread makes the next mask while the model reads the token.
-    if (!this.#isDone) this.#mask = this.#coming(this.#change({ task: 'accept', text: this.#text, id }))
-    else this.#mask = this.#coming(Promise.resolve(new Int32Array(words.length)))
+    // The thread computes the next mask while the model computes the token.
+    if (!this.#isDone) this.#mask = this.#received(this.#change({ task: 'accept', text: this.#text, id }))
+    else this.#mask = this.#received(Promise.resolve(new Int32Array(words.length)))
   }
 
   reset(): void {
     if (this.#isDisposed) return
     this.#isDone = false
-    this.#mask = this.#coming(this.#change({ task: 'reset', text: this.#text }))
+    this.#mask = this.#received(this.#change({ task: 'reset', text: this.#text }))
   }
 
   dispose(): void {
@@ -164,15 +164,15 @@ class GrammarConstraint implements Constraint {
     return this.#grammar.thread.change(task)
   }
 
-  #coming(mask: Promise<Int32Array>): Promise<Int32Array> {
+  #received(mask: Promise<Int32Array>): Promise<Int32Array> {
     this.#words = undefined
-    const coming = mask.then((words) => {
-      if (this.#mask === coming) this.#words = words
+    const received = mask.then((words) => {
+      if (this.#mask === received) this.#words = words
       return words
     })
-    // Its failure is thrown when it is awaited.
-    coming.catch(() => {})
-    return coming
+    // An error is thrown when the mask is awaited.
+    received.catch(() => {})
+    return received
   }
 }
 
@@ -212,11 +212,11 @@ function jsonOf(schema: unknown): string {
 const vocabularies = new WeakMap<object, Map<string, Grammars>>()
 
 function grammarsOf({ tokenizer }: ConstraintTokens, vocabularySize: number, eosIds: readonly number[]): Grammars {
-  const kept = vocabularies.get(tokenizer) ?? new Map<string, Grammars>()
-  vocabularies.set(tokenizer, kept)
+  const known = vocabularies.get(tokenizer) ?? new Map<string, Grammars>()
+  vocabularies.set(tokenizer, known)
   const key = [vocabularySize, ...eosIds].join()
-  const grammars = kept.get(key) ?? new Grammars(spelled(tokenizer, vocabularySize, eosIds))
-  kept.set(key, grammars)
+  const grammars = known.get(key) ?? new Grammars(spelled(tokenizer, vocabularySize, eosIds))
+  known.set(key, grammars)
   return grammars
 }
 

@@ -1,4 +1,4 @@
-/** Tells about how long a grammar takes to compile. */
+/** Estimates how long a grammar takes to compile. */
 
 /** A text, a class, a comment, the name of a rule before its body, another name, parentheses, and a number of times. */
 const PARTS =
@@ -6,20 +6,20 @@ const PARTS =
 
 /** The library tries all tokens of the vocabulary at each place that takes many characters, and few at others. */
 const [WIDE, NARROW] = [16, 1]
-/** Of a letter of a text, and of a name. */
+/** Weight of a letter of a text, and of a name. */
 const SMALL = 0.5
 
 /** A grammar of this size compiles in less than a second: that of an ordinary schema, without long texts whose length is bounded. */
 export const MOST_OF_SMALL = 3000
 
 /**
- * Returns about how much work compiling a grammar is: the places in it, counted as often as they are repeated. A guess, since the
- * library's work also depends on the vocabulary.
+ * Estimates the work of compiling a grammar: the places in it, counted as often as they are repeated. The library's work also depends
+ * on the vocabulary.
  * @param grammar EBNF, as XGrammar reads it
  */
 export function grammarSize(grammar: string): number {
   const outer: number[] = []
-  /** Before the last part of the innermost group, and of that part. */
+  /** Sizes of the innermost group before its last part, and of that part. */
   let [size, last] = [0, 0]
   const add = (one: number) => {
     size += last

@@ -1,8 +1,8 @@
 /**
- * Where grammars are compiled and kept. A constraint is written as a grammar first, which finds most errors at once; grammars that seem
- * to be small do not wait for large ones, and one that takes longer than it seemed counts as large. Each is first compiled in a thread
- * that may be ended, so that none that takes too much harms others. What compiles fast is then compiled again in one thread for all;
- * anything else keeps its thread, since the texts of others would wait for a second compilation.
+ * Compiles grammars and caches them. A constraint is first translated into a grammar, which finds most errors at once. Grammars of a small
+ * estimated size do not wait for large ones; one that takes longer than estimated counts as large. Each is first compiled in a thread that
+ * may be ended, so that a grammar that takes too much time or memory harms no other. A grammar that compiles fast is then compiled again
+ * in one thread for all; any other keeps its thread, since a second compilation would make the texts of others wait.
  */
 
 import { unlessAborted } from '../../common/cancellation.js'
@@ -19,17 +19,17 @@ export interface Grammar {
   readonly number: number
 }
 
-/** Most grammars that are kept for one vocabulary. */
+/** Maximum number of cached grammars of one vocabulary. */
 const MOST_GRAMMARS = 64
-/** Grammars that have a thread of their own. */
+/** Maximum number of grammars with a thread of their own. */
 const MOST_OWN = 4
 /** A grammar that compiles within this time is compiled in the thread for all [ms]. */
 const SHORT_MILLISECONDS = 200
 
-/** Time after which what seemed to be little work is not [s]. */
+/** Time limit of grammars of a small estimated size [s]. */
 const SMALL_SECONDS = 4
 
-/** Places for work of one kind, and its threads that wait for more. */
+/** A queue for work of one kind, with its idle threads. */
 class Lane extends SmallestFirst {
   readonly #spares: ConstraintThread[] = []
 
@@ -43,68 +43,68 @@ class Lane extends SmallestFirst {
   }
 }
 
-/** Constraints are written here, and grammars compiled: the small ones and the others. */
+/** Queues of translations, and of compilations by estimated size. */
 const lanes = { writing: new Lane(1), small: new Lane(2), large: new Lane(1) }
 let own: Grammar[] = []
 let common: ConstraintThread | undefined
 
-/** The grammar of a constraint that is being compiled, or was. */
-interface Kept {
+/** A cached grammar, compiled or in compilation. */
+interface CachedGrammar {
   readonly grammar: Promise<Grammar>
   readonly compiled: () => Grammar | undefined
   /** Number of callers that wait for it. */
-  wanted: number
-  readonly left: AbortController
+  waiting: number
+  readonly cancel: AbortController
 }
 
-/** The grammars that were compiled for a vocabulary. */
+/** The cached grammars of a vocabulary. */
 export class Grammars {
-  /** The one that was used last is the last. */
-  readonly #kept = new Map<string, Kept>()
+  /** The least recently used first. */
+  readonly #cached = new Map<string, CachedGrammar>()
 
   constructor(readonly vocabulary: Vocabulary) {}
 
   /**
-   * Returns a compiled grammar. If all that wait for one have left, its compilation ends.
+   * Returns a compiled grammar. A compilation ends once all its callers have aborted.
    * @throws UsageError `unsupported-constraint`, `malformed-grammar`
    */
   async compiled(source: ConstraintSource, signal: AbortSignal | undefined): Promise<Grammar> {
     const key = JSON.stringify(source)
-    const known = this.#kept.get(key)
-    const isLost = known?.left.signal.aborted || known?.compiled()?.thread.isEnded
-    const kept = known && !isLost ? known : this.#compile(source, key)
-    this.#kept.delete(key)
-    this.#kept.set(key, kept)
+    const known = this.#cached.get(key)
+    const isLost = known?.cancel.signal.aborted || known?.compiled()?.thread.isEnded
+    const cached = known && !isLost ? known : this.#compile(source, key)
+    this.#cached.delete(key)
+    this.#cached.set(key, cached)
     this.#evict()
-    kept.wanted++
+    cached.waiting++
     try {
-      return await unlessAborted(kept.grammar, signal)
+      return await unlessAborted(cached.grammar, signal)
     } finally {
-      kept.wanted--
-      if (kept.wanted === 0 && !kept.compiled()) kept.left.abort()
+      cached.waiting--
+      if (cached.waiting === 0 && !cached.compiled()) cached.cancel.abort()
     }
   }
 
-  #compile(source: ConstraintSource, key: string): Kept {
-    const left = new AbortController()
+  #compile(source: ConstraintSource, key: string): CachedGrammar {
+    const cancel = new AbortController()
     let compiled: Grammar | undefined
-    const grammar = grammarFor(this.vocabulary, source, key.length, left.signal)
-    const kept = { grammar, compiled: () => compiled, wanted: 0, left }
+    const grammar = grammarFor(this.vocabulary, source, key.length, cancel.signal)
+    const cached = { grammar, compiled: () => compiled, waiting: 0, cancel }
     grammar.then(
       (done) => {
         compiled = done
       },
       () => {
-        if (this.#kept.get(key) === kept) this.#kept.delete(key)
+        if (this.#cached.get(key) === cached) this.#cached.delete(key)
       },
     )
-    return kept
+    return cached
   }
 
   #evict(): void {
-    const [oldest] = this.#kept
-    if (!oldest || this.#kept.size <= MOST_GRAMMARS) return
-    this.#kept.delete(oldest[0])
+    const [oldest] = this.#cached
+    if (!oldest || this.#cached.size <= MOST_GRAMMARS) return
+    this.#cached.delete(oldest[0])
     oldest[1].grammar.then(
       ({ thread, number }) => thread.forget(number),
       () => {},
@@ -116,47 +116,47 @@ async function grammarFor(
   vocabulary: Vocabulary,
   source: ConstraintSource,
   length: number,
-  left: AbortSignal,
+  signal: AbortSignal,
 ): Promise<Grammar> {
-  const written = await inLane(lanes.writing, { size: length, seconds: SMALL_SECONDS, left }, (thread) =>
+  const written = await inLane(lanes.writing, { size: length, seconds: SMALL_SECONDS, signal }, (thread) =>
     thread.write(source, SMALL_SECONDS),
   )
   const size = written?.size ?? Number.POSITIVE_INFINITY
   const compile = (lane: Lane, seconds: number) =>
-    inLane(lane, { size, seconds, left }, (thread) =>
+    inLane(lane, { size, seconds, signal }, (thread) =>
       compileGrammar(thread, vocabulary, { source, written: written?.grammar }, seconds),
     )
   const small = size <= MOST_OF_SMALL ? await compile(lanes.small, SMALL_SECONDS) : undefined
   return small ?? (await compile(lanes.large, limits.seconds))!
 }
 
-/** Work of a lane. */
+/** Work in a lane. */
 interface LaneWork {
   readonly size: number
   /** Limit of its time [s]. */
   readonly seconds: number
-  /** Aborted when nobody waits for it. */
-  readonly left: AbortSignal
+  /** Aborted when its callers have. */
+  readonly signal: AbortSignal
 }
 
-/** Works in a thread of a lane; returns undefined if that takes too long there, and may take longer elsewhere. */
+/** Runs work in a thread of a lane; returns undefined if it takes longer than the lane allows, but not than the largest limit. */
 function inLane<Result>(
   lane: Lane,
-  { size, seconds, left }: LaneWork,
+  { size, seconds, signal }: LaneWork,
   work: (thread: ConstraintThread) => Promise<Result>,
 ): Promise<Result | undefined> {
   return lane.run(size, async () => {
-    left.throwIfAborted()
+    signal.throwIfAborted()
     const thread = lane.take()
-    const onLeft = () => thread.end('nobody waits for it')
-    left.addEventListener('abort', onLeft)
+    const onAbort = () => thread.end('nobody waits for it')
+    signal.addEventListener('abort', onAbort)
     try {
       return await work(thread)
     } catch (error) {
       if (!thread.isLate || seconds >= limits.seconds) throw error
       return undefined
     } finally {
-      left.removeEventListener('abort', onLeft)
+      signal.removeEventListener('abort', onAbort)
       if (thread.isSpent) thread.end('it failed')
       else if (own.every((one) => one.thread !== thread)) lane.giveBack(thread)
     }
@@ -186,7 +186,7 @@ async function compileGrammar(
   return shared
 }
 
-/** Makes room for a grammar with a thread of its own: one that no text uses leaves. */
+/** Whether a grammar may have a thread of its own; ends one that no text uses if needed. */
 function hasRoom(): boolean {
   own = own.filter(({ thread }) => !thread.isSpent)
   const unused = own.length < MOST_OWN ? undefined : own.find(({ thread }) => thread.isIdle)

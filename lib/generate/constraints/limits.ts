@@ -1,4 +1,4 @@
-/** Limits of the work for a constraint. A grammar that passes them may still be used for any number of texts. */
+/** Limits of the work for a constraint. A grammar within them may be used for any number of texts. */
 export const limits = {
   /** Processor time of one task in a thread [s]: a compilation, or a mask. Ordinary schemas compile in 0.1 s, long bounded texts in seconds. */
   seconds: 10,
@@ -15,5 +15,5 @@ export const limits = {
 /** Memory of JavaScript in a thread [MiB]. */
 export const HEAP_MEBIBYTES = 128
 
-/** Returns the sentence of a constraint that no grammar is compiled for. */
+/** Returns the message for a constraint whose grammar cannot be compiled. */
 export const notCompiled = (reason: string): string => `The constraint cannot be compiled: ${reason}; make it smaller.`

@@ -8,7 +8,7 @@ import { limits } from './limits.js'
 import { regexLanguage, WHOLE_TEXT } from './regex.js'
 import { schemaGrammar } from './schema-grammar.js'
 
-/** What a text has to be, as data: one of a grammar in EBNF, JSON of a schema, a regular expression, and texts. */
+/** A constraint as data: a grammar in EBNF, the JSON of a schema, a regular expression, or texts. */
 export type ConstraintSource =
   | { readonly grammar: string }
   | { readonly schema: string; readonly spacing: JsonSpacing }

@@ -35,15 +35,15 @@ export class ConstraintThread {
   #clock: NodeJS.Timeout | undefined
   #idle: NodeJS.Timeout | undefined
   #texts = 0
-  /** Whether it must not be used for other grammars. */
+  /** Whether it must not compile other grammars. */
   isSpent = false
-  /** Whether it was ended because a task took longer than its limit. */
+  /** Whether a task that exceeded its time limit has ended it. */
   isLate = false
   /** Why it has ended. */
   #reason: string | undefined
   readonly #seconds: number
 
-  /** @param options isCommon: it compiles only what has been compiled before, so the limit of time is no trial */
+  /** @param options isCommon: it compiles only what another thread has compiled, so its time limit is longer */
   constructor({ isCommon = false } = {}) {
     this.#seconds = isCommon ? 3 * limits.seconds : limits.seconds
     this.#worker = new Worker(createRequire(import.meta.url).resolve('#dist/generate/constraints/thread.js'), {
@@ -61,13 +61,13 @@ export class ConstraintThread {
     return this.#reason !== undefined
   }
 
-  /** Whether no text is open and nothing is asked for. */
+  /** Whether no text is open and no task waits. */
   get isIdle(): boolean {
     return this.#texts === 0 && this.#waiting.length === 0
   }
 
   /**
-   * Returns the grammar of a constraint, which is not compiled.
+   * Translates a constraint into a grammar.
    * @throws UsageError `unsupported-constraint`, `malformed-grammar`
    */
   async write(source: ConstraintSource, seconds: number): Promise<Written> {
@@ -115,7 +115,7 @@ export class ConstraintThread {
     this.#watch()
   }
 
-  /** Ends the thread: whatever it was asked for is rejected. */
+  /** Ends the thread, and rejects its tasks. */
   end(reason: string): void {
     this.#reason ??= reason
     this.isSpent = true
@@ -138,7 +138,7 @@ export class ConstraintThread {
     })
   }
 
-  /** Tasks of one turn of the event loop are one message, since a message takes as long as a mask. */
+  /** Sends a task. Tasks of one turn of the event loop are one message, since a message takes as long as a mask. */
   #tell(task: ThreadTask): void {
     if (this.#outbox.length === 0) queueMicrotask(() => this.#worker.postMessage(this.#outbox.splice(0)))
     this.#outbox.push(task)

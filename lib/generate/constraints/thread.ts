@@ -63,7 +63,7 @@ export interface Vocabulary {
   readonly eosIds: readonly number[]
 }
 
-/** What a thread is asked for. Vocabularies, grammars and texts have numbers. */
+/** A task of the thread. Vocabularies, grammars and texts are named by numbers. */
 export type ThreadTask =
   | { task: 'write'; source: ConstraintSource; mebibytes: number }
   | {
@@ -73,7 +73,7 @@ export type ThreadTask =
       tokens?: Vocabulary
       grammar: number
       source: ConstraintSource
-      /** The grammar of the source, if it was written before. */
+      /** The grammar of the source, if it is known. */
       written?: string | undefined
       mebibytes: number
     }
@@ -85,11 +85,11 @@ export type ThreadTask =
 
 type TaskOf<Name extends ThreadTask['task']> = Extract<ThreadTask, { task: Name }>
 
-/** A grammar that was not compiled. */
+/** The grammar of a constraint, not yet compiled. */
 export interface Written {
   /** The grammar in EBNF. */
   readonly grammar: string
-  /** About how much work it is to compile. */
+  /** Estimated work of compiling it. */
   readonly size: number
 }
 
@@ -100,15 +100,16 @@ export type Answer =
   | { value: Written | number | Int32Array | undefined }
   | { error: { code: string; message: string }; isSpent: boolean }
 
-/** A number that rises as tasks begin, by which the thread's owner tells whether the thread is stuck, and the thread's id. */
+/** A count of begun tasks, by which the thread's owner sees whether the thread is stuck, and the thread's id. */
 const begun = workerData as Int32Array
 Atomics.store(begun, 1, threadId() ?? 0)
 const port = parentPort as MessagePort
-const said: string[] = []
+/** Lines that the library has printed. */
+const printed: string[] = []
 let loaded: XGrammar | undefined
-/** Returns the library, which writing grammars does not need. */
+/** Returns the library, loaded on demand: translating constraints does not need it. */
 const library = (): XGrammar => {
-  loaded ??= loadXGrammar((line) => said.push(line))
+  loaded ??= loadXGrammar((line) => printed.push(line))
   return loaded
 }
 const compilers = new Map<number, { compiler: Awaited<ReturnType<typeof compilerOf>>; size: number }>()
@@ -134,7 +135,7 @@ WebAssembly.Memory.prototype.grow = function (this: Memory, pages: number) {
 }
 
 async function compilerOf({ bytes, ends, size, eosIds }: Vocabulary) {
-  // The library has no way to take bytes but this one.
+  // The library takes bytes in this form only.
   const tokens = Array.from(ends, (end, id) =>
     Array.from(bytes.subarray(id === 0 ? 0 : ends[id - 1], end), (byte) => BYTE_LETTERS[byte]).join(''),
   )
@@ -146,7 +147,7 @@ async function compiled(task: TaskOf<'compile'>): Promise<Answer> {
   const { vocabulary, tokens, grammar: number, source, written } = task
   if (tokens) compilers.set(vocabulary, { compiler: await compilerOf(tokens), size: tokens.size })
   const { compiler, size } = compilers.get(vocabulary)!
-  // The limit of time is the grammar's.
+  // The time limit holds for the grammar alone.
   Atomics.add(begun, 0, 1)
   const began = performance.now()
   return withGrammar(task, written ?? grammarOf(source), async (grammar) => {
@@ -158,18 +159,18 @@ async function compiled(task: TaskOf<'compile'>): Promise<Answer> {
 async function written(task: TaskOf<'write'>): Promise<Answer> {
   const grammar = grammarOf(task.source)
   const value = { grammar, size: grammarSize(grammar) }
-  // The others are well-formed as they are written.
+  // A translated grammar is well-formed.
   const isGiven = 'grammar' in task.source && value.size <= MOST_OF_SMALL
   return isGiven ? withGrammar(task, grammar, async () => value) : { value }
 }
 
-/** Has the library read a grammar and use it, with a limit of memory. */
+/** Parses a grammar and uses it, within a limit of memory. */
 async function withGrammar(
   { source, mebibytes }: { source: ConstraintSource; mebibytes: number },
   text: string,
   use: (grammar: ParsedGrammar) => Promise<Written | number>,
 ): Promise<Answer> {
-  said.length = 0
+  printed.length = 0
   mostPages = pages() + (mebibytes * 2 ** 20) / PAGE
   let grammar: ParsedGrammar | undefined
   try {
@@ -184,14 +185,14 @@ async function withGrammar(
   }
 }
 
-/** The size of the memory, as far as it has grown. */
+/** Returns the size of the library's memory. */
 const pages = (): number => (memory ? memory.buffer.byteLength / PAGE : FIRST_PAGES)
 
 /** The library begins with 16 MiB. */
 const FIRST_PAGES = 256
 
 function compileError(source: ConstraintSource, cause: unknown, isParsed: boolean, mebibytes: number) {
-  const problem = said.map((line) => /^\[FATAL\] \S+ (?:EBNF \w+ error )?(.*?)\.?$/m.exec(line)?.[1]).find(Boolean)
+  const problem = printed.map((line) => /^\[FATAL\] \S+ (?:EBNF \w+ error )?(.*?)\.?$/m.exec(line)?.[1]).find(Boolean)
   if ('grammar' in source && !isParsed && !isRefused && problem !== undefined)
     return refusal('malformed-grammar', `The grammar cannot be read: ${problem}.`)
   const reason = isRefused ? `it takes more memory than ${mebibytes} MiB` : (problem ?? reasonOfLibrary(cause))
@@ -208,7 +209,7 @@ function reasonOfLibrary(cause: unknown): string {
   return (cause as Error).name === 'RuntimeError' || reason.startsWith('Aborted') ? FAILED : reason
 }
 
-/** Adds a token to a text, or begins it, and returns the mask of the next one. */
+/** Changes a text, and returns the mask of its next token. */
 async function masked(number: number, change: (matcher: GrammarMatcher) => void): Promise<Answer> {
   const { matcher, size } = texts.get(number)!
   change(matcher)
@@ -274,17 +275,17 @@ port.on('message', (tasks: readonly ThreadTask[]) => {
 })
 
 /**
- * Makes an instance with memory of its own. The package is one file for browsers, which Node.js can import neither as the ES module
+ * Returns a new instance of XGrammar with memory of its own. The package is one file for browsers, which Node.js can import neither as the ES module
  * that its package.json declares nor by `require`; so it runs here as the CommonJS module that it is, without Node's globals.
- * @param said gets what the library writes to the console
+ * @param print called with each line that the library prints
  */
-function loadXGrammar(said: (line: string) => void): XGrammar {
+function loadXGrammar(print: (line: string) => void): XGrammar {
   const file = createRequire(import.meta.url).resolve('@mlc-ai/web-xgrammar')
   const run = compileFunction(readFileSync(file, 'utf8'), ['exports', 'module', 'process', 'location', 'console'], {
     filename: file,
   })
   const module = { exports: {} }
-  const console = { log: said, warn: said, error: said }
+  const console = { log: print, warn: print, error: print }
   run(module.exports, module, undefined, { href: 'file:///' }, console)
   return module.exports as XGrammar
 }
