@@ -1,11 +1,11 @@
 /** Errors in OpenAI's form. */
 import { MoraError, RunError } from '../common/errors.js'
 
-/** What an error says beside its sentence. */
-interface ApiErrorFacts {
+/** Details of an error beside its message. */
+interface ErrorDetails {
   /** The parameter that is wrong. */
   param?: string | undefined
-  /** A name of the problem, for programs. */
+  /** Error code, for programs. */
   code?: string
   /** Seconds after which another attempt makes sense. */
   retryAfter?: number
@@ -14,25 +14,25 @@ interface ApiErrorFacts {
   cause?: unknown
 }
 
-/** An answer other than success. */
+/** An error response. */
 export class ApiError extends Error {
   constructor(
     readonly status: number,
     message: string,
-    readonly facts: ApiErrorFacts = {},
+    readonly details: ErrorDetails = {},
   ) {
-    super(message, { cause: facts.cause })
+    super(message, { cause: details.cause })
   }
 
-  /** The body of the answer, or of the event that ends a stream. */
+  /** The body of the response, or of the event that ends a stream. */
   get body(): object {
     const { message, status } = this
-    const { param = null, code = null } = this.facts
+    const { param = null, code = null } = this.details
     return { error: { message, type: typeOf(status), param, code } }
   }
 
   get response(): Response {
-    const { retryAfter, headers } = this.facts
+    const { retryAfter, headers } = this.details
     return Response.json(this.body, {
       status: this.status,
       headers: { ...headers, ...(retryAfter !== undefined && { 'retry-after': String(retryAfter) }) },
@@ -45,9 +45,9 @@ function typeOf(status: number): string {
   return status >= 500 ? 'server_error' : 'invalid_request_error'
 }
 
-/** Names and statuses of this package's errors that are not simply wrong requests. */
+/** Statuses and codes of this package's errors that are not only a wrong request. */
 const KNOWN: Readonly<Record<string, { status: number; code: string; retryAfter?: number; param?: string }>> = {
-  // The request forbids every token: by its constraint, its least number of tokens, its words or n-grams.
+  // The request forbids every token: by its constraint, its minimum number of tokens, its words or n-grams.
   'no-token-left': { status: 400, code: 'no-token-left' },
   'prompt-too-long': { status: 400, code: 'context_length_exceeded' },
   'unknown-adapter': { status: 404, code: 'model_not_found', param: 'model' },
@@ -66,7 +66,7 @@ const KNOWN: Readonly<Record<string, { status: number; code: string; retryAfter?
   'out-of-memory': { status: 503, code: 'overloaded', retryAfter: 5 },
 }
 
-/** Returns any error as an answer. Wrong requests keep their sentence; of a failure inside, clients learn nothing. */
+/** Returns the response to any error. A wrong request keeps its message; an internal failure is not described to clients. */
 export function apiErrorOf(error: unknown): ApiError {
   if (error instanceof ApiError) return error
   if (error instanceof MoraError) {

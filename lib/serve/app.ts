@@ -33,9 +33,9 @@ const POST: Readonly<Record<string, Route>> = {
 const MODEL = '/v1/models/:name{.+}'
 
 interface AppOptions {
-  /** What precedes the paths of all routes. */
+  /** Prefix of all paths. */
   basePath: string
-  /** Keys that clients may have; empty: everybody may ask. */
+  /** Accepted API keys; empty: no key is needed. */
   apiKeys: readonly string[]
 }
 
@@ -50,7 +50,7 @@ export function serverApp(serving: Serving, { basePath, apiKeys }: AppOptions): 
       if (route !== '/health') isKey(request.headers.get('authorization'))
       response = await speaking('fields', handler)
     } catch (error) {
-      // Work for it may end with any reason.
+      // Aborted work may end with any error.
       response = failure(request.signal.aborted ? clientLeft() : error)
     }
     serving.metrics.countAnswer(route, response.status)
@@ -88,19 +88,17 @@ async function notFound(path: string): Promise<never> {
   throw new ApiError(404, `There is no route ${path}.`, { code: 'not_found' })
 }
 
-/** Returns a check of the header with the key. All keys are compared, each in the same time whatever it is. */
+/** Returns a check of the header with the key. All keys are compared, in constant time. */
 function keyCheck(keys: readonly string[]): (header: string | null) => void {
   if (keys.length === 0) return () => {}
   const hash = (text: string) => createHash('sha256').update(text).digest()
   const hashes = keys.map(hash)
   return (header) => {
-    const given = /^bearer +(\S+) *$/i.exec(header ?? '')?.[1]
-    const fits = given === undefined ? [] : hashes.filter((known) => timingSafeEqual(known, hash(given)))
+    const key = /^bearer +(\S+) *$/i.exec(header ?? '')?.[1]
+    const fits = key === undefined ? [] : hashes.filter((known) => timingSafeEqual(known, hash(key)))
     if (fits.length > 0) return
     const message =
-      given === undefined
-        ? 'Expected an API key in the header Authorization, as "Bearer KEY".'
-        : 'The API key is wrong.'
+      key === undefined ? 'Expected an API key in the header Authorization, as "Bearer KEY".' : 'The API key is wrong.'
     throw new ApiError(401, message, { code: 'invalid_api_key', headers: { 'www-authenticate': 'Bearer' } })
   }
 }

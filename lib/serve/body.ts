@@ -27,11 +27,11 @@ export async function readBody(request: Request, most: number): Promise<Record<s
   throw invalidJson(text.length > MOST_EXPLAINED ? 'The body is not valid JSON.' : problemOf(text))
 }
 
-/** Most lists, objects and keys of a body. Numbers and texts are not counted. */
+/** Maximum number of lists, objects and keys of a body. Numbers and texts are not counted. */
 const MOST_VALUES = 2 ** 18
 const MOST_PARAMETERS = 1024
 
-/** Most characters of a body in which the place of an error is looked for, which takes longer than parsing. */
+/** Maximum length of a body whose syntax error is located, which takes longer than parsing. */
 const MOST_EXPLAINED = 2 ** 18
 
 function problemOf(text: string): string {

@@ -18,24 +18,24 @@ type CallText = Omit<ToolCall, 'arguments'>
 
 const newId = () => `call_${randomUUID().replaceAll('-', '')}`
 
-/** One message, as it is written. */
+/** A message during its generation. */
 export class ChatMessage {
   #calls = 0
-  /** What a forced call of any function is so far: its name is known once it is whole. */
-  #held = ''
-  /** Whether an answer that may be a call turned out to be none. */
+  /** The text so far of a forced call of any function, whose name is known once the call is complete. */
+  #pending = ''
+  /** Whether an answer that might have been a call is text. */
   #isText = false
 
   constructor(
     readonly forced: Calling['forced'],
-    /** The most calls. */
-    readonly most: number,
+    /** Maximum number of calls. */
+    readonly maxCalls: number,
   ) {}
 
-  /** Returns what a piece adds to the message; null if nothing. */
+  /** Returns what a piece adds to the message; null if it adds nothing. */
   push({ text, reasoning, toolCalls = [] }: GeneratedPiece): ChatDelta | null {
     if (this.forced) return this.#pushForced(this.forced, text)
-    const calls = toolCalls.slice(0, this.most - this.#calls).map((call) => this.#whole(call))
+    const calls = toolCalls.slice(0, this.maxCalls - this.#calls).map((call) => this.#whole(call))
     const delta = {
       ...(text !== '' && { content: text }),
       ...(reasoning && { reasoning_content: reasoning }),
@@ -44,34 +44,35 @@ export class ChatMessage {
     return Object.keys(delta).length > 0 ? delta : null
   }
 
-  /** Returns what was held back, and why the message ends. */
+  /** Returns the rest of the message, and its finish reason. */
   end({ finishReason }: Pick<GenerateResult, 'finishReason'>): { delta: ChatDelta; finishReason: string } {
     if (!this.forced) return { delta: {}, finishReason: this.#calls > 0 ? 'tool_calls' : finishReason }
     const { name, optional } = this.forced
-    if (optional && !this.#isCall(optional)) return { delta: this.#held ? { content: this.#held } : {}, finishReason }
+    if (optional && !this.#isCall(optional))
+      return { delta: this.#pending ? { content: this.#pending } : {}, finishReason }
     if (name !== null && this.#calls > 0) return { delta: {}, finishReason }
-    const call = name === null ? callIn(this.#held) : null
-    const part = call ?? (name === null ? partOfCall(this.#held) : { name, argumentsText: '' })
+    const call = name === null ? callIn(this.#pending) : null
+    const part = call ?? (name === null ? partOfCall(this.#pending) : { name, argumentsText: '' })
     return { delta: { tool_calls: [this.#whole(part)] }, finishReason: call ? 'tool_calls' : finishReason }
   }
 
   #pushForced({ name, optional }: NonNullable<Calling['forced']>, text: string): ChatDelta | null {
     if (text === '') return null
     if (name === null) {
-      this.#held += text
-      if (!optional || (!this.#isText && mayBeCall(this.#held, optional))) return null
+      this.#pending += text
+      if (!optional || (!this.#isText && mayBeCall(this.#pending, optional))) return null
       this.#isText = true
-      const content = this.#held
-      this.#held = ''
+      const content = this.#pending
+      this.#pending = ''
       return { content }
     }
     if (this.#calls === 0) return { tool_calls: [this.#whole({ name, argumentsText: text })] }
     return { tool_calls: [{ index: 0, function: { arguments: text } }] }
   }
 
-  /** Whether an answer that might have been something else is a call, whole or cut. */
+  /** Whether the answer is a call of one of these functions, complete or cut. */
   #isCall(names: readonly string[]): boolean {
-    const { name, argumentsText } = partOfCall(this.#held)
+    const { name, argumentsText } = partOfCall(this.#pending)
     return !this.#isText && names.includes(name) && argumentsText !== ''
   }
 
@@ -105,7 +106,7 @@ function mayBeCall(text: string, names: readonly string[]): boolean {
   return end ? names.includes(name) : names.some((one) => one.startsWith(name))
 }
 
-/** Returns what there is of a call that a limit or a stop string has cut: its name, and its arguments as far as they go. */
+/** Returns the name and the arguments so far of a call that a limit or a stop string has cut. */
 function partOfCall(text: string): CallText {
   const pattern = /^\s*\{\s*"name"\s*:\s*"([^"]*)(?:"\s*,\s*"arguments"\s*:\s*(.*))?/s
   const [, name = '', argumentsText = ''] = pattern.exec(text) ?? []

@@ -1,4 +1,4 @@
-/** The body of a chat, and what it means for its texts. */
+/** The body of a chat, and its translation into options of `generate`. */
 import { z } from 'zod'
 import { aFlag, anObject, anyText, aText, isObject, wholeBetween } from '../common/arguments.js'
 import { theOption } from '../common/option-names.js'
@@ -6,10 +6,10 @@ import type { ChatTemplate, Message } from '../text/template.js'
 import { eitherOf, listField, ofCharacters, patternField, wordField, wrongField } from './fields.js'
 import { constraintsIn, limitField, requireOneConstraint, samplingFields } from './sampling.js'
 
-/** The most messages of a conversation, parts of a message, calls of a message, and tools. */
+/** Maximum numbers of messages of a conversation, parts of a message, calls of a message, and tools. */
 const [MESSAGES, PARTS, CALLS, TOOLS] = [16_384, 1024, 512, 512]
 
-/** The most characters of the JSON of tools, and of that of a template's variables. */
+/** Maximum length of the JSON of tools, and of a template's variables. */
 const TEMPLATE_CHARACTERS = 2 ** 18
 
 const ROLES = ['system', 'developer', 'user', 'assistant', 'tool'] as const
@@ -137,7 +137,7 @@ export function contentsOf(messages: ChatCompletionRequest['messages']): string[
   )
 }
 
-/** @throws ApiError 400 for tools of which the template would not tell the model */
+/** @throws ApiError 400 for tools that the template does not print */
 export function requireToolTemplate(tools: readonly unknown[] | undefined, template: ChatTemplate | null): void {
   if (!tools?.length || !template || template.readsTools) return
   throw wrongField(
@@ -149,13 +149,13 @@ export function requireToolTemplate(tools: readonly unknown[] | undefined, templ
 
 /** How the answer is to call functions. */
 export interface Calling {
-  /** What the model is told of. */
+  /** Tools that the template prints. */
   readonly tools: ChatCompletionRequest['tools']
-  /** The function that it has to call: its name, or null for any. */
+  /** The function that the answer has to call: its name, or null for any. */
   readonly forced?: {
     readonly name: string | null
     readonly schema: object
-    /** Names of functions that it may call instead of answering in a response_format. */
+    /** Names of functions that the answer may call instead of fitting the response_format. */
     readonly optional?: readonly string[]
   }
 }

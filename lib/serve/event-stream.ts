@@ -6,8 +6,8 @@ const encoder = new TextEncoder()
 const line = (data: string) => encoder.encode(`data: ${data}\n\n`)
 
 /**
- * Sends events as they come, and `[DONE]` after the last. What fails before the first event is thrown, so that the answer has a
- * status; later an event with the error ends the stream.
+ * Sends events as they come, and `[DONE]` after the last. An error before the first event is thrown, so that the response has its status; a
+ * later one is the last event.
  */
 export async function eventStream(
   events: AsyncGenerator<object>,
@@ -38,7 +38,7 @@ export async function eventStream(
     },
     cancel() {
       isCancelled = true
-      visit.leave()
+      visit.cancel()
     },
   })
   return new Response(body, {

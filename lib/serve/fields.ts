@@ -6,13 +6,13 @@ import { ApiError } from './api-error.js'
 
 export const patternField = (pattern: RegExp, error: string) => z.string({ error }).regex(pattern, { error })
 
-/** A text of at most so many characters. */
+/** A text of at most `most` characters. */
 export function shortTextField(most: number) {
   const error = `a non-empty text of at most ${most} characters`
   return z.string({ error }).min(1, { error }).max(most, { error })
 }
 
-/** Accepts what a field does, if its JSON has at most so many characters: another process gets it, where others would wait. */
+/** Limits the length of a field's JSON: other requests wait for the process that gets it. */
 export const ofCharacters = <Field extends z.ZodType>(field: Field, most: number) =>
   field.refine((value) => JSON.stringify(value).length <= most, { error: `at most ${most} characters of JSON` })
 
@@ -29,7 +29,7 @@ export const eitherOf = <const Forms extends readonly [z.ZodType, ...z.ZodType[]
   z.union(forms, { error: expects })
 
 /**
- * A list of at most so many items. Items are read one after the other up to the first that is wrong: a body may hold millions, and
+ * A list with a limited number of items. Items are read one after the other up to the first that is wrong: a body may hold millions, and
  * zod's arrays make an issue for each.
  */
 export function listField<Item extends z.ZodType>(item: Item, expects: string, { least = 0, most }: ListLimits) {
@@ -56,8 +56,8 @@ interface ListLimits {
 }
 
 /**
- * Accepts what an option of the library does, and -1 for one that is off by default, where it is 0: other servers' word for that. If
- * the field is absent, the option's default is not filled in.
+ * Accepts the values of an option of the library, and -1 for 0 if that is the default: other servers write "off" so. If the field is
+ * absent, the option's default is not filled in.
  */
 export function optionField<Option extends z.ZodType>(option: Option) {
   const { expects, library } = optionFacts(option)

@@ -4,11 +4,11 @@ import { isLoopback, isOwnHost, listen } from '../common/listen.js'
 import { ApiError, apiErrorOf } from './api-error.js'
 import type { ModelServer } from './serve.js'
 
-/** Milliseconds in which a request has to arrive. */
+/** Milliseconds within which a request has to arrive. */
 const REQUEST_TIME = 60_000
-/** Milliseconds for which a connection stays open: longer than the clients that keep connections expect. */
+/** Milliseconds for which an idle connection stays open: longer than clients expect. */
 const IDLE_TIME = 65_000
-/** Milliseconds in which answers that are complete have to be fetched. */
+/** Milliseconds within which complete responses have to be read at the end. */
 const LAST_TIME = 1000
 
 interface ListenOptions {
@@ -25,11 +25,11 @@ export async function listenServer(
   { host, port, hasKey }: ListenOptions,
 ): Promise<Awaited<ReturnType<typeof listen>> & { close(): Promise<void> }> {
   const answer = async (request: Request): Promise<Response> => {
-    // With a key, other pages of a browser cannot ask, whatever the name.
+    // With a key, other pages of a browser cannot send requests, whatever the name.
     const isRefused = !hasKey && isLoopback(host) && !isOwnHost(request.headers.get('host') ?? undefined, host)
     return isRefused ? otherHost().response : server.fetch(request)
   }
-  // Only a server of its own needs it, so the package loads without.
+  // Loaded here, since only a server of its own needs it.
   const { getRequestListener } = await import('@hono/node-server')
   const listener = getRequestListener(answer, {
     overrideGlobalObjects: false,

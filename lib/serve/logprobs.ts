@@ -1,7 +1,7 @@
 /** Log-probabilities as OpenAI's two routes have them. */
 import type { FirstToken, TokenText } from '../generate/index.js'
 
-/** A token whose text is a part of a character has no bytes that its text could tell. */
+/** Returns the bytes of a token's text; null if the token is a part of a character. */
 const bytesOf = (token: string): number[] | null => (token.includes('\ufffd') ? null : [...Buffer.from(token)])
 
 const entry = ({ token, logprob }: Omit<TokenText, 'top'>) => ({ token, logprob, bytes: bytesOf(token) })

@@ -39,7 +39,7 @@ export class ServerMetrics {
   readonly duration = new Histogram()
   readonly #answers = new Map<string, number>()
 
-  /** @param route the pattern of the path, so that there are only so many */
+  /** @param route the pattern of the path, so that the number of labels is limited */
   countAnswer(route: string, status: number): void {
     const labels = `route="${route}",status="${status}"`
     this.#answers.set(labels, (this.#answers.get(labels) ?? 0) + 1)
@@ -55,12 +55,12 @@ export class ServerMetrics {
     const answers = [...this.#answers].map(([labels, count]) => `mora_answers_total{${labels}} ${count}`)
     return `${[
       one('answers_total', 'counter', 'Answers by route and status.', answers),
-      counter('prompt_tokens_total', 'Tokens of prompts.', this.promptTokens),
-      counter('new_tokens_total', 'Tokens that were written.', this.newTokens),
-      gauge('sequences_running', 'Sequences that are being written.', running),
-      gauge('sequences_waiting', 'Sequences that wait.', waiting),
-      gauge('pages_used', 'Pages of keys and values in use.', pagesUsed),
-      gauge('pages_free', 'Pages of keys and values that are free.', pagesFree),
+      counter('prompt_tokens_total', 'Prompt tokens.', this.promptTokens),
+      counter('new_tokens_total', 'Generated tokens.', this.newTokens),
+      gauge('sequences_running', 'Running sequences.', running),
+      gauge('sequences_waiting', 'Waiting sequences.', waiting),
+      gauge('pages_used', 'Used pages of keys and values.', pagesUsed),
+      gauge('pages_free', 'Free pages of keys and values.', pagesFree),
       histogram('first_token_seconds', 'Time until the first piece of an answer.', this.firstToken),
       histogram('answer_seconds', 'Time until an answer is complete.', this.duration),
     ].join('\n')}\n`

@@ -9,14 +9,14 @@ import { GenerateSchema, JSON_SPACINGS } from '../options/index.js'
 import { samplingOptions } from '../options/sampling.js'
 import { eitherOf, listField, numberField, optionField, shortTextField, wordField, wrongField } from './fields.js'
 
-/** The most stop strings of a request. */
+/** Maximum number of stop strings. */
 const STOPS = 16
-/** The most texts of one prompt. */
+/** Maximum number of completions of a prompt. */
 const MOST_TEXTS = 128
 
-/** The most texts that an answer must not contain, and characters of each. */
+/** Maximum number of forbidden texts, and length of each. */
 const [BAD_WORDS, BAD_WORD] = [512, 1024]
-/** The most texts that an answer may be. */
+/** Maximum number of choices. */
 const CHOICES = 16_384
 
 const constraint = 'an object with one of json, regex, choice and grammar'
@@ -29,7 +29,7 @@ const isBias = (value: unknown): boolean =>
     ([id, bias]) => /^(0|[1-9]\d{0,9})$/.test(id) && typeof bias === 'number' && Math.abs(bias) <= 100,
   )
 
-/** The options of `generate` that say how tokens are chosen. */
+/** The options of `generate` for sampling. */
 const samplingSchema = z.object({
   temperature: GenerateSchema.shape.temperature,
   topK: GenerateSchema.shape.topK,
@@ -42,7 +42,7 @@ const optionFields = Object.fromEntries(
   Object.entries(samplingSchema.shape).map(([name, option]) => [fieldOf(name), optionField(option)]),
 )
 
-/** OpenAI's 0 leaves the likeliest token alone. */
+/** OpenAI's 0 keeps only the likeliest token. */
 const shareField = numberField(0, 1)
   .transform((share) => Math.max(Number.EPSILON, share))
   .optional()
@@ -90,7 +90,7 @@ export const samplingFields = {
   grammar: anyText.optional(),
 }
 
-/** @throws ApiError 400 for options of a stream that is not asked for */
+/** @throws ApiError 400 for options of a stream without a stream */
 export function requireStream({ stream, stream_options: options }: SamplingBody): void {
   if (options && !stream) throw wrongField('stream_options', 'The parameter stream_options needs stream.')
 }
@@ -99,14 +99,14 @@ export function requireStream({ stream, stream_options: options }: SamplingBody)
 export const limitField = (least: number) =>
   eitherOf(`a whole number of at least ${least}`, [z.literal(-1), wholeFrom(least)])
 
-/** Returns the most new tokens of a text. */
+/** Returns the maximum number of new tokens of a completion. */
 export const limitOf = (given: number | undefined, { config }: Model): number =>
   given === undefined || given === -1 ? config.maxPositions : Math.max(1, given)
 
 const SamplingSchema = z.looseObject(samplingFields)
 type SamplingBody = z.output<typeof SamplingSchema>
 
-/** Returns the options of `generate` that decide which tokens are chosen. */
+/** Returns the options of `generate` for sampling and constraints. */
 export function samplingOf(body: SamplingBody, { config }: Model) {
   const { logit_bias: logitBias, seed = -1 } = body
   const unknown = Object.keys(logitBias ?? {}).find((id) => Number(id) >= config.vocabularySize)
@@ -126,7 +126,7 @@ export function samplingOf(body: SamplingBody, { config }: Model) {
   } satisfies GenerateOptions
 }
 
-/** Names of the parameters by which a request says what the text has to be. */
+/** Returns the names of a request's constraints. */
 export const constraintsIn = ({ structured_outputs, json_schema, grammar }: SamplingBody): string[] =>
   Object.entries({ structured_outputs, json_schema, grammar: grammar || undefined }).flatMap(([name, value]) =>
     value === undefined ? [] : [name],

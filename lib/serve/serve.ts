@@ -25,16 +25,16 @@ import { Visits } from './visits.js'
 
 /** Options of `serve`: those of `mora serve` in camelCase, keys, a path and a callback. */
 export interface ServeOptions extends ServeInput {
-  /** Keys of which clients need one. Default: everybody who reaches the handler may ask. */
+  /** Accepted API keys. Default: clients need no key. */
   apiKeys?: readonly string[]
   /**
-   * Names of the model's adapters that clients may ask, beside those that `loadAdapter` of the server loads; `[]`: none. Default: all,
-   * those that the program adds later included, but for those that a run trains.
+   * Names of the model's adapters to serve, beside adapters that the server's `loadAdapter` loads; `[]`: none. Default: all, adapters that
+   * the program adds later included, except adapters that a run trains.
    */
   adapters?: readonly string[]
-  /** What precedes `/v1`, `/health` and the other paths, such as `/llm`. Default: nothing. */
+  /** Prefix of `/v1`, `/health` and the other paths, such as `/llm`. Default: none. */
   basePath?: string
-  /** Called with each failure that is not the client's. Default: it is printed on stderr. */
+  /** Called with each internal failure. Default: it is printed on stderr. */
   onError?: (error: unknown) => void
 }
 
@@ -57,7 +57,7 @@ export interface ModelServer extends AsyncDisposable {
    * @throws UsageError `unknown-adapter`, `in-training` if a run trains an adapter that was loaded here
    */
   unloadAdapter(name: string): Promise<void>
-  /** Refuses further requests, waits for those that run, at most `grace` seconds, then ends them and frees the memory of their texts. */
+  /** Refuses further requests, waits at most `grace` seconds for running ones, then cancels them and frees the memory. */
   close(): Promise<void>
 }
 
@@ -88,7 +88,7 @@ const MOST_BYTES = 8 * 2 ** 20
 
 /**
  * Serves a model and its adapters by OpenAI's API, in this process. The result's `fetch` answers requests, so it sits in any
- * framework. Adapters are models by their names, but for those that a run trains (the option `adapters`).
+ * framework. Each adapter is a model with its name, except adapters that a run trains (the option `adapters`).
  *
  * ```ts
  * import { loadModel, serve } from 'node-mora'

@@ -18,7 +18,7 @@ export interface ServedAdapterOptions {
 
 interface ServedSettings {
   readonly baseName: string
-  /** Which of the program's adapters are served; undefined: those that no run trains. */
+  /** The program's adapters to serve; undefined: all that no run trains. */
   readonly chosen?: readonly string[] | undefined
   readonly onError: (error: unknown) => void
 }
@@ -40,7 +40,7 @@ export class ServedAdapters {
   /** The program's adapters that were dropped or replaced: they stay in the model and are not served. */
   readonly #dropped = new Set<string>()
   readonly #users = new Map<string, number>()
-  readonly #inTurn = taskLimit(1)
+  readonly #queue = taskLimit(1)
 
   constructor(
     readonly model: Model,
@@ -79,10 +79,10 @@ export class ServedAdapters {
    */
   async load(name: string, source: string, options: ServedAdapterOptions = {}): Promise<void> {
     this.#requireFree(name, options)
-    // Not in turn: a hub that does not answer keeps no other adapter waiting.
+    // Outside the queue: a hub that does not answer makes no other adapter wait.
     const { path } = await locate(await newestAdapter(source), 'adapter')
     if (!existsSync(path)) throw new UsageError('not-an-adapter', `There is no adapter at the path ${quoted(path)}.`)
-    await this.#inTurn(() => this.#load(name, path, options))
+    await this.#queue(() => this.#load(name, path, options))
   }
 
   async #load(name: string, path: string, options: ServedAdapterOptions): Promise<void> {
@@ -90,7 +90,7 @@ export class ServedAdapters {
     const adapter = this.#freeName(name)
     this.#own.add(adapter)
     try {
-      // Beside texts that are written: an adapter that nobody has chosen changes no pass.
+      // While texts are generated: an adapter that no text uses changes no pass.
       await this.model.loadAdapter(path, adapter, { active: false, allowOtherBase: options.allowOtherBase })
     } catch (error) {
       this.#own.delete(adapter)
@@ -110,7 +110,7 @@ export class ServedAdapters {
    * @throws UsageError `unknown-adapter`, `bad-value` for the base, `in-training` if a run trains an adapter that was loaded here
    */
   unload(name: string): Promise<void> {
-    return this.#inTurn(async () => {
+    return this.#queue(async () => {
       if (name === this.baseName) {
         throw new UsageError(
           'bad-value',
@@ -125,7 +125,7 @@ export class ServedAdapters {
     })
   }
 
-  /** Returns the adapter that makes room. */
+  /** Returns the adapter to replace, if any. */
   #requireFree(name: string, { replace = false }: ServedAdapterOptions): string | undefined {
     const former = this.#adapterOf(name)
     if (name === this.baseName || (former !== undefined && !replace)) {
@@ -138,7 +138,7 @@ export class ServedAdapters {
     return former
   }
 
-  /** An adapter of the program stays in the model, so a run may go on with it. */
+  /** @throws UsageError `in-training`; an adapter of the program stays in the model, so a run may continue with it */
   #requireIdle(name: string, adapter: string): void {
     if (!this.#own.has(adapter) || !this.model.adapterSet.isInTraining(adapter)) return
     throw new UsageError('in-training', `A run trains the adapter ${quoted(name)}: wait for its end, or stop it.`)
@@ -148,7 +148,7 @@ export class ServedAdapters {
     return this.#loaded.get(name) ?? (this.#isPublic(name) ? name : undefined)
   }
 
-  /** Whether clients may ask an adapter of the program. */
+  /** Whether an adapter of the program is served. */
   #isPublic(name: string): boolean {
     const { model, settings } = this
     if (name === this.baseName || this.#own.has(name) || this.#dropped.has(name) || !model.adapters.has(name))
@@ -174,9 +174,9 @@ export class ServedAdapters {
   }
 
   #release(adapter: string): void {
-    const left = this.#users.get(adapter)! - 1
-    if (left > 0) {
-      this.#users.set(adapter, left)
+    const users = this.#users.get(adapter)! - 1
+    if (users > 0) {
+      this.#users.set(adapter, users)
       return
     }
     this.#users.delete(adapter)

@@ -13,9 +13,9 @@ export interface Serving {
   readonly metrics: ServerMetrics
   /** The chat template: `auto`, or the path of a file. */
   readonly template: string
-  /** The most new tokens of a chat that gives no number; undefined: the model's positions. */
+  /** Maximum number of new tokens of a chat that sets none; undefined: the model's positions. */
   readonly maxTokens: number | undefined
-  /** The most bytes of a request's body. */
+  /** Maximum size of a request's body [bytes]. */
   readonly maxBodyBytes: number
   /** Whether clients may load and drop adapters. */
   readonly allowLoading: boolean

@@ -1,16 +1,16 @@
-/** Requests that are being answered: how many there may be, how long they may take, and how they end. */
+/** Requests in progress: limits of their number and time, and their end. */
 import { ApiError } from './api-error.js'
 import type { ServerMetrics } from './metrics.js'
 import type { ServedAdapters } from './served-adapters.js'
 
 interface VisitLimits {
-  /** The most texts that are written or wait at once. */
+  /** Maximum number of running and waiting completions. */
   texts: number
   /** Seconds that a request may take. */
   timeout: number
 }
 
-/** A request that is being answered. Its signal ends all that is done for it. */
+/** A request in progress. Its signal cancels all work for it. */
 export class Visit {
   readonly #ending = new AbortController()
   readonly #start = performance.now()
@@ -18,13 +18,13 @@ export class Visit {
   #hasBegun = false
   #isOver = false
   #wasAborted = false
-  /** Number of texts that are not whole. */
-  #unwritten: number
+  /** Number of incomplete texts. */
+  #incomplete: number
 
   constructor(
     /** The model's name and adapters that it asked for. */
     readonly used: ReturnType<ServedAdapters['use']>,
-    /** Number of texts that are written. */
+    /** Number of texts to generate. */
     texts: number,
     readonly metrics: ServerMetrics,
     request: AbortSignal,
@@ -32,28 +32,28 @@ export class Visit {
     readonly onFree: (visit: Visit, texts: number) => void,
     onEnd: (visit: Visit) => void,
   ) {
-    this.#unwritten = texts
-    const leave = () => this.leave()
+    this.#incomplete = texts
+    const cancel = () => this.cancel()
     const timer = setTimeout(() => this.abort(tookTooLong(timeout)), timeout * 1000)
     this.#end = () => {
       clearTimeout(timer)
-      request.removeEventListener('abort', leave)
+      request.removeEventListener('abort', cancel)
       onEnd(this)
     }
-    request.addEventListener('abort', leave)
-    if (request.aborted) leave()
+    request.addEventListener('abort', cancel)
+    if (request.aborted) cancel()
   }
 
   get signal(): AbortSignal {
     return this.#ending.signal
   }
 
-  /** Whether all texts are whole, and their client may still be reading. */
-  get isWritten(): boolean {
-    return this.#unwritten === 0 && !this.#isOver
+  /** Whether all texts are complete, and the client may still be reading. */
+  get isComplete(): boolean {
+    return this.#incomplete === 0 && !this.#isOver
   }
 
-  /** Whether it was ended before it was over. */
+  /** Whether it was cancelled before its end. */
   get wasAborted(): boolean {
     return this.#wasAborted
   }
@@ -63,32 +63,32 @@ export class Visit {
     this.#ending.abort(reason)
   }
 
-  /** Cancels abandoned requests. */
-  leave(): void {
+  /** Cancels the request, whose client has left. */
+  cancel(): void {
     this.abort(clientLeft())
   }
 
-  /** Notes that the first piece of the answer is there. */
+  /** Records the time to the first piece of the answer. */
   begin(): void {
     if (!this.#hasBegun) this.metrics.firstToken.observe(this.#seconds)
     this.#hasBegun = true
   }
 
-  /** Frees the places of texts that are whole, and the adapters after the last one. */
+  /** Frees the slots of complete texts, and the adapters after the last one. */
   free(texts = 1): void {
-    if (this.#unwritten === 0) return
-    this.#unwritten -= texts
+    if (this.#incomplete === 0) return
+    this.#incomplete -= texts
     this.onFree(this, texts)
-    if (this.#unwritten > 0) return
+    if (this.#incomplete > 0) return
     this.metrics.duration.observe(this.#seconds)
     this.used.release()
   }
 
-  /** Ends the visit, and what may still be done for it. */
+  /** Ends the visit, and work that may still run for it. */
   end(): void {
     if (this.#isOver) return
     this.#isOver = true
-    this.free(this.#unwritten)
+    this.free(this.#incomplete)
     this.#end()
     this.#ending.abort()
   }
@@ -105,18 +105,18 @@ const tookTooLong = (seconds: number) =>
   })
 
 const readTooSlowly = () =>
-  new ApiError(503, 'The answer was not read while the texts of many others became whole.', { code: 'unread' })
+  new ApiError(503, 'The answer was not read while many others were completed.', { code: 'unread' })
 
-/** Makes the error for a request whose client waits no more. */
+/** Returns the error for a request whose client has left. */
 export const clientLeft = (): ApiError => new ApiError(499, 'The client left.', { code: 'client_left' })
 
-/** Makes the error for a request that comes too late. */
+/** Returns the error for a request that comes too late. */
 export const serverEnds = (): ApiError => new ApiError(503, 'The server is ending.', { code: 'closing', retryAfter: 5 })
 
 export class Visits {
   readonly #visits = new Set<Visit>()
-  /** Visits whose texts are whole, oldest first. Their unread events take memory, so they are as many as texts may be. */
-  readonly #written = new Set<Visit>()
+  /** Complete visits, oldest first. Their unread events take memory, so their number is limited as that of texts. */
+  readonly #complete = new Set<Visit>()
   #texts = 0
   #isClosing = false
   #onLast = () => {}
@@ -138,14 +138,14 @@ export class Visits {
    */
   enter(model: string | undefined, texts: number, request: Request): Visit {
     if (this.#isClosing) throw serverEnds()
-    const most = this.limits.texts
-    if (texts > most) {
-      throw new ApiError(400, `Too many completions: ${texts} requested, the limit is ${most}.`, {
+    const limit = this.limits.texts
+    if (texts > limit) {
+      throw new ApiError(400, `Too many completions: ${texts} requested, the limit is ${limit}.`, {
         code: 'too_many_texts',
       })
     }
     const used = this.adapters.use(model)
-    if (this.#texts + texts > most) {
+    if (this.#texts + texts > limit) {
       used.release()
       const retryAfter = Math.min(60, Math.max(1, Math.ceil(this.metrics.duration.mean)))
       throw new ApiError(429, 'Too many requests are waiting.', { code: 'rate_limit_exceeded', retryAfter })
@@ -158,7 +158,7 @@ export class Visits {
       request.signal,
       limits.timeout,
       (freed, count) => this.#free(freed, count),
-      (ended) => this.#leave(ended),
+      (ended) => this.#remove(ended),
     )
     this.#visits.add(visit)
     this.#texts += texts
@@ -167,19 +167,19 @@ export class Visits {
 
   #free(visit: Visit, texts: number): void {
     this.#texts -= texts
-    if (!visit.isWritten) return
-    this.#written.add(visit)
-    const [oldest] = this.#written
-    if (this.#written.size > this.limits.texts) oldest!.abort(readTooSlowly())
+    if (!visit.isComplete) return
+    this.#complete.add(visit)
+    const [oldest] = this.#complete
+    if (this.#complete.size > this.limits.texts) oldest!.abort(readTooSlowly())
   }
 
-  #leave(visit: Visit): void {
+  #remove(visit: Visit): void {
     this.#visits.delete(visit)
-    this.#written.delete(visit)
+    this.#complete.delete(visit)
     if (this.#visits.size === 0) this.#onLast()
   }
 
-  /** Begins nothing more, waits so many seconds for what goes on, and then aborts it. */
+  /** Refuses further requests, waits `grace` seconds for those in progress, and then cancels them. */
   async close(grace: number): Promise<void> {
     this.#isClosing = true
     if (this.#visits.size === 0) return

@@ -1,13 +1,13 @@
-/** Writes the texts of a request beside each other. */
+/** Generates the texts of a request concurrently. */
 import { ItemQueue } from '../common/item-queue.js'
 import type { GeneratedPiece, GenerateOptions, GenerateResult, TextEngine } from '../generate/index.js'
 import type { Visit } from './visits.js'
 
 /** The texts of a request. */
-interface AskedTexts {
+interface RequestedTexts {
   /** The options of each text. */
   readonly calls: readonly GenerateOptions[]
-  /** Number of texts of each prompt, which are beside each other in `calls`. */
+  /** Number of texts of each prompt, which are neighbours in `calls`. */
   readonly n: number
 }
 
@@ -17,12 +17,12 @@ export type TextEvent =
   | { readonly index: number; readonly whole: GenerateResult }
 
 /**
- * Yields pieces of all texts as they come, and each text once it is whole. Ends the visit. Texts are written to their end whether or
- * not somebody asks for the next event, and free their places then: a client that does not read keeps nobody else waiting.
+ * Yields pieces of all texts as they come, and each complete text. Ends the visit. Texts are generated to their end and free their slots
+ * whether or not the next event is read: a client that does not read makes no other wait.
  */
 export async function* writeTexts(
   engine: TextEngine,
-  { calls, n }: AskedTexts,
+  { calls, n }: RequestedTexts,
   visit: Visit,
 ): AsyncGenerator<TextEvent> {
   const { signal, used, metrics } = visit
@@ -45,7 +45,7 @@ export async function* writeTexts(
       if (--running === 0) events.finish()
     } catch (error) {
       events.fail(error)
-      // The others end, too, also if nobody asks for events.
+      // The others end, too, even if no event is read.
       visit.abort(error)
     }
   }
@@ -58,11 +58,11 @@ export async function* writeTexts(
   }
 }
 
-/** Returns the texts of a request once all are whole. */
-export async function wholeTexts(engine: TextEngine, asked: AskedTexts, visit: Visit): Promise<GenerateResult[]> {
-  const texts: GenerateResult[] = []
-  for await (const event of writeTexts(engine, asked, visit)) if ('whole' in event) texts[event.index] = event.whole
-  return texts
+/** Returns the texts of a request once all are complete. */
+export async function wholeTexts(engine: TextEngine, texts: RequestedTexts, visit: Visit): Promise<GenerateResult[]> {
+  const wholes: GenerateResult[] = []
+  for await (const event of writeTexts(engine, texts, visit)) if ('whole' in event) wholes[event.index] = event.whole
+  return wholes
 }
 
 /** Counts the tokens of an answer; a prompt that has several texts counts once. */

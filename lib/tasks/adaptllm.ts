@@ -1,5 +1,5 @@
 /**
- * Tasks of finance and medicine as AdaptLLM measures them (Cheng et al. 2023): the column `input` holds the whole prompt, shots
+ * Tasks of finance and medicine as AdaptLLM measures them (Cheng et al. 2023): the column `input` is the whole prompt, shots
  * included.
  */
 import { accuracy, average, meanScore, subjects, weightedF1 } from './measures.js'
@@ -32,7 +32,7 @@ export const sentiment = {
 const meanF1OfSubjects = (entries: readonly RowEntry[]): number =>
   average(subjects(entries).map(([, rows]) => weightedF1(rows)))
 
-/** Nine questions about headlines on gold, told apart by `class_id`: the mean of their F1. */
+/** Nine questions about headlines on gold, each with its own `class_id`: the mean of their F1. */
 export const headline = {
   ...chosen,
   rows: choiceRowsOfSubject,
@@ -103,7 +103,7 @@ export const convfinqa = {
   measures: accuracy,
 } satisfies AnswerTask
 
-/** Returns the numbers of a text's first line. One that Python does not read, such as `035`, is infinite. */
+/** Returns the numbers of a text's first line. A number that Python does not read, such as `035`, is infinite. */
 export function numbers(text: string): number[] {
   const line = text.split('\n', 1)[0]!
   return [...line.matchAll(/([-+]?\.?\d+(?:,\d{3})*\.?\d*(?:[eE][-+]?\d+)?)(%*)/g)].map(([, digits, percent]) => {

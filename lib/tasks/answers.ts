@@ -1,9 +1,9 @@
-/** Answers in texts: where they stand, and when two are the same. */
+/** Extracts answers from texts, and compares them. */
 
 /**
  * Extracts the answer from a text: the rest of the line after the last `####`, else the content of the last `\boxed{}`, else the rest
  * of the sentence after the last `The answer is`, with or without a colon.
- * @returns null if there is none of them
+ * @returns null for a text without any of these
  */
 export function extractAnswer(text: string): string | null {
   const mark = text.lastIndexOf('####')

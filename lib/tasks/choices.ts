@@ -31,7 +31,7 @@ const byLetter = {
   },
 } satisfies ChoiceTask
 
-/** The answer is a choice itself, and the accuracy also taken with its log-probability divided by its length. */
+/** The answer is a whole choice. Further accuracies divide its log-probability by its length. */
 export const wholeChoices = {
   rows: choiceRows,
   choices: ({ choices }) => choices,
@@ -45,9 +45,9 @@ export const wholeChoices = {
     ...accuracy,
     /** Accuracy if log-probabilities are divided by the choice's characters. */
     perCharacter: meanBy('perCharacter'),
-    /** The same divided by its bytes in UTF-8. */
+    /** Accuracy if log-probabilities are divided by the choice's bytes in UTF-8. */
     perByte: meanBy('perByte'),
-    /** The same divided by its tokens. */
+    /** Accuracy if log-probabilities are divided by the choice's tokens. */
     perToken: meanBy('perToken'),
   },
 } satisfies Omit<ChoiceTask, 'prompt'>
@@ -59,7 +59,7 @@ const byText = {
   measures: { ...wholeChoices.measures, bySubject },
 } satisfies ChoiceTask
 
-/** By the option `score`: letters, or whole choices, which have further measures. */
+/** Returns the task by the option `score`: letters, or whole choices, which have further measures. */
 export const choicesBy = (
   score: 'letter' | 'text',
 ): ChoiceTask<typeof byLetter.measures & Partial<typeof byText.measures>> => (score === 'text' ? byText : byLetter)

@@ -15,7 +15,7 @@ export const exactMatch = {
   },
   measures: {
     ...accuracy,
-    /** Rows whose answer is the expected one. */
+    /** Number of rows with the expected answer. */
     correct: (entries) => entries.reduce((correct, { score }) => correct + score, 0),
   },
 } satisfies AnswerTask

@@ -42,9 +42,9 @@ const gsm8kTask = (
       ...accuracy,
       /** Share of right rows by the filter `strict-match` of lm-evaluation-harness. */
       strict: meanBy('strict'),
-      /** The same by its filter `flexible-extract`. */
+      /** Share of right rows by the filter `flexible-extract`. */
       flexible: meanBy('flexible'),
-      /** The same by MetaMath's rule. */
+      /** Share of right rows by MetaMath's rule. */
       metamath: meanBy('metamath'),
     },
   }) satisfies AnswerTask
@@ -66,15 +66,15 @@ export const gsm8kCot = gsm8kTask(
 /** The result of lm-evaluation-harness's filters where they find nothing. */
 const INVALID = '[invalid]'
 
-/** Its filter `strict-match`: the first match. */
+/** lm-evaluation-harness's filter `strict-match`: the first match. */
 export const strictMatch = (text: string, pattern: RegExp): string => strip(pattern.exec(text)?.[1] ?? INVALID)
 
-/** Its filter `flexible-extract`: the last number, or run of two digits, signs and dots. */
+/** lm-evaluation-harness's filter `flexible-extract`: the last number, or run of two digits, signs and dots. */
 export function flexibleExtract(text: string): string {
   return strip([...text.matchAll(/-?[$0-9.,]{2,}|-?[0-9]+/g)].at(-1)?.[0] ?? INVALID)
 }
 
-/** Its metric `exact_match` of these tasks: the texts are equal after commas, dollars, a solution and a last dot are removed from both. */
+/** lm-evaluation-harness's metric `exact_match` of these tasks: the texts are equal without commas, dollars, a solution and a last dot. */
 function isExactMatch(extracted: string, reference: string): boolean {
   const [a, b] = [extracted, reference].map((text) =>
     [/,/g, /\$/g, /[\s\S]*#### /g, /\.(?=\n?$)/g]

@@ -1,4 +1,4 @@
-/** The tasks that ask rows, by name: values of one shape, or functions of the option that decides: `scorer` and `score`. */
+/** The tasks with rows, by name: values of one shape, or functions of an option (`scorer`, `score`). */
 import { convfinqa, headline, ner, rct, sentiment } from './adaptllm.js'
 import { choicesBy } from './choices.js'
 import { exactMatch } from './exact-match.js'
@@ -34,7 +34,7 @@ const choiceTasks = {
 } satisfies Record<string, ChoiceTask | ((score: 'letter' | 'text') => ChoiceTask)>
 
 type AskedTasks = typeof answerTasks & typeof choiceTasks
-/** The name of a task that asks rows. */
+/** The name of a task with rows. */
 export type AskedTask = keyof AskedTasks
 
 /** Names of the tasks that judge a text for each row. */

@@ -1,4 +1,4 @@
-/** When two answers of MATH are the same, as its authors define it (hendrycks/math, modeling/math_equivalence.py). */
+/** Compares two answers of MATH as its authors do (hendrycks/math, modeling/math_equivalence.py). */
 
 /** Tells whether two answers are the same; an absent one equals only another absent one. */
 export function isEquivalent(a: string | null, b: string | null): boolean {
@@ -29,7 +29,7 @@ const DECIMALS: readonly (readonly [string, string])[] = [
   ['{.', '{0.'],
 ]
 
-/** Returns the spelling by which answers are compared; null where the authors' program fails, which compares texts as they came. */
+/** Returns the spelling by which answers are compared; null where the authors' program fails and compares the original texts. */
 export function normalised(answer: string): string | null {
   const [value, ...units] = replaced(answer, SPELLINGS).split('\\text{ ')
   if (units.length > 1) return null

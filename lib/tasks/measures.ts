@@ -1,4 +1,4 @@
-/** Measures: how the entries of rows are joined into a figure. */
+/** Measures: functions from the entries of rows to a figure. */
 import type { RowEntry } from './task.js'
 
 type Entries = readonly RowEntry[]
@@ -40,8 +40,8 @@ export function subjects(entries: Entries): [string, RowEntry[]][] {
 }
 
 /**
- * Returns the F1 of each right answer's class, weighted by how many rows it has (scikit-learn's `weighted`). The F1 of a class that is
- * never right is 0.
+ * Returns the mean F1 of the classes of right answers, weighted by their numbers of rows (scikit-learn's `weighted`). The F1 of a class that
+ * is never predicted correctly is 0.
  */
 export function weightedF1(entries: Entries): number {
   let total = 0

@@ -1,4 +1,4 @@
-/** How MetaMath (Yu et al. 2023) reads the answers of its models. */
+/** Extracts answers as MetaMath (Yu et al. 2023) does. */
 
 const MARK = 'The answer is: '
 

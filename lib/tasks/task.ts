@@ -1,4 +1,4 @@
-/** The shape of tasks that ask rows: the rows, a prompt, choices or how an answer is judged, and measures over all rows. */
+/** The shape of tasks with rows: a prompt, choices or the judgement of an answer, and measures over all rows. */
 import { theOption } from '../common/option-names.js'
 import { malformedRow } from '../rows/check.js'
 import type { ChoiceRow } from '../rows/choices.js'
@@ -9,13 +9,13 @@ import type { Message } from '../text/template.js'
 
 /** The result of one row: a line of `output`, and with `details` an entry of the result's `rows`. */
 export interface RowEntry {
-  /** The prompt as plain text, also where it was asked in turns of a chat; the conversation or the ids of a row that is one or has these. */
+  /** The prompt as plain text, even if it was rendered as a chat; a row's own conversation or ids if it has them. */
   prompt: string | readonly Message[] | readonly number[]
   /** The text that was scored. */
   text?: string
   /** The reference answer, or the index of the right choice. */
   answer?: string | number
-  /** The answer that was found in the text; null if there is none. */
+  /** The answer extracted from the text; null if there is none. */
   extracted?: string | null
   /** Index of the choice with the highest log-probability. */
   predicted?: number
@@ -29,7 +29,7 @@ export interface RowEntry {
   [name: string]: unknown
 }
 
-/** Functions from the entries of all rows to a figure, by its name. */
+/** Functions from the entries of all rows to a figure, by the figure's name. */
 export interface Measures {
   /** The figure that is published for the task: the accuracy, or for some tasks an F1. */
   readonly score: (entries: readonly RowEntry[]) => number
@@ -60,7 +60,7 @@ export interface ChoiceTask<Own extends Measures = Measures> {
   readonly measures: Own
 }
 
-/** A row that is answered in words. */
+/** A row whose answer is a text. */
 export interface AnsweredRow extends PromptRow {
   /** The reference answer; absent if the task has none. */
   answer?: string
@@ -68,13 +68,13 @@ export interface AnsweredRow extends PromptRow {
   solution?: string
 }
 
-/** The score of a text, and further figures and findings by name. */
+/** The score of a text, and further verdicts by name. */
 interface Verdict {
   score: number
   [name: string]: unknown
 }
 
-/** A task that judges texts, which a model has generated. */
+/** A task that judges generated texts. */
 export interface AnswerTask<Own extends Measures = Measures> {
   /** Reads a row. @throws InputError `malformed-row` */
   rows(record: DataRecord, reading: RowReading): AnsweredRow
@@ -89,7 +89,7 @@ export interface AnswerTask<Own extends Measures = Measures> {
   readonly answer: {
     /** Texts that end an answer to a plain prompt. */
     readonly until?: readonly string[]
-    /** Maximum number of tokens of an answer, if the option does not say. */
+    /** Default of the maximum number of tokens of an answer. */
     readonly maxNewTokens: number
     /** @param given the text, the row with all its columns, and its place in the data */
     judge(given: {

@@ -1,4 +1,4 @@
-/** Adapters come and go while the server runs, as in vLLM: `POST /v1/load_lora_adapter`, `POST /v1/unload_lora_adapter`. */
+/** Loads and drops adapters while the server runs, as vLLM does: `POST /v1/load_lora_adapter`, `POST /v1/unload_lora_adapter`. */
 import { z } from 'zod'
 import { aFlag } from '../../common/arguments.js'
 import { theOption } from '../../common/option-names.js'
@@ -9,7 +9,7 @@ import { parseFields, patternField } from '../fields.js'
 import type { Serving } from '../serving.js'
 
 const name = patternField(ADAPTER_NAME, ADAPTER_NAME_WORDS)
-// Longer than any path, or of a character that none has: what the system says of them names neither.
+// Other texts are no path, and the system's errors about them would not name them.
 const source = patternField(/^[^\0]{1,4096}$/, 'the path or hub id of an adapter')
 
 const LoadBody = z.looseObject({

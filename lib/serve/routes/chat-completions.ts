@@ -51,17 +51,17 @@ export async function chatCompletions(request: Request, serving: Serving): Promi
     ...(logprobs && { logprobs, topLogprobs: topLogprobs ?? 0 }),
     ...(schema && { schema }),
   }
-  // A text that fits a schema is one whole: it has no thoughts and calls to be read apart.
-  const asked = { calls: new Array<GenerateOptions>(n).fill({ ...call, parse: call.schema === undefined }), n }
+  // A text that fits a schema is all content: no reasoning or calls are separated from it.
+  const texts = { calls: new Array<GenerateOptions>(n).fill({ ...call, parse: call.schema === undefined }), n }
   const visit = serving.visits.enter(body.model, n, request)
   try {
     const answer = new ChatAnswer(body, visit.used.model, calling)
-    if (body.stream) return await eventStream(answer.events(writeTexts(engine, asked, visit)), visit, serving.onError)
-    const texts = await wholeTexts(engine, asked, visit)
+    if (body.stream) return await eventStream(answer.events(writeTexts(engine, texts, visit)), visit, serving.onError)
+    const wholes = await wholeTexts(engine, texts, visit)
     return Response.json({
       ...answer.head('chat.completion'),
-      choices: texts.map(answer.choice),
-      usage: usageOf(texts, n),
+      choices: wholes.map(answer.choice),
+      usage: usageOf(wholes, n),
     })
   } catch (error) {
     visit.end()

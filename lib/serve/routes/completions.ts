@@ -39,13 +39,13 @@ export async function completions(request: Request, serving: Serving): Promise<R
   if (body.stream && echo && logprobs !== undefined) {
     throw wrongField('stream', 'Log-probabilities of a prompt are not streamed; leave out stream or echo.')
   }
-  // An answer has nothing but texts.
+  // The response has only texts.
   requireTokenizer(model)
   const prompts = promptsOf(body.prompt, 'prompt', model)
   for (const prompt of prompts) requireRoom([prompt], 'prompt', model)
   const shared = {
     ...samplingOf(body, model),
-    // A text has a token at least: that one is the least work.
+    // A text has at least one token: a greedy one is the least work.
     ...(maxTokens === 0 && { temperature: 0 }),
     raw: true,
     maxNewTokens: limitOf(maxTokens, model),
@@ -53,11 +53,11 @@ export async function completions(request: Request, serving: Serving): Promise<R
   }
   const visit = serving.visits.enter(body.model, prompts.length * n, request)
   try {
-    // Made once they are counted: a body may hold hundreds of thousands of prompts.
+    // Made once their number is accepted: a body may hold hundreds of thousands of prompts.
     const calls = prompts.flatMap((prompt) =>
       Array.from({ length: n }, (_, sample): GenerateOptions => {
         const call = { ...shared, prompt }
-        // The first text of a prompt brings its log-probabilities for all.
+        // The first text of a prompt has the log-probabilities of the prompt for all.
         return echo && logprobs !== undefined && sample === 0 ? { ...call, promptLogprobs: true } : call
       }),
     )
@@ -83,7 +83,7 @@ class CompletionAnswer {
   constructor(
     readonly body: CompletionRequest,
     model: string,
-    /** What stands before the texts of each prompt. */
+    /** The text before the completions of each prompt. */
     readonly echoed: readonly string[],
   ) {
     const created = Math.floor(Date.now() / 1000)
@@ -129,7 +129,7 @@ class CompletionAnswer {
     return this.echoed[Math.floor(index / this.body.n)]!
   }
 
-  /** Without new tokens, one was written all the same, since a text has at least one. */
+  /** Removes the one token that a completion without new tokens has, too. */
   #written<Part extends GeneratedPiece>(part: Part): Part {
     return this.body.max_tokens === 0 ? { ...part, text: '', logprobs: [], finishReason: 'length' } : part
   }
