@@ -94,14 +94,14 @@ export async function* textOfTokens(
   const logprobs: TokenText[] = []
   const yielded = { ids: 0, logprobs: 0 }
   /** Returns a piece with the new tokens; null if there is nothing to show. */
-  const pieceOf = (written: string, delta: Partial<AnswerDelta>): GeneratedPiece | null => {
+  const pieceOf = (content: string, delta: Partial<AnswerDelta>): GeneratedPiece | null => {
     const { reasoning = '', toolCalls = [] } = delta
-    if (written === '' && reasoning === '' && toolCalls.length === 0) return null
-    whole.text += written
+    if (content === '' && reasoning === '' && toolCalls.length === 0) return null
+    whole.text += content
     whole.reasoning += reasoning
     whole.toolCalls.push(...toolCalls)
     return {
-      text: written,
+      text: content,
       ...(reasoning && { reasoning }),
       ...(toolCalls.length > 0 && { toolCalls }),
       ...newTokens(),
@@ -113,7 +113,7 @@ export async function* textOfTokens(
     Object.assign(yielded, { ids: ids.length, logprobs: logprobs.length })
     return piece
   }
-  const read = (written: string): Partial<AnswerDelta> => reader?.push(written) ?? { content: written }
+  const read = (decoded: string): Partial<AnswerDelta> => reader?.push(decoded) ?? { content: decoded }
   let finishReason: FinishReason = 'stop'
   try {
     while (stops.found === undefined) {

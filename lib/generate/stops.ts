@@ -84,7 +84,7 @@ export class StopStrings {
     return text.slice(0, safe)
   }
 
-  /** Returns the text that was held back. */
+  /** Returns the rest of the text, which turned out to be no stop string. */
   end(): string {
     const pending = this.#pending
     this.#pending = ''

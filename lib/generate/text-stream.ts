@@ -23,7 +23,7 @@ export class TextStream {
     return this.#pieces.push(id)
   }
 
-  /** Returns the text that was held back. */
+  /** Returns the text of an incomplete character. */
   async end(): Promise<string> {
     return this.#pieces.end()
   }

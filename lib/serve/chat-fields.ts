@@ -125,9 +125,9 @@ export const ChatBody = z.looseObject({
 export type ChatCompletionRequest = z.output<typeof ChatBody>
 
 /** Returns messages for a template: many templates know no developer, who speaks as the system did. */
-export function messagesFor(given: readonly Message[], template: ChatTemplate | null): Message[] {
+export function messagesFor(messages: readonly Message[], template: ChatTemplate | null): Message[] {
   const knowsDeveloper = template?.names('developer') ?? false
-  return given.map((one) => (one.role === 'developer' && !knowsDeveloper ? { ...one, role: 'system' } : one))
+  return messages.map((one) => (one.role === 'developer' && !knowsDeveloper ? { ...one, role: 'system' } : one))
 }
 
 /** Returns the texts of messages. */

@@ -62,8 +62,8 @@ interface ListLimits {
 export function optionField<Option extends z.ZodType>(option: Option) {
   const { expects, library } = optionFacts(option)
   const isOff = (value: unknown) => value === -1 && optionDefault(option) === 0 && !option.safeParse(value).success
-  const parse = (given: unknown, context: z.RefinementCtx): z.output<Option> => {
-    const { success, data } = option.safeParse(isOff(given) ? 0 : given)
+  const parse = (value: unknown, context: z.RefinementCtx): z.output<Option> => {
+    const { success, data } = option.safeParse(isOff(value) ? 0 : value)
     if (success) return data
     context.addIssue({ code: 'custom', message: library?.expects ?? expects })
     return z.NEVER
@@ -75,8 +75,8 @@ export function optionField<Option extends z.ZodType>(option: Option) {
  * Parses an object. A field that is null counts as absent, as OpenAI's clients mean it.
  * @throws ApiError 400 that names the field
  */
-export function parseFields<S extends z.ZodType>(schema: S, given: Readonly<Record<string, unknown>>): z.output<S> {
-  const present = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== null))
+export function parseFields<S extends z.ZodType>(schema: S, body: Readonly<Record<string, unknown>>): z.output<S> {
+  const present = Object.fromEntries(Object.entries(body).filter(([, value]) => value !== null))
   const result = schema.safeParse(present)
   if (result.success) return result.data
   const { message, path } = result.error.issues[0]!
@@ -86,7 +86,7 @@ export function parseFields<S extends z.ZodType>(schema: S, given: Readonly<Reco
   throw wrongField(place, `Expected ${message} for ${place} but ${received}.`)
 }
 
-/** Makes the error about one field. */
+/** Returns the error about one field. */
 export const wrongField = (param: string, message: string, problem = 'invalid_value'): ApiError =>
   new ApiError(400, message, { param, code: problem })
 

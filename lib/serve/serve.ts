@@ -44,16 +44,16 @@ export interface ModelServer extends AsyncDisposable {
   readonly fetch: (request: Request) => Promise<Response>
   /**
    * Loads an adapter under a name that clients give as `model`, while requests are answered: a folder, the output folder of a run
-   * (its newest checkpoint, or its final adapter), or a hub id. With `replace`, an adapter of that name makes room: running texts
-   * are written to their end with the former one, and one that the program has added stays in the model. The model knows the new one
-   * by the same name, unless the program has an adapter of that name. A run may train other adapters meanwhile.
+   * (its newest checkpoint, or its final adapter), or a hub id. With `replace`, it replaces an adapter of that name: running texts
+   * end with the former one, which stays in the model if the program has added it. The model has the new adapter under the same name,
+   * unless the program has an adapter of that name. A run may train other adapters meanwhile.
    *
-   * @throws UsageError `adapter-exists` for a name that is taken, `in-training` if a run trains the adapter that would make room; what
+   * @throws UsageError `adapter-exists` for a name that is taken, `in-training` if a run trains the adapter to replace; what
    * `Model.loadAdapter` throws
    */
   loadAdapter(name: string, adapter: string, options?: ServedAdapterOptions): Promise<void>
   /**
-   * Drops an adapter. Running texts are written to their end with it. One that the program has added stays in the model.
+   * Drops an adapter. Running texts end with it. An adapter that the program has added stays in the model.
    * @throws UsageError `unknown-adapter`, `in-training` if a run trains an adapter that was loaded here
    */
   unloadAdapter(name: string): Promise<void>

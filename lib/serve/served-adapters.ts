@@ -1,4 +1,4 @@
-/** Adapters as model names: loaded, replaced and dropped while texts are written. */
+/** Adapters as model names: loaded, replaced and dropped while texts are generated. */
 import { existsSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { quoted, UsageError } from '../common/errors.js'
@@ -10,7 +10,7 @@ import { newestIntactCheckpoint } from '../train/index.js'
 
 /** Options of `loadAdapter` of a server. */
 export interface ServedAdapterOptions {
-  /** Whether the name may be taken. Default false. */
+  /** Whether to replace an adapter of the same name. Default false. */
   replace?: boolean
   /** Also load an adapter that was trained on another base. Default false. */
   allowOtherBase?: boolean
@@ -26,8 +26,7 @@ interface ServedSettings {
 /**
  * The names that a server answers to: the base, adapters that it has loaded, and adapters of the program. An adapter that it loads has
  * a name of its own in the model, such as `support@2`, and the name that it is served by is an alias, unless the program has an
- * adapter of that name. One that is replaced or dropped leaves the model when the last text with it is written, so a text has one set
- * of weights.
+ * adapter of that name. A replaced or dropped adapter leaves the model after the last text with it, so a text has one set of weights.
  */
 export class ServedAdapters {
   readonly baseName: string
@@ -184,7 +183,7 @@ export class ServedAdapters {
     if (!isServed) this.#remove(adapter).catch(this.settings.onError)
   }
 
-  /** Removes an adapter that the server has loaded between two steps of the texts. */
+  /** Removes an adapter that the server has loaded, between two steps of the engine. */
   async #remove(adapter: string): Promise<void> {
     if (!this.#own.has(adapter)) return
     await this.engine.exclusive(async () => this.model.removeAdapter(adapter))

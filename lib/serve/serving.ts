@@ -1,4 +1,4 @@
-/** What the routes share. */
+/** The state that all routes share. */
 import type { TextEngine } from '../generate/index.js'
 import type { Model } from '../models/index.js'
 import type { ServerMetrics } from './metrics.js'

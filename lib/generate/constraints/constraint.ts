@@ -229,7 +229,7 @@ function spelled(
   if (!tokenBytes) {
     throw new UsageError(
       'unsupported-tokenizer',
-      'The tokens of this tokenizer do not spell bytes (it is no byte-level or SentencePiece tokenizer), so what it writes cannot be constrained.',
+      'The tokens of this tokenizer do not spell bytes (it is no byte-level or SentencePiece tokenizer), so its texts cannot be constrained.',
     )
   }
   const known = Math.min(size, vocabularySize)

@@ -1,23 +1,23 @@
 /** Regular languages of bytes, and their grammars in EBNF as XGrammar reads it. */
 
-/** Thrown for what no grammar is made for; the message names it. */
+/** Thrown for a part of a constraint that no grammar expresses; the message names it. */
 export class Inexpressible extends Error {}
 
-/** Numbers from the first to the last: code points, or bytes. */
+/** Numbers from a first to a last one: code points, or bytes. */
 export type Range = readonly [number, number]
 
 /** A set of texts, as UTF-8. */
 export type Language =
   /** One byte. */
   | { readonly bytes: readonly Range[] }
-  /** Texts of each, one after another. */
+  /** Texts of each language, one after another. */
   | { readonly row: readonly Language[] }
-  /** Texts of any. */
+  /** Texts of any of the languages. */
   | { readonly any: readonly Language[] }
   /** Texts of `part`, from `least` to `most` of them. */
   | { readonly part: Language; readonly least: number; readonly most: number }
 
-/** Every character; a surrogate alone is none. */
+/** All characters; a lone surrogate is none. */
 export const ALL_CODES: readonly Range[] = [
   [0, 0xd7ff],
   [0xe000, 0x10ffff],
@@ -121,7 +121,7 @@ function between(from: readonly number[], to: readonly number[]): Language[] {
 
 const MOST_STATES = 1000
 const MOST_PARTS = 50_000
-/** States and ranges that are looked at for all languages of a grammar: a tenth of a second. */
+/** Maximum number of visited states and ranges for all languages of a grammar: a tenth of a second. */
 const MOST_WORK = 2 ** 19
 
 const tooLarge = () => new Inexpressible('the length of a text or the size of a regular expression')
@@ -255,7 +255,7 @@ function steps(edges: readonly [Range, number][]): [Range, number[]][] {
   })
 }
 
-/** A class of one byte is written twice, since the library takes a single one for a character, whose UTF-8 is longer. */
+/** Returns the class of some bytes, each twice, since the library takes a single byte for a character, whose UTF-8 is longer. */
 function byteClass(ranges: readonly Range[]): string {
   const members = ranges
     .map((range) => range.map((byte) => `\\x${byte.toString(16).padStart(2, '0')}`).join('-'))

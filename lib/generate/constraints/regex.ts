@@ -31,18 +31,18 @@ const SETS: Readonly<Record<string, readonly Range[]>> = {
 }
 const CONTROLS: Readonly<Record<string, number>> = { n: 10, r: 13, t: 9, f: 12, v: 11, 0: 0 }
 
-/** Letters of the name of a group. */
+/** Maximum length of a group's name. */
 const MOST_OF_A_NAME = 128
 
-/** How a matched text is written. */
+/** The form of a matched text. */
 interface RegexOptions {
   /** Returns the language of one of several characters. */
   readonly one: (codes: readonly Range[]) => Language
-  /** What may stand before and after a match that has no anchor there. */
+  /** The language before and after a match that has no anchor there. */
   readonly around: Language
 }
 
-/** The text is written as it is, and matched as a whole. */
+/** The text itself, matched as a whole. */
 export const WHOLE_TEXT: RegexOptions = { one: oneOf, around: { row: [] } }
 
 /**
@@ -77,7 +77,7 @@ class RegexReader {
     this.#options = options
   }
 
-  /** Each alternative has anchors of its own. */
+  /** Reads the whole expression; each alternative has its own anchors. */
   whole(): Language {
     const any: Language[] = []
     do {

@@ -9,7 +9,7 @@ import { regexLanguage, WHOLE_TEXT } from './regex.js'
 
 type Schema = Readonly<Record<string, unknown>>
 
-/** What the schemas of a type may say. */
+/** Keywords of the schemas of a type. */
 const KEYWORDS = {
   object: ['properties', 'required', 'additionalProperties', 'propertyNames', 'minProperties', 'maxProperties'],
   array: ['items', 'prefixItems', 'minItems', 'maxItems'],
@@ -21,12 +21,12 @@ const KEYWORDS = {
 } as const satisfies Readonly<Record<string, readonly string[]>>
 type Type = keyof typeof KEYWORDS
 
-/** What schemas say of themselves, which forbids no document. */
+/** Keywords that forbid no document. */
 const ANNOTATIONS = [
   ...['$schema', '$id', '$comment', '$defs', 'definitions', 'title', 'description', 'default', 'examples', 'id'],
   ...['deprecated', 'readOnly', 'writeOnly', 'contentEncoding', 'contentMediaType', 'nullable'],
 ]
-/** Keywords each of which says all that a schema says. */
+/** Keywords beside which a schema has no others, except annotations. */
 const WHOLE = ['$ref', 'anyOf', 'oneOf', 'allOf', 'enum', 'const'] as const
 const isWholeNumber = (value: unknown): boolean => Number.isSafeInteger(value) && Number(value) >= 0
 const isSchema = (value: unknown): boolean => typeof value === 'boolean' || isObject(value)
@@ -74,10 +74,10 @@ const FORMATS: Readonly<Record<string, RegExp>> = {
   ipv4: z.regexes.ipv4,
 }
 
-/** Longest text whose length is bounded. Compiling takes some milliseconds for each character. */
+/** Maximum bound of a text's length. Compiling takes some milliseconds for each character. */
 const MOST_LENGTH = 512
 
-/** Most items that are counted; no text has more. */
+/** Maximum number of items that a grammar counts; no text has more. */
 const MOST_ITEMS = 1_000_000
 
 /** A character of a string, or a short escape. */
@@ -95,13 +95,13 @@ const STRING = quoted(anyNumber({ any: [CHARACTER, { row: [textLanguage('\\u'), 
 const INTEGER = '-?(?:0|[1-9][0-9]{0,17})'
 const NUMBER = `${INTEGER}(?:\\.[0-9]{1,17})?(?:[eE][+-]?[0-9]{1,2})?`
 
-/** What stands between members, and between a key and its value. */
+/** Texts between members, and between a key and its value. */
 const SEPARATORS = { compact: { comma: ',', colon: ':' }, spaced: { comma: ', ', colon: ': ' } } as const
 
 /**
  * Returns the grammar (EBNF, as XGrammar reads it) of documents that are valid against a JSON schema, on one line, with properties
  * in the schema's order and no others where the schema names some.
- * @throws Inexpressible that names what the schema asks for and no grammar here can give
+ * @throws Inexpressible that names the part of the schema that no grammar can express
  */
 export function schemaGrammar(schema: unknown, spacing: JsonSpacing = 'either'): string {
   return new SchemaReader(schema).grammar(spacing)
@@ -110,11 +110,11 @@ export function schemaGrammar(schema: unknown, spacing: JsonSpacing = 'either'):
 class SchemaReader {
   readonly #root: unknown
   readonly #rules = new GrammarRules()
-  /** Rules without separators, which both spacings share, by what they are of. */
+  /** Rules without separators, which both spacings share, by their content. */
   readonly #common = new Map<string, string>()
   /** Rules of schemas that others refer to. */
   readonly #referred = new Map<string, string>()
-  /** References that are followed here and have no character before them. */
+  /** References that are being followed without a character before them. */
   #followed: readonly string[] = []
   #anyValue: string | undefined
   #spacing: keyof typeof SEPARATORS = 'compact'
@@ -194,7 +194,7 @@ class SchemaReader {
     return either(this.#parts(schema, whole, path).map((part, i) => this.#of(part, `${path}/${whole}/${i}`)))
   }
 
-  /** Returns the schemas of which a document has to fit one. */
+  /** Returns the alternatives of a schema. */
   #parts(schema: Schema, whole: 'anyOf' | 'oneOf' | 'allOf', path: string): readonly unknown[] {
     const parts = schema[whole] as readonly unknown[]
     if (whole === 'allOf' && parts.length > 1) throw new Inexpressible(`allOf of several schemas at ${path}`)
@@ -232,7 +232,7 @@ class SchemaReader {
     })
   }
 
-  /** Reads what a schema refers to. */
+  /** Reads the schema that a reference names. */
   #follow<Result>({ $ref }: Schema, path: string, read: (found: unknown, pointer: string) => Result): Result {
     const pointer = $ref as string
     const found = resolve(this.#root, pointer)
@@ -250,7 +250,7 @@ class SchemaReader {
     return result
   }
 
-  /** Returns the rule of a schema that follows a character of what contains it. */
+  /** Returns the rule of a schema inside another one, after at least one character. */
   #inner(schema: unknown, path: string): string {
     return this.#following([], () => this.#of(schema, path))
   }
@@ -294,7 +294,7 @@ class SchemaReader {
     return this.#commonRule(`length ${text}`, () => this.#rule(text))
   }
 
-  /** Adds to what is not expressible where it is asked for. */
+  /** Adds the path to the error for what no grammar can express. */
   #within(path: string, make: () => string): string {
     try {
       return make()
@@ -305,30 +305,30 @@ class SchemaReader {
 
   #object(schema: Schema, path: string): string {
     const { additionalProperties: others = true, propertyNames, minProperties, maxProperties } = schema
-    const { required: needed = [], properties: given = {} } = schema as { required?: string[]; properties?: Schema }
+    const { required = [], properties = {} } = schema as { required?: string[]; properties?: Schema }
     const [least, most] = [Number(minProperties ?? 0), Number(maxProperties ?? Number.POSITIVE_INFINITY)]
     const names = this.#namesIn(propertyNames, `${path}/propertyNames`)
-    const listed = [...new Set([...Object.keys(given), ...(names ?? []), ...needed])]
+    const listed = [...new Set([...Object.keys(properties), ...(names ?? []), ...required])]
     if (listed.length === 0) return this.#map(others, names ? false : propertyNames, { least, most }, path)
-    if (isObject(others) && Object.keys(others).length > 0 && Object.keys(given).length > 0) {
+    if (isObject(others) && Object.keys(others).length > 0 && Object.keys(properties).length > 0) {
       throw new Inexpressible(`additionalProperties with a schema beside properties at ${path}`)
     }
     if (propertyNames !== undefined && propertyNames !== true && !names)
       throw new Inexpressible(`propertyNames beside properties at ${path}`)
     const isOpen = (key: string) =>
-      (names?.includes(key) ?? true) && (Object.hasOwn(given, key) ? given[key] : others) !== false
-    const closed = needed.find((key) => !isOpen(key))
+      (names?.includes(key) ?? true) && (Object.hasOwn(properties, key) ? properties[key] : others) !== false
+    const closed = required.find((key) => !isOpen(key))
     if (closed !== undefined)
       throw new Inexpressible(`the property ${closed} at ${path}, which is required and forbidden`)
     const keys = listed.filter(isOpen)
-    if (least > needed.length) throw new Inexpressible(`minProperties at ${path}`)
+    if (least > required.length) throw new Inexpressible(`minProperties at ${path}`)
     if (most < keys.length) throw new Inexpressible(`maxProperties at ${path}`)
-    /** What follows when all properties from here on are left, with a comma before the next and without. */
+    /** The grammars of the properties from here on, with a comma before the first one and without. */
     let [next, first] = ['""', '""']
     for (const key of keys.reverse()) {
-      const value = this.#inner(Object.hasOwn(given, key) ? given[key] : others, `${path}/properties/${key}`)
+      const value = this.#inner(Object.hasOwn(properties, key) ? properties[key] : others, `${path}/properties/${key}`)
       const entry = `${literal(JSON.stringify(key) + this.#separators.colon)} ${value}`
-      const isRequired = needed.includes(key)
+      const isRequired = required.includes(key)
       const rest = next
       next = this.#rule(either([`(${this.#comma} ${entry} ${rest})`, ...(isRequired ? [] : [next])]))
       first = this.#rule(either([`(${entry} ${rest})`, ...(isRequired ? [] : [first])]))
@@ -336,7 +336,7 @@ class SchemaReader {
     return `"{" ${first} "}"`
   }
 
-  /** An object of any properties. JSON may repeat a key, so no least number above one can be enforced. */
+  /** Returns the rule of an object with any properties. JSON may repeat a key, so no minimum above one can be enforced. */
   #map(others: unknown, names: unknown, { least, most }: { least: number; most: number }, path: string): string {
     if (least > 1) throw new Inexpressible(`minProperties at ${path}`)
     const key = others === false || most === 0 ? undefined : this.#key(names ?? true, `${path}/propertyNames`)
@@ -363,7 +363,7 @@ class SchemaReader {
       const rules = keys.filter((key) => key !== undefined)
       return rules.length === 0 ? undefined : either(rules)
     }
-    // Keywords of other types say nothing of names.
+    // Keywords of other types do not limit names.
     return [schema.type ?? 'string'].flat().includes('string') ? this.#ofString(schema, path) : undefined
   }
 
@@ -421,10 +421,10 @@ class SchemaReader {
 /** @throws Inexpressible for what no schema is, unknown keywords, and values that their keywords cannot have */
 function checked(schema: unknown, path: string): Schema {
   if (!isObject(schema)) throw new Inexpressible(`${shown(schema)} at ${path}`)
-  const says = Object.keys(schema).filter((key) => !ANNOTATIONS.includes(key))
-  const unknown = says.find((key) => !KNOWN.has(key))
+  const keywords = Object.keys(schema).filter((key) => !ANNOTATIONS.includes(key))
+  const unknown = keywords.find((key) => !KNOWN.has(key))
   if (unknown !== undefined) throw new Inexpressible(`${unknown} at ${path}`)
-  for (const key of says) {
+  for (const key of keywords) {
     const value = VALUE_OF.get(key)
     if (value && !value.isFitting(schema[key]))
       throw new Inexpressible(`${key} at ${path}, which is ${shown(schema[key])} and not ${value.words}`)
@@ -434,7 +434,7 @@ function checked(schema: unknown, path: string): Schema {
 
 const shown = (value: unknown): string => shortened(JSON.stringify(value) ?? String(value), 60)
 
-/** Returns the keyword that says all that a schema says, if it has one. */
+/** Returns the keyword of a schema that excludes others, if it has one. */
 function wholeOf(schema: Schema, path: string): (typeof WHOLE)[number] | undefined {
   const whole = WHOLE.find((key) => key in schema)
   const isValue = whole === 'enum' || whole === 'const'
@@ -458,7 +458,7 @@ function constants(schema: unknown): readonly unknown[] {
   return Array.isArray(schema.enum) ? schema.enum : []
 }
 
-/** Returns the types that a schema names, or those of which it speaks. */
+/** Returns the types that a schema names, or else the types of its keywords. */
 function typesOf(schema: Schema): readonly string[] {
   if (schema.type !== undefined) {
     const types = [schema.type].flat().map(String)
@@ -500,7 +500,7 @@ function decoded(pointer: string): string | undefined {
 /** Returns the grammar of a text. */
 const literal = (text: string): string => `"${text.replace(/["\\]/g, '\\$&')}"`
 
-/** Returns the grammar of alternatives, each a rule or a group, of which there is at least one. */
+/** Returns the grammar of at least one alternative, each a rule or a group. */
 const either = (parts: readonly string[]): string => (parts.length === 1 ? parts[0]! : `(${parts.join(' | ')})`)
 
 /** Returns the grammar of something from `least` to `most` times. */

@@ -91,7 +91,7 @@ class CompletionAnswer {
   }
 
   readonly choice = (whole: GenerateResult, index: number, all: readonly GenerateResult[]): object => {
-    const { text, logprobs = [], finishReason } = this.#written(whole)
+    const { text, logprobs = [], finishReason } = this.#newTextOf(whole)
     const { promptLogprobs = [] } = all[index - (index % this.body.n)]!
     return {
       index,
@@ -111,11 +111,11 @@ class CompletionAnswer {
       const isFirst = lengths[index] === undefined
       lengths[index] ??= this.#echoOf(index).length
       const end = 'whole' in event ? event.whole : null
-      const { text, logprobs } = 'whole' in event ? { text: '', logprobs: [] } : this.#written(event.piece)
+      const { text, logprobs } = 'whole' in event ? { text: '', logprobs: [] } : this.#newTextOf(event.piece)
       const choice = {
         index,
         text: (isFirst ? this.#echoOf(index) : '') + text,
-        finish_reason: end && this.#written(end).finishReason,
+        finish_reason: end && this.#newTextOf(end).finishReason,
         logprobs: this.#logprobs(logprobs ?? [], lengths[index]),
       }
       lengths[index] += text.length
@@ -130,7 +130,7 @@ class CompletionAnswer {
   }
 
   /** Removes the one token that a completion without new tokens has, too. */
-  #written<Part extends GeneratedPiece>(part: Part): Part {
+  #newTextOf<Part extends GeneratedPiece>(part: Part): Part {
     return this.body.max_tokens === 0 ? { ...part, text: '', logprobs: [], finishReason: 'length' } : part
   }
 
