@@ -1,10 +1,10 @@
-/** Advantages: how much better an answer is than others. */
+/** Advantages: rewards relative to the other completions of a prompt. */
 
 /** How rewards become advantages. */
 interface AdvantageOptions {
-  /** Answers of one prompt, which follow one another. */
+  /** Number of consecutive completions of one prompt. */
   readonly groupSize: number
-  /** What centred rewards are divided by: the deviation of their group, or of all answers; or nothing. */
+  /** The standard deviation that divides centred rewards: of their group, of all completions, or none. */
   readonly scaleRewards: 'group' | 'batch' | 'none'
   /** Weight of each reward. */
   readonly weights: readonly number[]
@@ -12,7 +12,7 @@ interface AdvantageOptions {
   readonly aggregation: 'sum_then_normalize' | 'normalize_then_sum'
 }
 
-/** Added to deviations. */
+/** Term added to deviations. */
 const EPSILON = 1e-4
 
 /** Sums values over all ranks. */
@@ -70,7 +70,7 @@ function normalised(values: readonly number[]): number[] {
   return values.map((value) => (value - mean) / (deviation + EPSILON))
 }
 
-/** Returns what `body` makes of each group, joined. */
+/** Returns the results of `body` on each group, joined. */
 export function inGroups(values: readonly number[], size: number, body: (group: number[]) => number[]): number[] {
   const groups = Array.from({ length: values.length / size }, (_, i) => values.slice(i * size, (i + 1) * size))
   return groups.flatMap(body)

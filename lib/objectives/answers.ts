@@ -1,4 +1,4 @@
-/** What objectives of answers share: sums of log-probabilities over answers, the reference, and means of rewards. */
+/** Parts that objectives of answers share: sums of log-probabilities over answers, the reference, and means of rewards. */
 
 import type { Batch } from '../batches/batch.js'
 import { UsageError } from '../common/errors.js'
@@ -72,7 +72,7 @@ export function referenceOf(model: ForwardModel, adapter?: string): ForwardModel
 export const referenceLogProbs = (model: ForwardModel, adapter: string | undefined, batch: Batch): Promise<Tensor> =>
   tokenLogProbs(referenceOf(model, adapter), batch, { gradients: false })
 
-/** Returns what a run keeps of the reference, to compute it once. */
+/** Returns the reference's values that a run computes once and keeps. */
 export const keptReference = (adapter: string | undefined): KeptValues => ({
   width: 1,
   // An adapter is not identified by its name.

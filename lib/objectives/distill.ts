@@ -29,7 +29,7 @@ import { OWN_ANSWERS, type SampleContext, type SampledStep } from './rollouts.js
 
 export const DistillSchema = z.strictObject({
   beta: optionalReal('from forward (0) to reverse (1) KL', { min: 0, max: 1, defaultText: '0.5' }),
-  teacher: text('the model that is imitated: a path or hub id, with the same vocabulary', 'M', {
+  teacher: text('teacher model with the same vocabulary: a path or hub id', 'M', {
     expects: 'the path or hub id of a model',
     hub: 'model',
     resume: 'free',
@@ -39,16 +39,14 @@ export const DistillSchema = z.strictObject({
     { min: 1, defaultText: 'all tokens, in each step' },
   ),
   ...inGroup(OWN_ANSWERS, {
-    onPolicy: optionalFlag(
-      'imitate the teacher in answers of the model itself to prompts, in place of those of the data',
-    ),
+    onPolicy: optionalFlag("train on the model's own completions of prompts in place of the data's"),
     maxNewTokens,
     temperature: optionalReal('divides the logits of model and teacher', { above: 0, defaultText: '1' }),
   }),
 })
 
 /** The options of distillation that files can give. */
-export type DistillInput = LibraryInput<typeof DistillSchema>
+type DistillInput = LibraryInput<typeof DistillSchema>
 
 /** Options of distillation, with the defaults of TRL's `GKDTrainer`. */
 export interface DistillOptions extends Omit<DistillInput, 'teacher'> {
@@ -153,14 +151,14 @@ async function answersTo(
   context: SampleContext,
   { maxNewTokens, temperature }: { maxNewTokens: number; temperature: number },
 ): Promise<SampledStep> {
-  const asked = rows.map(({ documents, row }) => ({ question: documents[0] as Question, place: row }))
+  const requests = rows.map(({ documents, row }) => ({ question: documents[0] as Question, place: row }))
   const sampling = { temperature, topK: 0, topP: 1 }
   const alone = { maxTurns: 1, logprobs: false, tools: {}, environment: undefined, toolTimeout: 1 }
-  const episodes = await playAll(asked, context, { maxNewTokens, sampling, ...alone })
+  const episodes = await playAll(requests, context, { maxNewTokens, sampling, ...alone })
   return {
-    rows: episodes.map((episode, i) => ({ ...trainedEpisode(episode), row: asked[i]!.place })),
+    rows: episodes.map((episode, i) => ({ ...trainedEpisode(episode), row: requests[i]!.place })),
     // No answer is better than another.
-    rollouts: new Map(asked.map(({ place }) => [place, { advantage: 0 }])),
+    rollouts: new Map(requests.map(({ place }) => [place, { advantage: 0 }])),
     metrics: {},
     records: episodes.map(({ question: { prompt }, completion }) => ({ prompt, completion })),
   }

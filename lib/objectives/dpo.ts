@@ -37,7 +37,7 @@ export const DpoSchema = z.strictObject({
   ),
   lossWeights: reals('weights of several losses', { defaultText: '1 each' }),
   labelSmoothing: real('share of pairs whose order is wrong', 0, { min: 0, below: 0.5 }),
-  ldAlpha: optionalReal("weight of an answer's tokens past the length of the shorter one", {
+  ldAlpha: optionalReal("weight of an answer's tokens past the length of the shorter answer", {
     min: 0,
     max: 1,
     defaultText: '1',

@@ -15,9 +15,13 @@ import { pooledStates } from './pooling.js'
 import { accuracyOf } from './weighted-sum.js'
 
 export const EmbedSchema = z.strictObject({
-  pooling: optionalChoice('how the states of a text become one: their mean, or that of its last token', POOLINGS, {
-    defaultText: "as the model's files say, else mean",
-  }),
+  pooling: optionalChoice(
+    'pooling of the hidden states of a text: their mean, or the state of its last token',
+    POOLINGS,
+    {
+      defaultText: "as the model's files say, else mean",
+    },
+  ),
   temperature: optionalReal('divides cosines', { above: 0, defaultText: '0.05' }),
 })
 

@@ -1,4 +1,4 @@
-/** Episodes: answers of one turn, or of several between which functions or an environment answer. */
+/** Episodes: completions of one turn, or of several turns with results of tools or replies of an environment between them. */
 
 import type { Example } from '../batches/examples/example.js'
 import { TaskGroup, withDeadline } from '../common/cancellation.js'
@@ -20,19 +20,19 @@ import type { Question } from './questions.js'
 import type { AnswerWriter, SampleContext } from './rollouts.js'
 import { besideOthers, callTool, checkTools, requireTold, type Tools, toldText } from './tools.js'
 
-/** The option for the length of a sampled answer. */
-export const maxNewTokens = optionalInteger('tokens of an answer at most, all its turns together', {
+/** The option for the length of a sampled completion. */
+export const maxNewTokens = optionalInteger('maximum number of tokens per completion, over all turns', {
   min: 1,
   defaultText: '256',
 })
 
-/** What a model acts in: one for each answer. */
+/** The environment of a rollout. */
 export interface Environment<Row = AnyRow> {
-  /** Begins an episode for a row. A text that it returns is told to the model after the prompt, as a user's message. */
+  /** Begins an episode for a row. A text that it returns follows the prompt as a user's message. */
   reset?(row: Row): unknown
-  /** Answers a turn of the model, which called no function; without a text the episode ends. */
+  /** Returns the reply to a turn of the model that called no function; without a reply the episode ends. */
   step?(said: string): unknown
-  /** Functions that the model may call in it. */
+  /** Functions that the model may call. */
   readonly tools?: Tools
 }
 
@@ -43,22 +43,22 @@ interface EpisodeOptions {
   /** Maximum number of the model's turns. */
   readonly maxTurns: number
   readonly sampling: Sampling
-  /** Whether `sampled` is asked for. */
+  /** Whether to return log-probabilities (`sampled`). */
   readonly logprobs: boolean
   readonly tools: Tools
   readonly environment: (() => Environment) | undefined
-  /** Seconds that a function or the environment has. */
+  /** Time limit of a tool or the environment [s]. */
   readonly toolTimeout: number
 }
 
-/** What was said in an episode. */
+/** A finished episode. */
 export interface Episode {
   readonly question: Question
   /** Tokens after the prompt. */
   readonly ids: readonly number[]
   /** 1 for each token that the model wrote. */
   readonly mask: readonly number[]
-  /** ln of the probability of each of those, before any option of sampling. */
+  /** ln of the probability of each sampled token, before any option of sampling. */
   readonly sampled: readonly number[]
   /** Whether the model ended its last turn. */
   readonly hasEnded: boolean
@@ -69,11 +69,11 @@ export interface Episode {
   readonly environment: Environment | undefined
   /** Calls of functions. */
   readonly calls: number
-  /** What was wrong with each function that failed in a call. */
+  /** Messages of failed calls. */
   readonly errors: readonly string[]
 }
 
-/** A question, and the place of its answer in the step, from which its draws follow. */
+/** A question, and the index of its completion in the step, which seeds its sampling. */
 interface AskedQuestion {
   readonly question: Question
   readonly place: number
@@ -187,7 +187,7 @@ async function answerOf(name: string, ask: () => unknown, limit: Limit): Promise
   }
 }
 
-/** Returns what an environment answers to a turn; nothing at the end. */
+/** Returns the environment's reply to a turn; nothing at the end. */
 async function replyOf(environment: Environment | undefined, said: string, limit: Limit): Promise<Message[]> {
   const content = await answerOf("environment's step", () => environment?.step?.(said), limit)
   return typeof content === 'string' ? [{ role: 'user', content }] : []
@@ -239,7 +239,7 @@ class ToldTokens {
     this.#tokenizer = tokenizer
   }
 
-  /** Adds a token of the model's. */
+  /** Adds a sampled token. */
   write({ id, logprob }: { id: number; logprob?: number }): void {
     this.ids.push(id)
     this.mask.push(1)

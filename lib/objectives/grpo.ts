@@ -22,7 +22,7 @@ export const GrpoSchema = z.strictObject({
   beta: optionalReal('how much leaving the reference costs', { min: 0, defaultText: '0' }),
   lossType: choices("the loss by TRL's name", POLICY_LOSSES, { most: 1, defaultText: 'dapo' }),
   ...inGroup(OWN_ANSWERS, {
-    rewards: text('JavaScript or TypeScript module: the functions that it exports are the rewards of answers', 'FILE', {
+    rewards: text('JavaScript or TypeScript module whose exported functions are the rewards', 'FILE', {
       expects: 'the path of a module',
     }),
     rewardWeights: reals('weights of the rewards, in their order', { defaultText: '1 each' }),
@@ -31,83 +31,86 @@ export const GrpoSchema = z.strictObject({
       defaultText: '8',
     }),
     maxNewTokens,
-    maxTurns: optionalInteger('turns of an episode at most, between which functions or an environment answer', {
+    maxTurns: optionalInteger('maximum number of turns per episode', {
       min: 1,
       defaultText: '8',
     }),
     temperature: optionalReal('divides the logits, in sampling and in training', { above: 0, defaultText: '1' }),
     topK: optionalInteger('sample from the K likeliest tokens; 0: from all', { min: 0, defaultText: '0' }),
-    topP: optionalReal('sample from the fewest likeliest tokens with this probability together', {
+    topP: optionalReal('sample from the smallest set of tokens with this total probability', {
       above: 0,
       max: 1,
       defaultText: '1',
     }),
-    clipEpsilon: optionalReal('how far the ratio of probabilities may go before it is clipped (epsilon of TRL)', {
+    clipEpsilon: optionalReal('clip range of the probability ratio (epsilon of TRL)', {
       min: 0,
       defaultText: '0.2',
     }),
-    epsilonHigh: optionalReal('the same above 1; the largest weight of cispo', {
+    epsilonHigh: optionalReal('upper clip range; the maximum weight of cispo', {
       min: 0,
-      defaultText: 'the same as below 1',
+      defaultText: '--clip-epsilon',
     }),
-    delta: optionalReal('maximum of a ratio where it is not clipped', {
+    delta: optionalReal('maximum of the ratio where it is not clipped', {
       above: 1,
       defaultText: 'no limit',
     }),
-    importanceSamplingLevel: optionalChoice('whose ratio is compared', ['token', 'sequence'], {
+    importanceSamplingLevel: optionalChoice('level of the probability ratio', ['token', 'sequence'], {
       defaultText: 'token; sequence is GSPO',
     }),
-    scaleRewards: optionalChoice("whose deviation divides a group's rewards", ['group', 'batch', 'none'], {
+    scaleRewards: optionalChoice('standard deviation that divides centred rewards', ['group', 'batch', 'none'], {
       defaultText: 'group',
     }),
     multiObjectiveAggregation: optionalChoice(
-      'how several rewards become one',
+      'order in which several rewards are summed and normalised',
       ['sum_then_normalize', 'normalize_then_sum'],
       { defaultText: 'sum_then_normalize' },
     ),
-    useBiasCorrectionKl: optionalFlag('multiply the divergence from the reference by the ratio', {
+    useBiasCorrectionKl: optionalFlag('multiply the divergence from the reference by the probability ratio', {
       defaultText: 'true',
     }),
-    maskTruncatedCompletions: optionalFlag('leave answers that reached the limit of tokens out of the loss'),
-    entropyCoef: optionalReal('weight of the entropy of tokens, which is then raised', {
+    maskTruncatedCompletions: optionalFlag('leave truncated completions out of the loss'),
+    entropyCoef: optionalReal('weight of an entropy bonus', {
       min: 0,
       defaultText: '0',
     }),
-    offPolicyMaskThreshold: optionalReal('leave bad answers out that have become less likely by this, per token', {
-      above: 0,
-      defaultText: 'no limit',
-    }),
-    importanceSamplingMode: optionalChoice(
-      "make up for the sampler's probabilities, where they are not those of training",
-      SAMPLING_CORRECTIONS,
-      { defaultText: 'not' },
+    offPolicyMaskThreshold: optionalReal(
+      'leave completions with a negative advantage out once their mean log-probability has fallen by this',
+      {
+        above: 0,
+        defaultText: 'no limit',
+      },
     ),
-    importanceSamplingMin: optionalReal('least factor of it', { min: 0, defaultText: '0' }),
-    importanceSamplingMax: optionalReal('largest factor of it', { above: 0, defaultText: '3' }),
-    stepsPerGeneration: optionalInteger('steps whose answers are sampled at once', {
+    importanceSamplingMode: optionalChoice(
+      'importance sampling between the probabilities of sampling and training',
+      SAMPLING_CORRECTIONS,
+      { defaultText: 'none' },
+    ),
+    importanceSamplingMin: optionalReal('minimum factor of importance sampling', { min: 0, defaultText: '0' }),
+    importanceSamplingMax: optionalReal('maximum factor of importance sampling', { above: 0, defaultText: '3' }),
+    stepsPerGeneration: optionalInteger('steps per sampling of completions', {
       min: 1,
       defaultText: '1',
     }),
-    numIterations: optionalInteger('times that each answer is trained', { min: 1, defaultText: '1' }),
-    rewardConcurrency: optionalInteger('rewards that are computed at once', { min: 1, defaultText: '16' }),
-    rewardTimeout: optionalReal('seconds that a reward has', {
+    numIterations: optionalInteger('times that each completion is trained', { min: 1, defaultText: '1' }),
+    rewardConcurrency: optionalInteger('maximum number of concurrent calls of rewards', { min: 1, defaultText: '16' }),
+    rewardTimeout: optionalReal('time limit of a reward, in seconds', {
       above: 0,
       placeholder: 'S',
       defaultText: '60',
     }),
-    toolTimeout: optionalReal('seconds that a function or an environment has', {
+    toolTimeout: optionalReal('time limit of a tool or an environment, in seconds', {
       above: 0,
       placeholder: 'S',
       defaultText: '30',
     }),
-    failedReward: optionalReal('the reward in place of one that fails', {
+    failedReward: optionalReal('reward in place of a failed one', {
       defaultText: 'the run ends',
     }),
   }),
 })
 
 /** The options of GRPO that files can give. */
-export type GrpoInput = LibraryInput<typeof GrpoSchema>
+type GrpoInput = LibraryInput<typeof GrpoSchema>
 
 /** Options of group relative policy optimisation, mostly with the names and defaults of TRL. */
 export interface GrpoOptions<Row = AnyRow> extends Omit<GrpoInput, 'rewards'> {
@@ -125,7 +128,8 @@ const grpoArguments = { options: optionsSchema('the options of grpo', { environm
 
 /**
  * Group relative policy optimisation (arXiv 2402.03300) and its kin: the model answers each prompt several times, `rewards` score the
- * completions, and completions above their group's average are reinforced. Rows of data are prompts; `batchSize` counts them. The loss is TRL's, by default DAPO's (arXiv 2503.14476); with `beta` the model stays near the model without the adapter.
+ * completions, and completions above their group's average are reinforced. Rows of data are prompts; `batchSize` counts them. The loss is TRL's, by default
+ * DAPO's (arXiv 2503.14476); with `beta` the model stays near the model without the adapter.
  *
  * ```ts
  * import { grpo, loadModel, train } from 'node-mora'
@@ -167,30 +171,30 @@ export function grpo(options: GrpoOptions): Objective {
       policyLoss(model, batch, rolloutsOf(batch, rollouts), loss, { gradients }),
     async sample(rows, context) {
       const { answers = groupSize, signal } = context
-      const asked = rows.flatMap(({ documents, row }) =>
+      const requests = rows.flatMap(({ documents, row }) =>
         Array.from({ length: answers }, (_, i) => ({ question: documents[0] as Question, place: row * answers + i })),
       )
       const start = performance.now()
-      const played = await playAll(asked, context, episodes)
-      const written = performance.now()
+      const played = await playAll(requests, context, episodes)
+      const sampled = performance.now()
       const values = await judge(played, rewards, settings.judging, signal)
-      const seconds = { sampling: (written - start) / 1000, rewards: (performance.now() - written) / 1000 }
+      const seconds = { sampling: (sampled - start) / 1000, rewards: (performance.now() - sampled) / 1000 }
       const judged = { played, values, names: rewards.map(([name]) => name), seconds }
       const own = await advantagesOf(values, { ...settings.advantages, groupSize: answers }, context.sum)
       const isLeftOut = ({ hasEnded }: Episode) => maskTruncated && !hasEnded
       const trained: StepRow[] = played.map((episode, i) => ({
         ...trainedEpisode(episode, { isLeftOut: isLeftOut(episode) }),
-        row: asked[i]!.place,
+        row: requests[i]!.place,
       }))
       const old = needsOld ? await context.logProbs(trained, loss.temperature) : null
       const known = (episode: Episode, i: number): Rollout => ({
         advantage: own[i]!,
         ...(needsSampled && { sampled: isLeftOut(episode) ? [] : episode.sampled }),
-        ...(old && { old: old.get(asked[i]!.place)! }),
+        ...(old && { old: old.get(requests[i]!.place)! }),
       })
       return {
         rows: trained,
-        rollouts: new Map(played.map((episode, i) => [asked[i]!.place, known(episode, i)])),
+        rollouts: new Map(played.map((episode, i) => [requests[i]!.place, known(episode, i)])),
         metrics: metricsOf(judged, { groupSize: answers, weights: settings.advantages.weights }),
         records: recordsOf(judged, own),
         toolError: played.flatMap(({ errors }) => errors)[0],
@@ -199,7 +203,7 @@ export function grpo(options: GrpoOptions): Objective {
   }
 }
 
-/** Answers with their rewards: of each kind, one for each answer. */
+/** Episodes with their rewards: of each kind, one per episode. */
 interface Judged {
   readonly played: readonly Episode[]
   readonly values: readonly (readonly number[])[]
@@ -257,7 +261,7 @@ async function loadRewards(path: string): Promise<Pick<GrpoOptions, 'rewards' | 
 
 export const grpoObjective = {
   name: 'grpo',
-  help: 'rewards answers that are better than others of the model to the same prompt',
+  help: 'reinforces completions whose rewards are above the average of their prompt',
   schema: GrpoSchema,
   needs: ['rewards'],
   needsReference: ({ beta }) => Number(beta ?? 0) > 0,

@@ -6,7 +6,7 @@ import type { Document, Example } from '../batches/examples/example.js'
 import type { DataSummary } from '../batches/examples/summary.js'
 import type { StepRow } from '../batches/step-rows.js'
 import { aFlag, check, having, optionsSchema, positive } from '../common/arguments.js'
-import type { Pooling, PoolingOfModel } from '../nn/pooling.js'
+import type { Pooling } from '../nn/pooling.js'
 import type { RowKindName } from '../rows/kinds/index.js'
 import type { DataInput, DataSource } from '../rows/sources/source.js'
 import type { OptionsSchema } from '../schema/option-facts.js'
@@ -22,7 +22,7 @@ import type { WeightedSum } from './weighted-sum.js'
 
 /** The scalar loss of a forward pass. */
 export interface LossTensor {
-  /** Whether it depends on a parameter; absent: it does. */
+  /** Whether it depends on a parameter; default true. */
   readonly requiresGrad?: boolean
   /** Reads its value. */
   item(): Promise<number>
@@ -48,7 +48,7 @@ export interface States {
   dispose(): void
 }
 
-/** The part of a model that losses need, of the trained one or of one that it imitates. `Model` implements it. */
+/** The part of a model that losses need: of the trained model, or of a teacher. `Model` implements it. */
 export interface ForwardModel {
   /** Its path or hub id, which a run records. */
   readonly reference?: string
@@ -180,20 +180,24 @@ export interface Objective {
   /** Returns the labels of the head to train, once the rows are loaded. Default: no head. */
   labels?(): readonly string[]
   /** Returns the objective for a run, before its rows are read. Default: no change. */
-  prepare?(run: ObjectiveRun): Objective | Promise<Objective>
-}
-
-/** The parts of a run that an objective may depend on. */
-export interface ObjectiveRun {
-  /** Rows per step. */
-  readonly batchSize: number
-  /** The trained model. */
-  readonly model: PoolingOfModel & { readonly labels: readonly string[] | null }
-  /**
-   * Returns a model with the vocabulary of the trained one; the run loads it if it is a path or hub id, and disposes of it.
-   * @throws UsageError `other-vocabulary` if a token has another id
-   */
-  teacher(model: ForwardModel | string): Promise<ForwardModel>
+  prepare?(run: {
+    /** Rows per step. */
+    readonly batchSize: number
+    /** The trained model. */
+    readonly model: {
+      /** Labels of its head; null without a head. */
+      readonly labels: readonly string[] | null
+      /** How its files pool hidden states; null or absent if they do not say. */
+      readonly pooling?: Pooling | null
+      /** Why its files' pooling is not supported; null or absent if it is. */
+      readonly unsupportedPooling?: string | null
+    }
+    /**
+     * Returns a model with the vocabulary of the trained one; the run loads it if it is a path or hub id, and disposes of it.
+     * @throws UsageError `other-vocabulary` if a token has another id
+     */
+    teacher(model: ForwardModel | string): Promise<ForwardModel>
+  }): Objective | Promise<Objective>
 }
 
 /** An objective of the library: its name, its options, and the function that makes it of them. */
@@ -339,7 +343,7 @@ export function targetPurity(model: ForwardModel, batch: Batch): Promise<Tensor>
   })
 }
 
-/** Computes something from the states of the tokens that have a target, and from the ids that follow them. */
+/** Returns the result of `body` on the states of the tokens that have a target, and on their targets. */
 async function ofTargets(
   model: ForwardModel,
   batch: Batch,

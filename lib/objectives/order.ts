@@ -1,10 +1,10 @@
 /** Pairs of a step in the order of their log-probabilities, which losses of AOT (arXiv 2406.05882) compare. */
 import { type Batch, rowOfDocument } from '../batches/batch.js'
 
-/** Numbers of a pair: whether it is there, ln π of the chosen and the rejected answer, and ln π − ln π_ref of both. */
+/** Numbers per pair: whether the pair exists, ln π of the chosen and the rejected answer, and ln π − ln π_ref of both. */
 const OF_PAIR = 5
 
-/** How many numbers the pairs of a step have. */
+/** Returns the number of numbers of a step of pairs. */
 export const lengthOfStep = (pairs: number): number => OF_PAIR * pairs
 
 /** Returns the first document of each pair of a batch. */
@@ -27,7 +27,7 @@ export function numbersOfStep(values: readonly number[], places: readonly number
   return numbers
 }
 
-/** What some pairs are compared with, for each of them. */
+/** The values that pairs are compared with, by pair. */
 export interface Matches {
   /** The margin of its reference, less the margin with its rank among those of the references. */
   readonly margins: readonly number[]
@@ -37,7 +37,7 @@ export interface Matches {
   readonly chosen: readonly number[]
 }
 
-/** Returns what the pairs in these places are compared with. */
+/** Returns the values that the pairs at these indices of the step are compared with. */
 export function matchesIn(numbers: readonly number[], places: readonly number[]): Matches {
   const all = Array.from({ length: numbers.length / OF_PAIR }, (_, place) => place)
   const there = all.filter((place) => numbers[OF_PAIR * place]! > 0)

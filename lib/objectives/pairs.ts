@@ -28,15 +28,15 @@ interface PairOf<Value> {
   readonly rejected: Value
 }
 
-/** What a loss compares. */
+/** The scores that a loss compares. */
 export interface Scores extends PairOf<Tensor> {
   /** Number of tokens of each answer, without gradients. */
   readonly lengths: PairOf<Tensor>
-  /** What each pair is compared with, if losses compare it with other pairs of the step, [pairs] without gradients. */
+  /** Values of other pairs of the step, for losses that compare pairs, [pairs] without gradients. */
   readonly matches?: Readonly<Record<keyof Matches, Tensor>>
 }
 
-/** What tells an objective of pairs from others. */
+/** The parts in which objectives of pairs differ. */
 interface PairLoss {
   readonly name: string
   readonly options: Readonly<Record<string, unknown>>
@@ -50,13 +50,13 @@ interface PairLoss {
   readonly tailWeight?: number
   /** Whether pairs are weighed by the probability of their answers (WPO). */
   readonly isWeighed?: boolean
-  /** Pairs of a step at most, if each is compared with others of its step; absent: it is not. */
+  /** Maximum number of pairs per step, for losses that compare pairs of a step; absent for others. */
   readonly comparedPairs?: number | undefined
   /** Returns the loss of each pair, [pairs]; null if only the likelihood counts. */
   loss(scores: Scores): Tensor | null
-  /** What is compared; default the scores themselves, sums over tokens. */
+  /** Returns the compared scores; default: sums over tokens. */
   readonly score?: ((scores: Scores) => PairOf<Tensor>) | undefined
-  /** The factor of scores in rewards, which metrics tell. */
+  /** The factor of scores in the rewards of metrics. */
   readonly beta: number
   /** The factor of the likelihood: minus the mean log-probability of all tokens of all chosen answers of the step. */
   readonly likelihood?: number
@@ -84,7 +84,7 @@ export function objectiveOfPairs(pair: PairLoss): Objective {
     const shorter = (i: number) => Math.min(lengths[i % pairs]!, lengths[(i % pairs) + pairs]!)
     return (i: number, token: number) => (token < shorter(i) ? 1 : (pair.tailWeight ?? 1))
   }
-  /** Returns what losses that compare the pairs of a step need to know of those of a batch. */
+  /** Returns the batch's part of the numbers by which losses compare the pairs of a step. */
   const numbersOf = async (
     model: ForwardModel,
     batch: Batch,

@@ -1,4 +1,4 @@
-/** Losses of a policy whose answers were rewarded: GRPO (arXiv 2402.03300) and its kin. */
+/** Losses of a policy whose completions were rewarded: GRPO (arXiv 2402.03300) and its kin. */
 import { type Batch, documentWeights, totalWeight, weightOfTargets } from '../batches/batch.js'
 import { add, clamp, exp, mul, relu, sigmoid, sub } from '../tensor/operations/arithmetic.js'
 import { gatherRows } from '../tensor/operations/indexing.js'
@@ -37,13 +37,13 @@ export interface PolicyLossOptions {
   readonly temperature: number
   /** Maximum number of tokens of a completion. */
   readonly maxNewTokens: number
-  /** What is made of old / sampled, by which the sampler's probabilities are corrected. */
+  /** Importance sampling: how old / sampled becomes a factor of the loss. */
   readonly correction:
     | { readonly mode: (typeof SAMPLING_CORRECTIONS)[number]; readonly min: number; readonly max: number }
     | undefined
 }
 
-/** Names of the means that the loss gives. */
+/** Metrics of the loss. */
 export const POLICY_METRICS = ['kl', 'clipFraction', 'clipFraction/low', 'clipFraction/high'] as const
 
 /** A target. */
@@ -56,7 +56,7 @@ interface Token {
   readonly distance: number
 }
 
-/** What the loss of each token is made of, [targets]. */
+/** The parts of each token's loss, [targets]. */
 interface Parts {
   /** ln π */
   readonly policy: Tensor
@@ -136,8 +136,8 @@ const DIVISORS: Readonly<Record<PolicyLoss, 'tokens' | 'answers' | 'room'>> = {
 const MEANS_OVER_TOKENS: ReadonlySet<PolicyLoss> = new Set(['grpo', 'sapo'])
 
 /**
- * Returns the loss of rewarded answers.
- * @param rollouts the answers: one for each document of the batch
+ * Returns the loss of rewarded completions.
+ * @param rollouts the completions: one per document of the batch
  */
 export async function policyLoss(
   model: ForwardModel,

@@ -1,4 +1,4 @@
-/** Rewards: how good answers are, by functions of the program that trains. */
+/** Rewards: scores of completions by functions of the program that trains. */
 
 import { TaskGroup, withDeadline } from '../common/cancellation.js'
 import { RunError, UsageError } from '../common/errors.js'
@@ -10,7 +10,7 @@ import type { AnyRow } from '../rows/sources/source.js'
 import type { Message } from '../text/template.js'
 import type { Environment, Episode } from './episodes.js'
 
-/** An answer to judge, to a prompt whose row is of a type. */
+/** A completion to score; `Row` is the type of its prompt's row. */
 export interface JudgedAnswer<Row = AnyRow> {
   /** The prompt as its row has it; of a conversation, the text of its last message. */
   readonly prompt: string
@@ -22,7 +22,7 @@ export interface JudgedAnswer<Row = AnyRow> {
   readonly messages: readonly Message[]
   /** Tokens after the prompt. */
   readonly ids: readonly number[]
-  /** Whether the model ended its answer, rather than the limit of tokens. */
+  /** Whether the model ended the completion itself, below the limit of tokens. */
   readonly hasEnded: boolean
   /** The environment of the rollout, at its end. */
   readonly environment: Environment | undefined
@@ -42,7 +42,7 @@ interface RewardOptions {
   readonly rewardConcurrency: number
   /** Time limit of a reward [s]. */
   readonly rewardTimeout: number
-  /** The reward in place of one that fails, times out, or is no number; absent: the run ends. */
+  /** Replaces a reward that fails, times out, or is no number; absent: the run ends. */
   readonly failedReward?: number | undefined
 }
 
@@ -82,7 +82,7 @@ export async function judge(
     const { question, completion, hasEnded, environment } = episode
     const { prompt } = question
     try {
-      // What a reward does to its arguments changes neither what is trained nor what other rewards get.
+      // A reward may change its arguments, but neither the trained rows nor the arguments of other rewards.
       const [row, messages, ids] = plainCopy([question.row, episode.messages, episode.ids] as const)
       const answer = { prompt, completion, row, messages, ids, hasEnded, environment, signal: whole }
       const value: unknown = await withDeadline(async () => reward(answer), { seconds, signal: whole })

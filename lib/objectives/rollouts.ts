@@ -1,4 +1,4 @@
-/** What passes between a run and an objective that learns from answers of the model itself. */
+/** The interface between a run and an objective that samples completions. */
 
 import { type Batch, rowOfDocument } from '../batches/batch.js'
 import type { StepRow } from '../batches/step-rows.js'
@@ -7,42 +7,42 @@ import type { Sampling } from '../tensor/operations/sampling.js'
 import type { Tokenizer } from '../text/tokenizer.js'
 import type { WeightedSum } from './weighted-sum.js'
 
-/** The heading of options in help. */
+/** Heading of help for options of such objectives. */
 export const OWN_ANSWERS = "Objectives of the model's own answers:"
 
-/** What is known of an answer that is trained. */
+/** A sampled completion, as the loss needs it. */
 export interface Rollout {
-  /** How much better it is than the others of its prompt. */
+  /** Its advantage over the other completions of its prompt. */
   readonly advantage: number
-  /** ln of the probability with which each trained token was drawn. */
+  /** ln of the probability with which each trained token was sampled. */
   readonly sampled?: readonly number[]
-  /** ln π of each trained token by the weights that wrote it; absent: by those of now. */
+  /** ln π of each trained token under the weights that sampled it; default: under the current weights. */
   readonly old?: readonly number[]
 }
 
-/** One answer to write. */
+/** A completion to sample. */
 export interface AnswerRequest {
-  /** Tokens before it. */
+  /** Token ids before the completion. */
   readonly ids: readonly number[]
   /** Maximum number of its tokens. */
   readonly maxNewTokens: number
-  /** How tokens are drawn. */
+  /** Options of sampling. */
   readonly sampling: Sampling
-  /** One number for each token. */
+  /** Random numbers, one per token. */
   readonly random: RandomStream
-  /** Whether the probability of each token is told. */
+  /** Whether to return the log-probability of each token. */
   readonly logprobs: boolean
-  /** Aborting it ends the answer with its reason. */
+  /** Aborting it ends the completion with its reason. */
   readonly signal?: AbortSignal | undefined
 }
 
-/** Writes answers with the weights that the model has when it is opened. */
+/** Samples completions with the weights at the time when it is opened. */
 export interface AnswerWriter extends AsyncDisposable {
-  /** Writes an answer, token by token, a stop token included; many at once. */
+  /** Samples a completion, token by token, a stop token included; many at once. */
   write(request: AnswerRequest): AsyncGenerator<WrittenToken, 'stop' | 'length'>
 }
 
-/** A token of an answer. */
+/** A token of a completion. */
 export interface WrittenToken {
   /** Its id. */
   readonly id: number
@@ -50,13 +50,13 @@ export interface WrittenToken {
   readonly logprob?: number
 }
 
-/** What a run gives to sample answers. */
+/** The parts of a run with which an objective samples completions. */
 export interface SampleContext {
-  /** Tells its draws from others of the seed: the step that uses them first, from 0, or what else they are for. */
+  /** Name of the stream of random numbers: the first step that uses the completions, from 0, or a word. */
   readonly draws: number | string
   /** The run's seed. */
   readonly seed: number
-  /** Answers for each row; default: as many as the objective trains. */
+  /** Completions per row; default: as many as the objective trains. */
   readonly answers?: number
   /** The model's tokenizer. */
   readonly tokenizer: Tokenizer
@@ -64,35 +64,35 @@ export interface SampleContext {
   readonly signal?: AbortSignal | undefined
   /** Opens a writer of completions, given the maximum number of tokens of a prompt with its completion. */
   openWriter(tokens: readonly number[]): Promise<AnswerWriter>
-  /** Returns ln π of the targets of each row by the weights of now. */
+  /** Returns ln π of the targets of each row under the current weights. */
   logProbs(rows: readonly StepRow[], temperature: number): Promise<Map<number, number[]>>
   /** Sums values over all ranks. */
   sum(values: readonly number[]): Promise<readonly number[]>
 }
 
-/** What an objective made of the rows of a step. */
+/** The sampled rows of a step. */
 export interface SampledStep {
   /** The rows to train. */
   readonly rows: readonly StepRow[]
-  /** What is known of them, by their place in the step. */
+  /** Their rollouts, by the index of the row in the step. */
   readonly rollouts: ReadonlyMap<number, Rollout>
-  /** Means over them, beside those of the loss. */
+  /** Means over the rows, beside the metrics of the loss. */
   readonly metrics: Readonly<Record<string, WeightedSum>>
-  /** A line of `rollouts.jsonl` for each answer. */
+  /** A line of `rollouts.jsonl` per completion. */
   readonly records: readonly object[]
   /** The first error of a function that the model called, with the function's name. */
   readonly toolError?: string | undefined
 }
 
-/** How long what was sampled is used. */
+/** How often sampled rows are trained. */
 export interface SampleReuse {
   /** Steps whose rows are sampled at once. */
   readonly steps: number
-  /** How often each of them is trained. */
+  /** How often each row is trained. */
   readonly times: number
 }
 
-/** Returns what is known of the answers of a batch, in which each document is one. */
+/** Returns the rollout of each document of a batch. */
 export function rolloutsOf(batch: Batch, known: ReadonlyMap<number, Rollout> | undefined): Rollout[] {
   return Array.from(
     { length: batch.rows },

@@ -7,23 +7,23 @@ import { theOption } from '../common/option-names.js'
 import { shortened } from '../common/printable.js'
 import type { ChatTemplate } from '../text/template.js'
 
-/** Called with the arguments that the model wrote; what it returns is told to the model: a text, or else its JSON. */
+/** Called with the model's arguments; the model reads its result: a text, or else its JSON. */
 export type ToolFunction = (args: Record<string, unknown>) => unknown
 
-/** A function that the model may call, and what it is told of it. */
+/** A function that the model may call, with its description. */
 export interface Tool {
-  /** What it does. */
+  /** Description of the function. */
   readonly description?: string
   /** The arguments: a zod schema of an object, or its JSON schema. */
   readonly parameters?: object
-  /** Does it. */
+  /** Runs the function. */
   readonly run: ToolFunction
 }
 
 /** Functions by name. */
 export type Tools = Readonly<Record<string, Tool | ToolFunction>>
 
-/** Returns what templates tell the model of functions. */
+/** Returns the schemas of functions, for chat templates. */
 export function toolSchemas(tools: Tools): object[] {
   return Object.entries(tools).map(([name, tool]) => {
     const { description = '', parameters = {} } = typeof tool === 'function' ? {} : tool
@@ -53,16 +53,16 @@ export function toldText(text: string): string {
   throw new RunError('too-large', `Its text has ${text.length} characters, more than ${MOST_TOLD}.`)
 }
 
-/** What the model is told of a call. */
+/** The result of a call, as the model reads it. */
 interface ToolResult {
   readonly content: string
-  /** What was wrong with the function, which the model may not be to blame for. */
+  /** The error of the function, which may not be the model's fault. */
   readonly error?: string
 }
 
 /**
- * Calls a function for the model, and returns what the model is told: its result, or what was wrong. The model can learn from that, so
- * nothing is thrown.
+ * Calls a function for the model, and returns its result or its error as a text. The model can learn from an error, so nothing is
+ * thrown.
  */
 export async function callTool(
   tools: Tools,

@@ -1,6 +1,6 @@
 import type { Tensor } from '../tensor/tensor.js'
 
-/** A mean as a sum and a weight, which add up over forward passes. */
+/** A mean as a sum and a weight; both add up over forward passes. */
 export interface WeightedSum {
   /** The sum of the values, each times its weight. */
   readonly sum: number
