@@ -26,7 +26,13 @@ const spectraArguments = {
  */
 export function spectraByKind(
   spectra: readonly LayerSpectrum[],
-): Record<string, Omit<Spectrum, 'singularValues'> & { readonly layers: number }> {
+): Record<
+  string,
+  Omit<Spectrum, 'singularValues'> & {
+    /** Number of layers. */
+    readonly layers: number
+  }
+> {
   check({ spectra }, spectraArguments)
   return Object.fromEntries(
     [...byKind(spectra)].map(([kind, layers]) => {

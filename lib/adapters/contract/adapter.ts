@@ -30,6 +30,7 @@ export interface AdapterConfigBase {
 
 /** The configuration of one method, which has its name. */
 export type ConfigOf<Method extends string, Config extends AdapterConfigBase = AdapterConfigBase> = Config & {
+  /** The method's name. */
   readonly method: Method
 }
 

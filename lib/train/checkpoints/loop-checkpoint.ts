@@ -136,7 +136,12 @@ export async function saveCheckpoint(
 export async function loadCheckpoint(
   path: string,
   loop: TrainingLoop,
-): Promise<{ step: number; values: Record<string, unknown> }> {
+): Promise<{
+  /** The step after which it was saved. */
+  step: number
+  /** The loop's own values. */
+  values: Record<string, unknown>
+}> {
   check({ path, loop }, loadArguments)
   const problem = await whyTorn(path)
   if (problem !== null) {
