@@ -24,9 +24,7 @@ const spectraArguments = {
  * Averages spectra over the `layers` of each kind, which is the end of their paths without `_proj`: `q`, `k`, `v`, `o`, `gate`, `up`
  * and `down` in a Llama. Layers without a change count.
  */
-export function spectraByKind(
-  spectra: readonly LayerSpectrum[],
-): Record<
+export function spectraByKind(spectra: readonly LayerSpectrum[]): Record<
   string,
   Omit<Spectrum, 'singularValues'> & {
     /** Number of layers. */
