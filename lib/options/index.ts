@@ -25,7 +25,6 @@ export {
   pastPositions,
   scheduleOptions,
 } from './defaults.js'
-export { DoctorSchema } from './doctor.js'
 export {
   type EvalInput,
   type EvalOptions,

@@ -340,7 +340,7 @@ describe('a run', () => {
     expect(start({})).toThrow(/Missing data/)
     expect(start({ data: 'a', learningRat: 1 })).toThrow(/learningRat.*did you mean learningRate/)
     expect(start({ data: 'a', learningRate: -1 })).toThrow(UsageError)
-    expect(start({ data: 'a', saveEvery: 3 })).toThrow(/saveEvery needs a folder/)
+    expect(start({ data: 'a', saveEvery: 3 })).toThrow(/saveEvery needs output/)
     expect(start({ data: 'a', output: 'o', resume: true, overwrite: true })).toThrow(/resume.*overwrite/)
   })
 

@@ -1,13 +1,13 @@
 import type { DoctorReport } from '../../doctor.js'
 import { formatBytes } from '../../io/disk-space.js'
-import { DoctorSchema } from '../../options/index.js'
+import { CommonOptionsSchema } from '../../options/index.js'
 import { defineCommand } from '../command.js'
 import { formatFacts } from '../terminal/format.js'
 
 export const doctorCommand = defineCommand({
   name: 'doctor',
   summary: 'show CPU features, devices and libraries of this machine, and how to install missing ones',
-  schema: DoctorSchema,
+  schema: CommonOptionsSchema,
   idle: ['device', 'dtype', 'rotaryDtype', 'allowTf32', 'seed', 'offline'],
   examples: ['mora doctor', 'mora doctor --json'],
   check() {},

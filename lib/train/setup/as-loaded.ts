@@ -6,8 +6,15 @@ import type { Model } from '../../models/model.js'
 import type { TrainSettings } from '../../options/index.js'
 import type { Ranks } from '../../tensor/ranks.js'
 
-/** Rejects options that contradict how the model was loaded: it is trained as it is. */
-export function requireAsLoaded(model: Model, options: TrainSettings): void {
+/** Rejects options that do not fit the model as it was loaded, or the ranks that train it. */
+export function requireAsLoaded(model: Model, options: TrainSettings, ranks: Ranks): void {
+  requireSameForm(model, options)
+  requireTokenizer(model, options)
+  requireRanksOf(model, options, ranks)
+}
+
+/** Rejects options of loading with other values than the model was loaded with. */
+function requireSameForm(model: Model, options: TrainSettings): void {
   const { device, dtype, reference, quantised } = model
   const is = {
     device: device.kind,
@@ -36,11 +43,7 @@ export function requireAsLoaded(model: Model, options: TrainSettings): void {
 }
 
 /** Rejects a sharded model if other ranks train it, or if the run needs whole weights. */
-export function requireRanksOf(
-  { shards, isShared }: Model,
-  { shard, samplePrompt }: TrainSettings,
-  ranks: Ranks,
-): void {
+function requireRanksOf({ shards, isShared }: Model, { shard, samplePrompt }: TrainSettings, ranks: Ranks): void {
   const refuse = (message: string) => {
     throw new UsageError('unfit-options', message)
   }
@@ -61,7 +64,7 @@ function namesModel(name: string, { path, reference }: Model): boolean {
   return id !== null && found !== null && mayMean(id, found)
 }
 
-export function requireReadable({ tokenizer }: Model, { samplePrompt }: TrainSettings): void {
+function requireTokenizer({ tokenizer }: Model, { samplePrompt }: TrainSettings): void {
   if (samplePrompt === undefined || tokenizer) return
   throw new UsageError(
     'no-tokenizer',

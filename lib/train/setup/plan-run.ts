@@ -14,7 +14,7 @@ import type { LearningRate } from '../learning-rate.js'
 import type { LoggedNumbers } from '../output/metrics.js'
 import { OutputFolder } from '../output/output-folder.js'
 import type { RankSync } from '../rank-sync.js'
-import { requireAsLoaded, requireRanksOf, requireReadable } from './as-loaded.js'
+import { requireAsLoaded } from './as-loaded.js'
 import { planModel } from './plan-model.js'
 import { objectiveOfRun } from './run-objective.js'
 import { stepDemand, tokenBudget } from './token-budget.js'
@@ -64,9 +64,7 @@ export type PlannedRun = Awaited<ReturnType<typeof planRun>>
  */
 export async function planRun(parts: SetUpParts, undo: (() => unknown)[]) {
   const { model, options: given, passes, sync, signal, notice } = parts
-  requireAsLoaded(model, given)
-  requireReadable(model, given)
-  requireRanksOf(model, given, sync.ranks)
+  requireAsLoaded(model, given, sync.ranks)
   const folder = sync.isFirst ? await claimFolder(model, given) : null
   undo.push(() => folder?.close())
   const { objective, functions, teacher, reference } = await objectiveOfRun(model, given, parts, undo)

@@ -1,13 +1,12 @@
 import { z } from 'zod'
 import type { AdapterMethod } from '../../adapters/contract/adapter.js'
 import { UsageError } from '../../common/errors.js'
-import { optionName, TheOption } from '../../common/option-names.js'
+import { TheOption } from '../../common/option-names.js'
 import { type ObjectiveName, objectiveNamed } from '../../objectives/index.js'
 import type { Objective } from '../../objectives/objective.js'
 import {
   checkTrainOptions,
   type Method,
-  optionFacts,
   parseOptions,
   requireOptions,
   type TrainInput,
@@ -29,15 +28,6 @@ export function resolveTrainOptions(input: TrainInput, own?: AdapterMethod, obje
   if (objective) options.objective = objective.name as ObjectiveName
   requireOptions(TrainSchema, options)
   if (typeof options.resume === 'string') options.output ??= runFolderOf(options.resume)
-  for (const [name, option] of Object.entries(TrainSchema.shape)) {
-    if (options.output !== undefined || !optionFacts(option).needs?.includes('output')) continue
-    if (options[name as keyof TrainSettings]) {
-      throw new UsageError(
-        'unfit-options',
-        `${TheOption(name)} needs a folder to write to: give ${optionName('output')}.`,
-      )
-    }
-  }
   checkTrainOptions(options)
   return options
 }

@@ -66,7 +66,7 @@ describe('events for TensorBoard', () => {
     const options = optionsOf({ tensorboard: false })
     await trainTiny(options)
     expect(existsSync(join(options.output, 'tensorboard'))).toBe(false)
-    await expectRejection(trainTiny({ ...optionsOf(), output: undefined }), 'unfit-options', /saveEvery needs a folder/)
+    await expectRejection(trainTiny({ ...optionsOf(), output: undefined }), 'unfit-options', /saveEvery needs output/)
   })
 
   it('continue in a later file, which withdraws lost steps of the one before', async () => {
