@@ -71,6 +71,7 @@ export {
   type GenerateResult,
   generate,
   generateStream,
+  type NewToken,
   openConstraint,
   type Sampling,
   TextEngine,
@@ -144,7 +145,6 @@ export type {
   SampleContext,
   SampledStep,
   SampleReuse,
-  WrittenToken,
 } from './objectives/rollouts.js'
 export { type SimpoOptions, simpo } from './objectives/simpo.js'
 export type { Tool, ToolFunction, Tools } from './objectives/tools.js'

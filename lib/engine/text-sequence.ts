@@ -1,6 +1,6 @@
 import { RunError } from '../common/errors.js'
 import type { ModelView, TokenMemory } from '../models/index.js'
-import type { NewToken } from '../tensor/operations/choose-tokens.js'
+import type { NewToken } from '../tensor/operations/sampling.js'
 import { LogitsEdits } from './logits-edits.js'
 import type { PagePool } from './pages.js'
 import type { EngineRequest, FinishReason } from './request.js'

@@ -1,8 +1,7 @@
 /** Turns generated tokens into text, until a stop. */
 
 import type { EngineRequest, FinishReason } from '../engine/index.js'
-import type { NewToken } from '../tensor/operations/choose-tokens.js'
-import type { RankedToken } from '../tensor/operations/sampling.js'
+import type { NewToken, RankedToken } from '../tensor/operations/sampling.js'
 import type { Tokenizer } from '../text/tokenizer.js'
 import type { ToolCall } from '../text/tool-calls/calls.js'
 import type { AnswerDelta, AnswerReader } from '../text/tool-calls/reader.js'

@@ -1,8 +1,7 @@
 /** Generates text. */
 
 export type { FinishReason } from '../engine/index.js'
-export type { NewToken } from '../tensor/operations/choose-tokens.js'
-export { GREEDY, type Sampling, type TokenChoice } from '../tensor/operations/sampling.js'
+export { GREEDY, type NewToken, type Sampling, type TokenChoice } from '../tensor/operations/sampling.js'
 export { Chat, type ChatOptions } from './chat.js'
 export {
   type Constraint,

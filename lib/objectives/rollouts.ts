@@ -3,7 +3,7 @@
 import { type Batch, rowOfDocument } from '../batches/batch.js'
 import type { StepRow } from '../batches/step-rows.js'
 import type { RandomStream } from '../common/random.js'
-import type { Sampling } from '../tensor/operations/sampling.js'
+import type { NewToken, Sampling } from '../tensor/operations/sampling.js'
 import type { Tokenizer } from '../text/tokenizer.js'
 import type { WeightedSum } from './weighted-sum.js'
 
@@ -39,15 +39,7 @@ export interface AnswerRequest {
 /** Samples completions with the weights at the time when it is opened. */
 export interface AnswerWriter extends AsyncDisposable {
   /** Samples a completion, token by token, a stop token included; many at once. */
-  write(request: AnswerRequest): AsyncGenerator<WrittenToken, 'stop' | 'length'>
-}
-
-/** A token of a completion. */
-export interface WrittenToken {
-  /** Its id. */
-  readonly id: number
-  /** ln of its probability, before any option of sampling changed it. */
-  readonly logprob?: number
+  write(request: AnswerRequest): AsyncGenerator<NewToken, 'stop' | 'length'>
 }
 
 /** The parts of a run with which an objective samples completions. */

@@ -9,7 +9,7 @@ import {
   editLogits,
   type LogitChanges,
   maskLogits,
-  type RankedToken,
+  type NewToken,
   rankTokens,
   sampleTokens,
   type TokenChoice,
@@ -23,12 +23,6 @@ interface RowChoice extends TokenChoice {
   mask?: Int32Array | undefined
   /** Number of likeliest tokens to list; undefined: no log-probabilities. */
   topLogprobs?: number | undefined
-}
-
-/** A chosen token, with its log-probability among all tokens if that was requested. */
-export interface NewToken extends Partial<RankedToken> {
-  /** Its id. */
-  readonly id: number
 }
 
 /**

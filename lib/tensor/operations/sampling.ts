@@ -145,19 +145,19 @@ function maskFrom(logits: Float32Array, least: number): Int32Array {
   return words
 }
 
-/** A token and the logarithm of its probability. */
-interface TokenLogprob {
-  id: number
-  logprob: number
+/** A chosen token, with its place among all tokens if log-probabilities were requested. */
+export interface NewToken {
+  /** Its id. */
+  readonly id: number
+  /** Natural log-probability, before any option of sampling. */
+  readonly logprob?: number
+  /** 1 for the likeliest token. */
+  readonly rank?: number
+  /** The likeliest tokens. */
+  readonly top?: readonly Required<Pick<NewToken, 'id' | 'logprob'>>[]
 }
 
-/** A token with its rank among all tokens. */
-export interface RankedToken extends TokenLogprob {
-  /** 1 for the likeliest token. */
-  rank: number
-  /** The likeliest tokens. */
-  top: TokenLogprob[]
-}
+export type RankedToken = Required<NewToken>
 
 /**
  * Ranks a token of each row of logits [N, V] (float32), by their softmax as it is.
