@@ -201,7 +201,7 @@ export async function loadOpened(
   const settings = await encodeOptions(options)
   const all = await tokenised(sources, settings, { ...options, limit })
   // Of whole texts no token is predicted.
-  const keepsAll = options.keepWithoutTarget && !kindNamed(options.rows)?.areWhole
+  const keepsAll = options.keepWithoutTarget && !kindNamed(options.rows)?.compared?.areWhole
   const data = keepsAll ? all : await withTargets(all, { ofWeights: options.keepWithoutTarget ?? false })
   const name = namesOf(sources)
   requireRows(data.summary, name, options)
@@ -393,9 +393,9 @@ export async function encodeOptions(options: DatasetOptions): Promise<RowSetting
 
 /** Refuses options that only rows with one completion have. @throws UsageError `unfit-options` */
 function requireFitOfAnswers({ rows, longRows = 'keep-start', trainOn, text }: DatasetOptions): void {
-  const kind = kindNamed(rows)
-  if (!kind) return
-  const { areWhole } = kind
+  const { compared } = kindNamed(rows) ?? {}
+  if (!compared) return
+  const { areWhole } = compared
   const ofRows = areWhole ? 'rows of whole texts' : 'rows of answers to prompts'
   const refuse = (what: string, why: string) => {
     throw new UsageError('unfit-options', `${what} does not go with ${ofRows}: ${why}.`)

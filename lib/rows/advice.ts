@@ -2,7 +2,7 @@
 import { theOption } from '../common/option-names.js'
 import { isJsonObject } from '../io/json.js'
 import type { RowColumns } from './columns.js'
-import type { RowForm, RowPart, RowPurpose, UnreadColumns } from './forms.js'
+import type { RowForm, RowPurpose, UnreadColumns } from './forms.js'
 
 const words = (list: string): ReadonlySet<string> => new Set(list.split(' '))
 
@@ -181,7 +181,7 @@ function columnsOption(parts: Readonly<Record<string, string | undefined>>): str
 }
 
 /** Returns the columns of a form's parts that are one column. */
-function columnsOf(columns: RowColumns, form: RowForm | undefined): Partial<Record<RowPart, string>> {
+function columnsOf(columns: RowColumns, form: RowForm | undefined): Readonly<Record<string, string>> {
   const parts = Object.entries({ ...form?.optional, ...form?.columns })
   const single = parts.flatMap(([part, names]) => {
     const found = names.length === 1 ? columns.find(names[0]!) : undefined
@@ -208,9 +208,10 @@ export function wayToRead(
 ): string | undefined {
   if (way === undefined || form?.columns.input_ids) return undefined
   const sure = sureColumns(columns)
-  const known = { ...sure, ...columnsOf(columns, form) } as Partial<Record<RowPart, string>>
+  const { hasSeveralAnswers, isOneAnswer, ...named } = sure
+  const known: Partial<Record<string, string>> = { ...named, ...columnsOf(columns, form) }
   const { prompt, choices, answer } = known
-  const completion = sure.isOneAnswer ? known.completion : undefined
+  const completion = isOneAnswer ? known.completion : undefined
   if (way === 'preferred') {
     const preferred = found.find((name) => name.toLowerCase().startsWith('chosen'))
     if (preferred === undefined) return undefined
@@ -233,13 +234,13 @@ export function wayToRead(
     choices: { choices, answer },
   }
   if (purpose.parts && !purpose.parts.includes('prompt')) return undefined
-  const own = purpose.parts ? columnsIn(purpose.parts, { ...known, completion }) : answers[purpose.name]
+  const own = purpose.name ? answers[purpose.name] : columnsIn(purpose.parts ?? [], { ...known, completion })
   const first = purpose.name === 'choices' ? { question: prompt, input: found[0] } : asked
   return `put it after the prompt (${columnsOption({ ...first, ...own })})`
 }
 
 /** Returns the known columns of parts other than the prompt. */
-const columnsIn = (parts: readonly RowPart[], known: Partial<Record<RowPart, string>>) =>
+const columnsIn = (parts: readonly string[], known: Partial<Record<string, string>>) =>
   Object.fromEntries(parts.filter((part) => part !== 'prompt').map((part) => [part, known[part]]))
 
 /** Returns the options that probably fit a row of unknown form. */

@@ -35,9 +35,12 @@ function unwrapped(columns: RowColumns, name: string, depth = 0): string {
   return key === undefined || key.includes('.') ? name : unwrapped(columns, `${name}.${key}`, depth + 1)
 }
 
-/** The columns of a row that a form fits, by their parts. Columns that are null count as absent. */
-export class FormedRow {
-  readonly #parts: Partial<Record<RowPart, PartColumns>> = {}
+/**
+ * The columns of a row that a form fits, by their parts. Columns that are null count as absent.
+ * @typeParam Own parts of a kind's own
+ */
+export class FormedRow<Own extends string = never> {
+  readonly #parts: Partial<Record<string, PartColumns>> = {}
 
   constructor(
     readonly form: RowForm,
@@ -49,10 +52,10 @@ export class FormedRow {
     }
     for (const [part, names] of Object.entries({ ...CONTEXT_COLUMNS, ...form.optional })) {
       const found = names.map(present).find((name) => name !== undefined)
-      if (found !== undefined) this.#parts[part as RowPart] = [found]
+      if (found !== undefined) this.#parts[part] = [found]
     }
     for (const [part, names] of Object.entries(form.columns)) {
-      this.#parts[part as RowPart] = names.map((name) => columns.find(name) ?? name)
+      this.#parts[part] = names.map((name) => columns.find(name) ?? name)
     }
     for (const part of WRAPPED) {
       const names = this.#parts[part]
@@ -67,11 +70,15 @@ export class FormedRow {
   /** The columns that training reads, in the row's order. */
   get trained(): string[] {
     const { answer, subject, ...parts } = this.#parts
-    const read = [...Object.values(parts).flat(), TEMPLATE_OPTIONS, ...(this.has('input_ids') ? TOKEN_MASKS : [])]
+    const read = [
+      ...Object.values(parts).flatMap((names) => names ?? []),
+      TEMPLATE_OPTIONS,
+      ...(this.has('input_ids') ? TOKEN_MASKS : []),
+    ]
     return this.columns.names.filter((name) => read.some((one) => one === name || one.startsWith(`${name}.`)))
   }
 
-  has(part: RowPart): boolean {
+  has(part: RowPart<Own>): boolean {
     return this.#parts[part] !== undefined
   }
 
@@ -82,7 +89,7 @@ export class FormedRow {
   }
 
   /** Returns the name of a part's column, or names with commas. */
-  name(part: RowPart): string {
+  name(part: RowPart<Own>): string {
     return (this.#parts[part] ?? [part]).join(', ')
   }
 
@@ -102,22 +109,22 @@ export class FormedRow {
   }
 
   /** Returns the value of a part's first column. */
-  value(part: RowPart): unknown {
+  value(part: RowPart<Own>): unknown {
     return this.values(part)[0]
   }
 
-  values(part: RowPart): unknown[] {
+  values(part: RowPart<Own>): unknown[] {
     return (this.#parts[part] ?? []).map((name) => this.columns.value(name))
   }
 
   /** Whether a part holds neither a list of messages nor a single one. */
-  isText(part: RowPart): boolean {
+  isText(part: RowPart<Own>): boolean {
     const value = this.value(part)
     return !Array.isArray(value) && !isJsonObject(value)
   }
 
   /** Whether a part is a list of token ids. */
-  hasIds(part: RowPart): boolean {
+  hasIds(part: RowPart<Own>): boolean {
     const value = this.value(part)
     return Array.isArray(value) && typeof value[0] === 'number'
   }
@@ -126,7 +133,7 @@ export class FormedRow {
    * Returns a part as text; several columns are joined by a space.
    * @throws InputError `malformed-row`
    */
-  text(part: RowPart): string {
+  text(part: RowPart<Own>): string {
     return (this.#parts[part] ?? []).map((name) => this.columns.text(name)).join(' ')
   }
 
@@ -134,14 +141,14 @@ export class FormedRow {
    * Returns a part that is a text or a list of texts, one a line.
    * @throws InputError `malformed-row`
    */
-  lines(part: RowPart): string {
+  lines(part: RowPart<Own>): string {
     const value = this.value(part)
     const isList = Array.isArray(value) && value.every((text) => typeof text === 'string')
     return isList ? value.join('\n') : this.text(part)
   }
 
   /** Returns a part that is a list of turns, or a single turn. */
-  list(part: RowPart): TurnList {
+  list(part: RowPart<Own>): TurnList {
     const name = this.name(part)
     const [value, exact] = [this.columns.value(name), this.columns.exact(name)]
     if (isJsonObject(value) && !isMessage(value)) {

@@ -3,20 +3,12 @@
  * other row.
  */
 
-/** Role of a column in a row. */
-export const ROW_PARTS = [
+/** Roles of columns in texts, prompts and questions, and beside all other rows; kinds of rows have further ones of their own. */
+export const TEXT_PARTS = [
   'text',
   'prompt',
   'input',
   'completion',
-  'chosen',
-  'rejected',
-  'margin',
-  'anchor',
-  'positive',
-  'negatives',
-  'score',
-  'label',
   'messages',
   'system',
   'history',
@@ -29,18 +21,19 @@ export const ROW_PARTS = [
   'weight',
 ] as const
 
-/** Names of parts for `--columns`: a prompt may also be called a question. */
-export const COLUMN_NAMES: readonly string[] = [...ROW_PARTS, 'question']
-
-export type RowPart = (typeof ROW_PARTS)[number]
+/** The role of a column: one of `TEXT_PARTS`, or one of a kind's own. */
+export type RowPart<Own extends string = never> = (typeof TEXT_PARTS)[number] | Own
 
 /** The columns of a part, in order: texts are joined by a space, and choices follow one another. `a.b` is the key b of a. */
 export type PartColumns = readonly string[]
 
 /** Columns by the parts of a row that they have. */
-type ColumnsOfParts = Readonly<Partial<Record<RowPart, PartColumns>>>
+type ColumnsOfParts<Own extends string> = string extends Own
+  ? Readonly<Record<string, PartColumns>>
+  : Readonly<Partial<Record<RowPart<Own>, PartColumns>>>
 
-export interface RowForm {
+/** @typeParam Own parts of a kind's own */
+export interface RowForm<Own extends string = string> {
   /** The form's name in messages, in `--json` and in the docs. */
   readonly name: string
   /** Tools and data sets that write this form. */
@@ -48,9 +41,9 @@ export interface RowForm {
   /** Use of such rows: the trained part, or the task. */
   readonly use: string
   /** Columns that identify the form: a row has the form if it has all of them and no earlier form fits. */
-  readonly columns: ColumnsOfParts
+  readonly columns: ColumnsOfParts<Own>
   /** Optional columns; for each role the first existing column counts. */
-  readonly optional?: ColumnsOfParts
+  readonly optional?: ColumnsOfParts<Own>
   /** The choices of every row, if no column has them. */
   readonly fixedChoices?: readonly string[]
   /** Whether the choices continue the prompt directly, which is then no question. */
@@ -59,8 +52,13 @@ export interface RowForm {
 
 /** Returns a function that makes the forms of one use. */
 export const formsFor =
-  (use: string) =>
-  (name: string, madeFor: string, columns: RowForm['columns'], optional?: RowForm['optional']): RowForm => ({
+  <Own extends string>(use: string) =>
+  (
+    name: string,
+    madeFor: string,
+    columns: RowForm<Own>['columns'],
+    optional?: RowForm<Own>['optional'],
+  ): RowForm<Own> => ({
     name,
     madeFor,
     use,
@@ -137,7 +135,7 @@ const promptAlone = (column: string): RowForm => ({
 const ofSubject = { subject: ['subject', 'category', 'type'] }
 
 /** Forms of texts, prompts and questions, in the order in which they are tried. */
-export const TEXT_FORMS: readonly RowForm[] = [
+export const TEXT_FORMS: readonly RowForm<never>[] = [
   {
     name: 'tokens',
     madeFor: 'already tokenised rows (TRL, Axolotl)',
@@ -287,14 +285,15 @@ export const TEXT_FORMS: readonly RowForm[] = [
 ]
 
 /** What rows are read for. */
-export interface RowPurpose {
-  readonly name: string
+export interface RowPurpose<Own extends string = string> {
+  /** Absent for a kind of rows. */
+  readonly name?: string
   /** The columns that rows need, for errors. */
   readonly needs: string
   /** The parts whose columns errors propose to name; absent: those of an answer. */
-  readonly parts?: readonly RowPart[]
+  readonly parts?: readonly RowPart<Own>[]
   /** Whether rows of a form can be read, which has columns of these parts. */
-  fits(columns: ColumnsOfParts, form: RowForm): boolean
+  fits(columns: ColumnsOfParts<Own>, form: RowForm): boolean
 }
 
 /** Columns that are not read although they change the meaning of a row. */

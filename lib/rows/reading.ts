@@ -10,16 +10,16 @@ import { type ChoiceRow, choicesOf, hellaswagRow } from './choices.js'
 import { RowColumns } from './columns.js'
 import { foreignRow } from './foreign-rows.js'
 import { FormedRow } from './formed-row.js'
+import { type RowForm, type RowPart, type RowPurpose, UNREAD_COLUMNS, type UnreadColumns } from './forms.js'
 import {
   COLUMN_NAMES,
-  ROW_PARTS,
-  type RowForm,
-  type RowPart,
-  type RowPurpose,
-  UNREAD_COLUMNS,
-  type UnreadColumns,
-} from './forms.js'
-import { KINDS, kindNamed, ROW_FORMS, type RowKindName } from './kinds/index.js'
+  COMPARED_KINDS,
+  KINDS,
+  kindNamed,
+  ROW_FORMS,
+  type RowKindName,
+  TRAINED_KINDS,
+} from './kinds/index.js'
 import type { RowKind } from './kinds/kind.js'
 import { LabelNames } from './labels.js'
 import { PURPOSES } from './purposes.js'
@@ -78,7 +78,7 @@ export class RowReading {
   readonly #ignored: ReadonlySet<string>
   /** Columns to ignore that no row so far had. */
   #unseen: Set<string>
-  readonly #known = new Map<string, KnownForm>()
+  readonly #known = new Map<RowPurpose, Map<string, KnownForm>>()
 
   readonly #kind: RowKind | undefined
 
@@ -98,7 +98,7 @@ export class RowReading {
   }: ReadingOptions & { rows?: RowKindName; labels?: readonly string[] | undefined } = {}) {
     this.options = { text, columns, ignoreColumns, rows: rows === 'examples' ? undefined : rows, labels }
     this.#kind = kindNamed(rows)
-    this.labels = this.#kind?.hasLabelNames && new LabelNames(labels)
+    this.labels = this.#kind?.compared?.hasLabelNames && new LabelNames(labels)
     this.#text = text === undefined ? null : new TextTemplate(text)
     this.#named = columns === undefined ? null : namedForm(columns)
     this.#ignored = new Set(ignoreColumns)
@@ -119,7 +119,8 @@ export class RowReading {
     }
     const row = this.#formed(columns, PURPOSES.training)
     account?.add(row.form.name, row.trained, columns.allNames)
-    return { ...trainingRow(row), ...weightOf(row) }
+    const kind = TRAINED_KINDS.find((kind) => kind.fits(row.form.columns, row.form))
+    return { ...(kind ? kind.read(row) : trainingRow(row)), ...weightOf(row) }
   }
 
   /**
@@ -131,15 +132,14 @@ export class RowReading {
     if (!kind) return this.training(record, account)
     const row = this.formed(record, kind)
     account?.add(row.form.name, row.trained, row.columns.allNames)
-    const { areWhole } = kind
-    return { kind: 'compared', ...kind.read(row, this.labels), ...(areWhole && { areWhole }), ...weightOf(row) }
+    return { ...kind.read(row, this.labels), ...weightOf(row) }
   }
 
   /**
    * Returns a row by the parts of its columns.
    * @throws InputError `malformed-row`
    */
-  formed(record: DataRecord, purpose: RowPurpose): FormedRow {
+  formed(record: DataRecord, purpose: RowPurpose): FormedRow<string> {
     return this.#formed(this.#columns(record), purpose)
   }
 
@@ -210,7 +210,7 @@ export class RowReading {
     return columns
   }
 
-  #formed(columns: RowColumns, purpose: RowPurpose): FormedRow {
+  #formed(columns: RowColumns, purpose: RowPurpose): FormedRow<string> {
     if (this.#named) {
       requireNamed(this.#named, columns, purpose)
       return new FormedRow(this.#named, columns)
@@ -232,9 +232,11 @@ export class RowReading {
   /** Finds the form of a row once for all rows with the same columns. */
   #knownForm(columns: RowColumns, purpose: RowPurpose): KnownForm {
     const { signature } = columns
-    const key = signature === null ? null : `${purpose.name} ${signature}`
-    const known = (key !== null && this.#known.get(key)) || knownForm(columns, purpose)
-    if (key !== null && this.#known.size < MOST_KNOWN) this.#known.set(key, known)
+    if (signature === null) return knownForm(columns, purpose)
+    const ofPurpose = this.#known.get(purpose) ?? new Map<string, KnownForm>()
+    this.#known.set(purpose, ofPurpose)
+    const known = ofPurpose.get(signature) ?? knownForm(columns, purpose)
+    if (ofPurpose.size < MOST_KNOWN) ofPurpose.set(signature, known)
     return known
   }
 }
@@ -279,7 +281,8 @@ function knownForm(columns: RowColumns, purpose: RowPurpose): KnownForm {
     (form ? Object.values({ ...form.optional, ...form.columns }).flat() : []).map((name) => name.split('.')[0]!),
   )
   const unread = UNREAD_COLUMNS.filter(
-    ({ purposes, besideText }) => (purposes?.includes(purpose.name) ?? true) && (besideText || !form?.columns.text),
+    ({ purposes, besideText }) =>
+      (purposes?.some((name) => name === purpose.name) ?? true) && (besideText || !form?.columns.text),
   ).map((unread) => ({ names: own(unread.columns.filter((name) => !read.has(name))), unread }))
   return { form, unread: unread.filter(({ names }) => names.length > 0) }
 }
@@ -288,15 +291,15 @@ function knownForm(columns: RowColumns, purpose: RowPurpose): KnownForm {
 const MOST_NAMED = 300
 
 const fitsPurpose = (form: RowForm, purpose: RowPurpose): boolean =>
-  purpose.fits({ completion: form.optional?.completion, ...form.columns }, form)
+  purpose.fits({ ...(form.optional?.completion && { completion: form.optional.completion }), ...form.columns }, form)
 
 const MULTIPLE_CHOICE = UNREAD_COLUMNS.find(({ columns }) => columns.includes('choices'))!
 
 /** Returns a sentence with the objective that takes rows other than examples; undefined if there is none. */
 function objectiveOf(columns: RowColumns, purpose: RowPurpose): string | undefined {
   if (purpose !== PURPOSES.training) return undefined
-  const found = Object.values(KINDS).find((kind) => knownForm(columns, kind).form)
-  return found && `train takes them with ${theOption('objective', found.objective)}`
+  const found = COMPARED_KINDS.find((kind) => knownForm(columns, kind).form)
+  return found && `train takes them with ${theOption('objective', found.compared.objective)}`
 }
 
 /** Refuses rows with an unread column that changes their meaning. */
@@ -317,11 +320,11 @@ function refuseUnread(columns: RowColumns, { form, unread }: KnownForm, purpose:
 
 /** Returns the form that `columns` names. */
 function namedForm(named: Readonly<Record<string, string>>): RowForm {
-  const columns: Partial<Record<RowPart, string[]>> = {}
-  const optional: Partial<Record<RowPart, string[]>> = {}
+  const columns: Record<string, string[]> = {}
+  const optional: Record<string, string[]> = {}
   for (const [given, column] of Object.entries(named)) {
-    const part = given === 'question' ? 'prompt' : ROW_PARTS.find((part) => part === given)
-    if (!part) {
+    const part = given === 'question' ? 'prompt' : given
+    if (!COLUMN_NAMES.includes(part)) {
       const parts = COLUMN_NAMES.join(', ')
       throw new UsageError('bad-value', `Expected parts of a row (${parts}) for columns but received ${quoted(given)}.`)
     }
@@ -331,17 +334,9 @@ function namedForm(named: Readonly<Record<string, string>>): RowForm {
 }
 
 /** Roles whose named column a row may lack. */
-const MAY_BE_ABSENT: ReadonlySet<RowPart> = new Set([
-  'input',
-  'margin',
-  'negatives',
-  'score',
-  'system',
-  'history',
-  'tools',
-  'subject',
-  'labels',
-  'weight',
+const MAY_BE_ABSENT: ReadonlySet<string> = new Set([
+  ...(['input', 'system', 'history', 'tools', 'subject', 'labels', 'weight'] satisfies RowPart[]),
+  ...Object.values<RowKind>(KINDS).flatMap(({ mayLack = [] }) => mayLack),
 ])
 
 function requireNamed(form: RowForm, columns: RowColumns, purpose: RowPurpose): void {

@@ -4,10 +4,11 @@ import { theOption } from '../common/option-names.js'
 import { exactJsonIn } from '../io/exact-json.js'
 import { isJsonObject } from '../io/json.js'
 import { type Message, textsOf } from '../text/templates/messages.js'
+import type { Tokenizer } from '../text/tokenizer.js'
 import { checked, malformedRow } from './check.js'
 import { contentOf, historyTurns, type Turn, turnsOf } from './conversation.js'
 import type { FormedRow } from './formed-row.js'
-import { TEMPLATE_OPTIONS, TOKEN_MASKS } from './forms.js'
+import { type RowPart, TEMPLATE_OPTIONS, TOKEN_MASKS } from './forms.js'
 
 /** What an objective reads of a row. */
 export type Row = (
@@ -36,6 +37,12 @@ export type Row = (
       kind: 'tokenised'
       ids: number[]
       labels: number[] | undefined
+    }
+  | {
+      /** Tokens that a kind of rows makes by itself, to which no template applies. */
+      kind: 'own'
+      /** Returns the tokens before those that are trained, and these with their end. @throws InputError `malformed-row` */
+      encode(tokenizer: Tokenizer, signal?: AbortSignal): Promise<{ prompt: number[]; completion: number[] }>
     }
   | {
       /** Texts that an objective compares or gives a label. */
@@ -91,7 +98,7 @@ export function trainingRow(row: FormedRow): Row {
 }
 
 /** Returns a prompt with one of its answers. */
-export function answeredRow(row: FormedRow, part: AnswerPart): Row {
+export function answeredRow<Own extends string>(row: FormedRow<Own>, part: RowPart<Own>): Row {
   if (!row.has('messages') && row.isText('prompt') && row.isText(part) && !row.hasContext) {
     return { kind: 'completion', prompt: promptText(row), completion: row.text(part) }
   }
@@ -99,7 +106,7 @@ export function answeredRow(row: FormedRow, part: AnswerPart): Row {
 }
 
 /** Returns a prompt with one of its answers, which may be token ids. */
-export function comparedAnswer(row: FormedRow, part: AnswerPart): Row {
+export function comparedAnswer<Own extends string>(row: FormedRow<Own>, part: RowPart<Own>): Row {
   if (!row.hasIds('prompt')) return answeredRow(row, part)
   const wholes = (name: string): number[] =>
     checked(z.object({ [name]: z.array(z.int32().min(0)) }), { [name]: row.columns.value(name) }, row.where)[name]!
@@ -153,11 +160,8 @@ export function questionRow(row: FormedRow): QuestionRow {
   throw malformedRow(row.where, `${row.name('messages')}: expected an assistant's answer at the end`)
 }
 
-/** The parts that answer a prompt. */
-type AnswerPart = 'completion' | 'chosen' | 'rejected'
-
 /** Returns all turns of a conversation. */
-export function conversation(row: FormedRow, part: AnswerPart = 'completion'): Turn[] {
+export function conversation<Own extends string>(row: FormedRow<Own>, part: RowPart<Own> = 'completion'): Turn[] {
   if (row.has('messages')) return opening(row, turnsOf(row.list('messages')))
   return [...opening(row, untrained(promptTurns(row))), ...answerTurns(row, part)]
 }
@@ -169,7 +173,7 @@ export const untrained = (turns: readonly Turn[]): Turn[] =>
     ...others,
   }))
 
-export function answerTurns(row: FormedRow, part: AnswerPart): Turn[] {
+export function answerTurns<Own extends string>(row: FormedRow<Own>, part: RowPart<Own>): Turn[] {
   if (!row.isText(part)) return turnsOf(row.list(part))
   return [{ message: { role: 'assistant', content: row.text(part) }, roleAt: row.name(part) }]
 }

@@ -72,18 +72,26 @@ async function encodeUnweighed(row: Row, where: string, options: EncodeOptions):
     const ids = withEos(await tokenizer.encodeText(row.text, options.signal), tokenizer)
     return { rows: windowsOf(trainedWhole(ids), options.maxLength).map(exampleOf), length: ids.length }
   }
-  const isPlain = row.kind === 'completion' && row.isText
+  const isPlain = row.kind === 'own' || (row.kind === 'completion' && row.isText)
   if (options.template && !isPlain) return chatRow(row, where, tokenizer, options.template, options)
-  if (row.kind === 'messages') {
-    throw noTemplate(where)
-  }
-  const [prompt, answer] = await Promise.all([
-    tokenizer.encodeText(row.prompt, options.signal),
-    tokenizer.encodeContinuation(row.completion, options.signal),
-  ])
-  const completion = withEos(answer, tokenizer)
+  if (row.kind === 'messages') throw noTemplate(where)
+  const { prompt, completion } = await (row.kind === 'own'
+    ? row.encode(tokenizer, options.signal)
+    : encodeCompletion(row, tokenizer, options.signal))
   const mask = new Uint8Array(prompt.length + completion.length).fill(1, prompt.length)
   return limited(documentOf([...prompt, ...completion], mask), undefined, where, tokenizer, options)
+}
+
+async function encodeCompletion(
+  row: Extract<Row, { kind: 'completion' }>,
+  tokenizer: Tokenizer,
+  signal: AbortSignal | undefined,
+): ReturnType<Extract<Row, { kind: 'own' }>['encode']> {
+  const [prompt, answer] = await Promise.all([
+    tokenizer.encodeText(row.prompt, signal),
+    tokenizer.encodeContinuation(row.completion, signal),
+  ])
+  return { prompt, completion: withEos(answer, tokenizer) }
 }
 
 function tokenizerOf({ tokenizer }: EncodeOptions, where: string): Tokenizer {
@@ -100,7 +108,7 @@ function tokenizerOf({ tokenizer }: EncodeOptions, where: string): Tokenizer {
  */
 async function encodeWhole(row: Row, where: string, options: EncodeOptions): Promise<EncodedRow> {
   const { template, context, signal } = options
-  if (row.kind === 'tokenised' || row.kind === 'compared') return encodeRow(row, where, options)
+  if (row.kind === 'tokenised' || row.kind === 'compared' || row.kind === 'own') return encodeRow(row, where, options)
   const isJoined = row.kind === 'completion' && (row.isText || !template)
   if (isJoined && row.completion !== '') return encodeRow(row, where, options)
   const tokenizer = tokenizerOf(options, where)

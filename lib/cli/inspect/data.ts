@@ -9,8 +9,7 @@ import { counted, printable } from '../../common/printable.js'
 import { objectiveNamed } from '../../objectives/index.js'
 import { loadQuestions } from '../../objectives/questions.js'
 import { encodingOptions, type InspectOptions, maxLengthOf, pastPositions } from '../../options/index.js'
-import { kindNamed } from '../../rows/kinds/index.js'
-import type { RowKind } from '../../rows/kinds/kind.js'
+import { kindNamed, type RowKindName } from '../../rows/kinds/index.js'
 import { sourcesOf } from '../../rows/sources/source.js'
 import { loadTokenizer, type Tokenizer } from '../../text/tokenizer.js'
 import { formatCount, formatFacts } from '../terminal/format.js'
@@ -73,7 +72,7 @@ export async function dataFacts(
   if (past) warn(past)
   const objective = objectiveNamed(options.objective)
   const how = { ...encodingOptions(options), tokenizer, maxLength, onWarning: warn, onProgress }
-  const kind = kindNamed(objective?.rows)
+  const compared = kindNamed(objective?.rows)?.compared
   if (objective?.needs?.includes('rewards')) {
     const questions = await loadQuestions(sourcesOf(data)!, how, {
       maxNewTokens: options.maxNewTokens ?? DEFAULT_NEW_TOKENS,
@@ -95,10 +94,12 @@ export async function dataFacts(
   if (isPart) warn(`the summary is of the first ${counted(limit!, 'row')}: no more was read`)
   const count = Math.min(dataset.length, limit ?? shown)
   return {
-    rows: await Promise.all(Array.from({ length: count }, (_, index) => rowFacts(dataset, index, tokenizer, kind))),
+    rows: await Promise.all(
+      Array.from({ length: count }, (_, index) => rowFacts(dataset, index, tokenizer, objective?.rows)),
+    ),
     others: dataset.length - count,
     summary: dataset.summary,
-    arePredicted: !kind?.areWhole,
+    arePredicted: !compared?.areWhole,
     sources: sourceReports(dataset.parts),
     tokenizer,
   }
@@ -111,15 +112,16 @@ async function rowFacts(
   dataset: Dataset,
   index: number,
   tokenizer: Tokenizer | null,
-  kind: RowKind | undefined,
+  kind: RowKindName | undefined,
 ): Promise<DataRowFacts> {
   const { documents, label = 0 } = dataset.row(index)
-  if (!kind) return documentFacts(documents[0]!, tokenizer)
-  const names = kind.documentNames(label)
+  const compared = kindNamed(kind)?.compared
+  if (!compared) return documentFacts(documents[0]!, tokenizer)
+  const names = compared.documentNames(label)
   return {
     documents: await Promise.all(documents.map((one, i) => documentFacts(one, tokenizer, names[i] ?? names.at(-1)))),
     ...(dataset.labels && { label: dataset.labels[label]! }),
-    ...(kind.name === 'pairs' && label !== 0 && { margin: label }),
+    ...(kind === 'pairs' && label !== 0 && { margin: label }),
   }
 }
 

@@ -1,5 +1,5 @@
 /** All kinds of rows. */
-import { type RowForm, TEXT_FORMS } from '../forms.js'
+import { type RowForm, TEXT_FORMS, TEXT_PARTS } from '../forms.js'
 import { judged } from './judged.js'
 import type { RowKind } from './kind.js'
 import { labelled } from './labelled.js'
@@ -8,7 +8,7 @@ import { related } from './related.js'
 
 export const KINDS = { pairs, judged, labelled, related } as const satisfies Record<string, RowKind>
 
-/** A text or conversation, or a kind whose texts an objective compares. */
+/** `examples` are texts and conversations, and kinds whose tokens are trained with theirs. */
 export type RowKindName = 'examples' | keyof typeof KINDS
 
 export const ROW_KINDS = ['examples', ...(Object.keys(KINDS) as (keyof typeof KINDS)[])] as const
@@ -17,5 +17,24 @@ export const ROW_KINDS = ['examples', ...(Object.keys(KINDS) as (keyof typeof KI
 export const kindNamed = (name: RowKindName = 'examples'): RowKind | undefined =>
   name === 'examples' ? undefined : KINDS[name]
 
+const kinds: readonly RowKind[] = Object.values(KINDS)
+
+/** Kinds whose tokens are trained with those of texts and conversations. */
+export const TRAINED_KINDS = kinds.filter(({ compared }) => !compared)
+
+/** Kinds whose texts an objective compares or gives a label. */
+export const COMPARED_KINDS = kinds.flatMap(({ compared, ...kind }) => (compared ? [{ ...kind, compared }] : []))
+
+const formsOfKinds = kinds.flatMap(({ forms }) => forms)
+
 /** All forms, in the order in which they are tried. */
-export const ROW_FORMS: readonly RowForm[] = [...TEXT_FORMS, ...Object.values(KINDS).flatMap(({ forms }) => forms)]
+export const ROW_FORMS: readonly RowForm[] = [...TEXT_FORMS, ...formsOfKinds]
+
+/** Names of parts for `--columns`: a prompt may also be called a question. */
+export const COLUMN_NAMES: readonly string[] = [
+  ...new Set([
+    ...TEXT_PARTS,
+    ...formsOfKinds.flatMap(({ columns, optional }) => Object.keys({ ...columns, ...optional })),
+  ]),
+  'question',
+]

@@ -5,13 +5,10 @@ import { formsFor } from '../forms.js'
 import { comparedAnswer, conversation, messagesRow, untrained } from '../rows.js'
 import type { RowKind } from './kind.js'
 
-const judgement = formsFor('`--objective kto`')
+const judgement = formsFor<'label'>('`--objective kto`')
 
 /** In a conversation the last message is the answer. The label of a good answer is 1. */
-export const judged: RowKind = {
-  name: 'judged',
-  objective: 'kto',
-  mark: 'label',
+export const judged: RowKind<'label'> = {
   parts: ['prompt', 'completion', 'label'],
   needs: 'label, and messages, or prompt and completion',
   forms: [
@@ -29,6 +26,7 @@ export const judged: RowKind = {
     ),
     judgement('judgement-messages', 'ms-swift', { messages: ['messages'], label: ['label'] }),
   ],
+  compared: { objective: 'kto', mark: 'label', documentNames: (label) => [label === 1 ? 'good' : 'bad'] },
   fits: ({ label, messages, prompt, completion }) => Boolean(label && (messages ?? (prompt && completion))),
   read(row) {
     const label = row.value('label')
@@ -42,7 +40,6 @@ export const judged: RowKind = {
     const answer = turns
       ? messagesRow(row, [...untrained(turns.slice(0, -1)), ...turns.slice(-1)])
       : comparedAnswer(row, 'completion')
-    return { examples: [[answer]], label: Number(label) }
+    return { kind: 'compared', examples: [[answer]], label: Number(label) }
   },
-  documentNames: (label) => [label === 1 ? 'good' : 'bad'],
 }

@@ -4,12 +4,9 @@ import { formsFor } from '../forms.js'
 import { answeredRow, conversation, messagesRow, promptRow, type Row } from '../rows.js'
 import type { RowKind } from './kind.js'
 
-const withLabel = formsFor('`--objective classify`')
+const withLabel = formsFor<'label'>('`--objective classify`')
 
-export const labelled: RowKind = {
-  name: 'labelled',
-  objective: 'classify',
-  mark: 'label',
+export const labelled: RowKind<'label'> = {
   parts: ['text', 'label'],
   needs: 'label, and text, messages or prompt',
   forms: [
@@ -17,14 +14,20 @@ export const labelled: RowKind = {
     withLabel('labelled-sentence', 'GLUE (SST-2, CoLA)', { text: ['sentence'], label: ['label'] }),
     withLabel('labelled-prompt', 'prompts and their labels', { prompt: ['prompt'], label: ['label'] }),
   ],
-  areWhole: true,
-  hasLabelNames: true,
+  compared: {
+    objective: 'classify',
+    mark: 'label',
+    areWhole: true,
+    hasLabelNames: true,
+    documentNames: () => ['text'],
+  },
   fits: ({ label, text, messages, prompt }) => Boolean(label && (text ?? messages ?? prompt)),
   read: (row, labels) => ({
+    kind: 'compared',
+    areWhole: true,
     label: labels!.numberOf(row.value('label'), row.name('label'), row.where),
     examples: [[labelledText(row)]],
   }),
-  documentNames: () => ['text'],
 }
 
 /** Returns a text. A prompt alone is a user's turn; a prompt and its answer are a conversation. */

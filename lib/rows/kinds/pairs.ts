@@ -9,17 +9,20 @@ import { formsFor, type RowForm } from '../forms.js'
 import { answerTurns, comparedAnswer, messagesRow, opening, type Row, untrained } from '../rows.js'
 import type { RowKind } from './kind.js'
 
-const compared = formsFor('`--objective dpo` and others of pairs')
+type PairPart = 'chosen' | 'rejected' | 'margin'
+
+const compared = formsFor<PairPart>('`--objective dpo` and others of pairs')
 
 /** A prompt and two answers; without a prompt column, the answers begin with the prompt. */
-const preference = (name: string, madeFor: string, columns: RowForm['columns'], optional: RowForm['optional'] = {}) =>
-  compared(name, madeFor, columns, { margin: ['margin'], ...optional })
+const preference = (
+  name: string,
+  madeFor: string,
+  columns: RowForm<PairPart>['columns'],
+  optional: RowForm<PairPart>['optional'] = {},
+) => compared(name, madeFor, columns, { margin: ['margin'], ...optional })
 
 /** A margin by which the chosen answer is better is the label. */
-export const pairs: RowKind = {
-  name: 'pairs',
-  objective: 'dpo',
-  mark: 'chosen',
+export const pairs: RowKind<PairPart> = {
   parts: ['prompt', 'chosen', 'rejected'],
   needs: 'chosen and rejected, and their prompt unless they begin with it',
   forms: [
@@ -56,6 +59,8 @@ export const pairs: RowKind = {
       rejected: ['rejected'],
     }),
   ],
+  mayLack: ['margin'],
+  compared: { objective: 'dpo', mark: 'chosen', documentNames: () => ['chosen', 'rejected'] },
   fits: ({ chosen, rejected }) => Boolean(chosen && rejected),
   read(row) {
     const parts = ['chosen', 'rejected'] as const
@@ -64,15 +69,15 @@ export const pairs: RowKind = {
     if (margin !== undefined && !Number.isFinite(margin))
       throw malformedRow(row.where, `${row.name('margin')}: expected a number but received ${quoted(margin)}`)
     return {
+      kind: 'compared',
       examples: [answers ?? parts.map((part) => comparedAnswer(row, part))],
       ...(margin !== undefined && { label: margin as number }),
     }
   },
-  documentNames: () => ['chosen', 'rejected'],
 }
 
 /** Returns two answers that begin with their prompt; undefined if they do not. */
-function impliedPrompt(row: FormedRow): Row[] | undefined {
+function impliedPrompt(row: FormedRow<PairPart>): Row[] | undefined {
   const areTexts = row.isText('chosen') && row.isText('rejected')
   if (row.has('prompt') && (areTexts || !row.isText('prompt'))) return undefined
   const answers = areTexts ? afterText(row) : afterMessages(row)
@@ -84,7 +89,7 @@ function impliedPrompt(row: FormedRow): Row[] | undefined {
 }
 
 /** Splits two texts after their last common whole word; white space belongs to the answers. */
-function afterText(row: FormedRow): Row[] | undefined {
+function afterText(row: FormedRow<PairPart>): Row[] | undefined {
   const [chosen, rejected] = [row.text('chosen'), row.text('rejected')]
   let same = 0
   while (same < chosen.length && chosen[same] === rejected[same]) same++
@@ -99,7 +104,7 @@ function afterText(row: FormedRow): Row[] | undefined {
 }
 
 /** Splits two conversations after their common messages. */
-function afterMessages(row: FormedRow): Row[] | undefined {
+function afterMessages(row: FormedRow<PairPart>): Row[] | undefined {
   const both = (['chosen', 'rejected'] as const).map((part) =>
     row.isText(part) ? answerTurns(row, part) : turnsOf(row.list(part)),
   )

@@ -6,13 +6,12 @@ import { formsFor } from '../forms.js'
 import type { Row } from '../rows.js'
 import type { RowKind } from './kind.js'
 
-const relation = formsFor('`--objective embed`')
+type RelatedPart = 'anchor' | 'positive' | 'negatives' | 'score'
+
+const relation = formsFor<RelatedPart>('`--objective embed`')
 
 /** Each positive text makes an example of its own. */
-export const related: RowKind = {
-  name: 'related',
-  objective: 'embed',
-  mark: 'anchor',
+export const related: RowKind<RelatedPart> = {
   parts: ['anchor', 'positive'],
   needs: 'anchor and positive',
   forms: [
@@ -44,7 +43,13 @@ export const related: RowKind = {
     },
     relation('related-sentences', 'paraphrases', { anchor: ['sentence1'], positive: ['sentence2'] }),
   ],
-  areWhole: true,
+  mayLack: ['negatives', 'score'],
+  compared: {
+    objective: 'embed',
+    mark: 'anchor',
+    areWhole: true,
+    documentNames: () => ['anchor', 'positive', 'negative'],
+  },
   fits: ({ anchor, positive }) => Boolean(anchor && positive),
   read(row) {
     const { anchor, positives, negatives, score } = relatedTexts(row)
@@ -56,16 +61,16 @@ export const related: RowKind = {
     }
     const textRow = (text: string): Row => ({ kind: 'text', text })
     const [first, others] = [textRow(anchor), negatives.map(textRow)]
-    return { examples: positives.map((positive) => [first, textRow(positive), ...others]) }
+    const examples = positives.map((positive) => [first, textRow(positive), ...others])
+    return { kind: 'compared', areWhole: true, examples }
   },
-  documentNames: () => ['anchor', 'positive', 'negative'],
 }
 
 /**
  * Returns an anchor with positive and negative texts; where a column has it, with the similarity of the anchor and the positive.
  * @throws InputError `malformed-row`
  */
-export function relatedTexts(row: FormedRow) {
+export function relatedTexts(row: FormedRow<RelatedPart>) {
   const texts = (part: 'positive' | 'negatives'): string[] => {
     const value = row.value(part)
     if (!Array.isArray(value)) return row.has(part) ? [row.text(part)] : []
