@@ -1,12 +1,13 @@
 /** All kinds of rows. */
 import { type RowForm, TEXT_FORMS, TEXT_PARTS } from '../forms.js'
+import { infill } from './infill.js'
 import { judged } from './judged.js'
 import type { RowKind } from './kind.js'
 import { labelled } from './labelled.js'
 import { pairs } from './pairs.js'
 import { related } from './related.js'
 
-export const KINDS = { pairs, judged, labelled, related } as const satisfies Record<string, RowKind>
+export const KINDS = { pairs, judged, labelled, related, infill } as const satisfies Record<string, RowKind>
 
 /** `examples` are texts and conversations, and kinds whose tokens are trained with theirs. */
 export type RowKindName = 'examples' | keyof typeof KINDS
