@@ -11,6 +11,8 @@ interface Schedulable {
   readonly allocated: number
   /** Number of tokens of the next step: a chunk in prefill, one in decode. */
   readonly chunk: number
+  /** Number of tokens without context whose prefill takes as long as the chunk's. */
+  readonly cost: number
 }
 
 interface Limits {
@@ -18,7 +20,7 @@ interface Limits {
   readonly sequences: number
   /** Maximum number of running long sequences. */
   readonly longSequences: number
-  /** Maximum number of prefill tokens in a step; one chunk is always allowed. */
+  /** Maximum cost of prefill in a step; one chunk is always allowed. */
   readonly prefillTokens: number
   /** Number of pages that can be allocated. */
   readonly pages: number
@@ -61,12 +63,12 @@ export function planStep<Sequence extends Schedulable>(
   const step: Step<Sequence> = { scheduled: [], admitted: [], preempted: [] }
   const remaining = [...running]
   let [free, budget] = [pages, prefillTokens]
-  const schedule = (sequence: Sequence, tokens: number) => {
+  const schedule = (sequence: Sequence, cost: number) => {
     free -= pagesNeeded(sequence)
-    budget -= tokens
+    budget -= cost
     step.scheduled.push(sequence)
   }
-  const isOverBudget = ({ chunk }: Schedulable) => budget < chunk && budget < prefillTokens
+  const isOverBudget = ({ cost }: Schedulable) => budget < cost && budget < prefillTokens
   for (let i = 0; i < remaining.length; i++) {
     const sequence = remaining[i]!
     const isPrefill = sequence.chunk > 1
@@ -78,7 +80,7 @@ export function planStep<Sequence extends Schedulable>(
     }
     // The oldest always fits: a sequence is refused if the whole memory is too small for it.
     if (pagesNeeded(sequence) > free) continue
-    schedule(sequence, isPrefill ? sequence.chunk : 0)
+    schedule(sequence, isPrefill ? sequence.cost : 0)
   }
   if (step.preempted.length > 0) return step
   let long = remaining.filter(isLongSequence).length
@@ -89,7 +91,7 @@ export function planStep<Sequence extends Schedulable>(
       if (!fits || isOverBudget(sequence)) break
       if (isLongSequence(sequence)) long++
       step.admitted.push(sequence)
-      schedule(sequence, sequence.chunk)
+      schedule(sequence, sequence.cost)
     }
   }
   if (!shortFirst) {
@@ -99,7 +101,7 @@ export function planStep<Sequence extends Schedulable>(
   admit(waiting.filter((sequence) => !isLongSequence(sequence)))
   for (const sequence of remaining.filter(isLongSequence)) {
     if (sequence.chunk === 1 || isOverBudget(sequence) || pagesNeeded(sequence) > free) continue
-    schedule(sequence, sequence.chunk)
+    schedule(sequence, sequence.cost)
   }
   admit(waiting.filter(isLongSequence))
   return step

@@ -4,6 +4,8 @@ import { PAGE, type PagePool, pageKey } from './pages.js'
 
 /** Maximum number of tokens of a chunk in prefill. */
 const CHUNK = 512
+/** Maximum cost of a chunk: after a long context chunks have fewer tokens, so that steps stay short. */
+const MOST_COST = 2 * CHUNK
 
 /** Whether results must not depend on which other sequences share a forward pass: in float32 on the CPU. */
 export const isExact = ({ device }: Pick<ModelView, 'device'>, { dtype }: TokenMemory): boolean =>
@@ -32,6 +34,8 @@ export abstract class Sequence<Item = unknown, End = unknown> {
   #rows = new Int32Array(0)
   /** Whether the rotary angles are those of LongRoPE's long factors. */
   #hasLongFactors: boolean
+  /** Cost of a token after one token of context, beyond that of a token without context. */
+  readonly #contextCost: number
   /** Resolves `removed`. */
   remove = (): void => {}
   /** Resolves once the engine has released the sequence. */
@@ -48,6 +52,7 @@ export abstract class Sequence<Item = unknown, End = unknown> {
     this.ids = [...prompt]
     this.isExact = isExact(view, memory)
     this.#hasStates = memory.hasStates
+    this.#contextCost = contextCost(view.config)
     this.#hasLongFactors = this.#needsLongFactors
   }
 
@@ -64,9 +69,14 @@ export abstract class Sequence<Item = unknown, End = unknown> {
   /** Number of tokens of the next step. */
   abstract get chunk(): number
 
+  /** Number of tokens without context whose products take as long as those of the next step. */
+  get cost(): number {
+    return this.chunk * tokenCost(this.computed, this.#contextCost)
+  }
+
   /** Returns the size of the next chunk of tokens before `end`. */
   protected chunkBefore(end: number): number {
-    const most = this.isExact ? PAGE : CHUNK
+    const most = this.isExact ? PAGE : largestChunk(this.computed, this.#contextCost)
     return Math.min(end - this.computed, most - (this.computed % most))
   }
 
@@ -181,4 +191,21 @@ export abstract class Sequence<Item = unknown, End = unknown> {
     this.pages.push(page)
     this.#rows = rows
   }
+}
+
+/**
+ * Returns the maximum size of a chunk after `computed` tokens: a power of two, the same in each `CHUNK` tokens, so that chunks end at
+ * the same places after a cached prefix.
+ */
+export function largestChunk(computed: number, contextCost: number): number {
+  let size = CHUNK
+  while (size > PAGE && size * tokenCost(computed, contextCost) > MOST_COST) size /= 2
+  return size
+}
+
+const tokenCost = (computed: number, contextCost: number): number => 1 + (computed - (computed % CHUNK)) * contextCost
+
+/** Returns the products of attention to one token of context, as a share of those of a block's linear layers. */
+function contextCost({ hiddenSize, intermediateSize, heads, keyValueHeads, headSize }: ModelView['config']): number {
+  return (2 * heads * headSize) / (hiddenSize * (2 * (heads + keyValueHeads) * headSize + 3 * intermediateSize))
 }

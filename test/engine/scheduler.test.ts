@@ -21,6 +21,10 @@ class Row {
   get chunk(): number {
     return Math.min(this.length - this.computed, CHUNK - (this.computed % CHUNK))
   }
+
+  get cost(): number {
+    return this.chunk
+  }
 }
 
 interface Load {
