@@ -14,7 +14,7 @@ import type { Rollout } from './rollouts.js'
 import { meanSum } from './weighted-sum.js'
 
 export const POLICY_LOSSES = ['dapo', 'grpo', 'bnpo', 'dr_grpo', 'cispo', 'sapo', 'luspo', 'vespo'] as const
-export type PolicyLoss = (typeof POLICY_LOSSES)[number]
+type PolicyLoss = (typeof POLICY_LOSSES)[number]
 
 export const SAMPLING_CORRECTIONS = ['token_truncate', 'token_mask', 'sequence_truncate', 'sequence_mask'] as const
 
