@@ -87,7 +87,7 @@ export async function readAll<Row>(
 export async function examplesOf(
   row: Row,
   where: string,
-  { model, options, template, templateContext: context, maxLength, encoded: told, signal }: RowsContext,
+  { model, options, template, templateContext: context, maxLength, encoded: onEncoded, signal }: RowsContext,
 ): Promise<Example[]> {
   const { tokenizer, config } = model
   const encoded = await encodeRow(row, where, {
@@ -101,7 +101,7 @@ export async function examplesOf(
   for (const { documents } of encoded.rows) {
     for (const { ids } of documents) checkIds(ids, config.vocabularySize, where)
   }
-  told(encoded)
+  onEncoded(encoded)
   return encoded.rows
 }
 

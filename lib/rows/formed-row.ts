@@ -6,14 +6,7 @@ import { adviceFor } from './advice.js'
 import { malformedRow } from './check.js'
 import type { RowColumns } from './columns.js'
 import type { TurnList } from './conversation.js'
-import {
-  CONTEXT_COLUMNS,
-  type PartColumns,
-  type RowForm,
-  type RowPart,
-  TEMPLATE_OPTIONS,
-  TOKEN_MASKS,
-} from './forms.js'
+import { CONTEXT_COLUMNS, type RowForm, type RowPart, TEMPLATE_OPTIONS, TOKEN_MASKS } from './forms.js'
 
 /** Parts that evaluation tools wrap in an object: `{ "input": { "question": "…" } }`. */
 const WRAPPED = ['prompt', 'completion', 'answer', 'messages'] as const
@@ -40,7 +33,7 @@ function unwrapped(columns: RowColumns, name: string, depth = 0): string {
  * @typeParam Own parts of a kind's own
  */
 export class FormedRow<Own extends string = never> {
-  readonly #parts: Partial<Record<string, PartColumns>> = {}
+  readonly #parts: Partial<Record<string, readonly string[]>> = {}
 
   constructor(
     readonly form: RowForm,

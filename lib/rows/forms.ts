@@ -24,13 +24,13 @@ export const TEXT_PARTS = [
 /** The role of a column: one of `TEXT_PARTS`, or one of a kind's own. */
 export type RowPart<Own extends string = never> = (typeof TEXT_PARTS)[number] | Own
 
-/** The columns of a part, in order: texts are joined by a space, and choices follow one another. `a.b` is the key b of a. */
-export type PartColumns = readonly string[]
-
-/** Columns by the parts of a row that they have. */
+/**
+ * Columns by the parts of a row that they have, in order: texts are joined by a space, and choices follow one another. `a.b` is the
+ * key b of a.
+ */
 type ColumnsOfParts<Own extends string> = string extends Own
-  ? Readonly<Record<string, PartColumns>>
-  : Readonly<Partial<Record<RowPart<Own>, PartColumns>>>
+  ? Readonly<Record<string, readonly string[]>>
+  : Readonly<Partial<Record<RowPart<Own>, readonly string[]>>>
 
 /** @typeParam Own parts of a kind's own */
 export interface RowForm<Own extends string = string> {
@@ -72,7 +72,7 @@ export const CONTEXT_COLUMNS = {
   history: ['history'],
   tools: ['tools', 'functions', 'toolConfig'],
   weight: ['weight'],
-} as const satisfies Partial<Record<RowPart, PartColumns>>
+} as const satisfies Partial<Record<RowPart, readonly string[]>>
 
 /** The column with variables of the template, as in TRL. */
 export const TEMPLATE_OPTIONS = 'chat_template_kwargs'
@@ -85,7 +85,13 @@ const turns = "each of the assistant's turns, with its end token"
 const question = '`mora eval --task choices`; not trained'
 
 /** A prompt and its answer; a column `answer` beside a worked solution is what `mora eval` compares with. */
-const pair = (name: string, madeFor: string, prompt: string, answer: string, input: PartColumns = []): RowForm => ({
+const pair = (
+  name: string,
+  madeFor: string,
+  prompt: string,
+  answer: string,
+  input: readonly string[] = [],
+): RowForm => ({
   name,
   madeFor,
   use: completion,
