@@ -785,7 +785,7 @@ describe('a model that reads and writes text', () => {
     const argv = ['eval', '--model', talker(), '--task', 'forgetting', '--data', at('text.txt')]
     const { exitCode, json } = await moraJson(...argv, '--base', talker())
     expect(exitCode).toBe(0)
-    expect(Object.keys(json)).toEqual(['forgetting', 'before', 'after', 'tokens', 'targets'])
+    expect(Object.keys(json)).toEqual(['forgetting', 'change', 'before', 'after', 'tokens', 'targets'])
     expect(json).toMatchObject({ forgetting: 0, before: json.after })
     expect((await mora(...argv, '--base', talker())).stdout).toMatch(/^forgetting +0$/m)
     const alone = await mora(...argv)
