@@ -43,7 +43,7 @@ export class FormedRow<Own extends string = never> {
       const found = columns.find(name)
       return found !== undefined && columns.value(found) !== undefined ? found : undefined
     }
-    for (const [part, names] of Object.entries({ ...CONTEXT_COLUMNS, ...form.optional })) {
+    for (const [part, names] of Object.entries({ ...this.#context, ...form.optional })) {
       const found = names.map(present).find((name) => name !== undefined)
       if (found !== undefined) this.#parts[part] = [found]
     }
@@ -56,6 +56,15 @@ export class FormedRow<Own extends string = never> {
     }
   }
 
+  /** The optional columns of every form; a text or tokens take no part in a conversation. */
+  get #context(): Partial<typeof CONTEXT_COLUMNS> {
+    return this.#isConversation ? CONTEXT_COLUMNS : { weight: CONTEXT_COLUMNS.weight }
+  }
+
+  get #isConversation(): boolean {
+    return !('text' in this.form.columns || 'input_ids' in this.form.columns)
+  }
+
   get where(): string {
     return this.columns.where
   }
@@ -65,7 +74,7 @@ export class FormedRow<Own extends string = never> {
     const { answer, subject, ...parts } = this.#parts
     const read = [
       ...Object.values(parts).flatMap((names) => names ?? []),
-      TEMPLATE_OPTIONS,
+      ...(this.#isConversation ? [TEMPLATE_OPTIONS] : []),
       ...(this.has('input_ids') ? TOKEN_MASKS : []),
     ]
     return this.columns.names.filter((name) => read.some((one) => one === name || one.startsWith(`${name}.`)))

@@ -2,7 +2,7 @@
 import { z } from 'zod'
 import { aText, expecting, listOfTexts } from '../common/arguments.js'
 import { quoted, UsageError } from '../common/errors.js'
-import { optionName, theOption } from '../common/option-names.js'
+import { optionName, TheOption, theOption } from '../common/option-names.js'
 import { shortened } from '../common/printable.js'
 import { suggestion, wayToRead } from './advice.js'
 import { malformedRow } from './check.js'
@@ -329,6 +329,14 @@ function namedForm(named: Readonly<Record<string, string>>): RowForm {
       throw new UsageError('bad-value', `Expected parts of a row (${parts}) for columns but received ${quoted(given)}.`)
     }
     ;(MAY_BE_ABSENT.has(part) ? optional : columns)[part] = [column]
+  }
+  const whole = (['text', 'input_ids'] as const).find((part) => part in columns)
+  const unused = whole && (['system', 'history', 'tools'] as const).find((part) => part in optional)
+  if (unused) {
+    throw new UsageError(
+      'unfit-options',
+      `${TheOption('columns')} names ${unused} beside ${whole}, which is trained as it stands: leave ${unused} out, or name prompt or messages.`,
+    )
   }
   return { name: 'columns', madeFor: '', use: '', columns, optional }
 }

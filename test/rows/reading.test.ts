@@ -56,6 +56,20 @@ describe('columns that are not read', () => {
   })
 })
 
+it.each([
+  [{ text: 'a' }, { kind: 'text', text: 'a' }],
+  [{ input_ids: [1, 2] }, { kind: 'tokenised', ids: [1, 2] }],
+])('columns of a conversation beside a whole text are not read: %j', (whole, row) => {
+  const account = new SourceAccount()
+  const columns = { ...whole, system: 's', tools: [{ name: 'f' }], chat_template_kwargs: { x: 1 } }
+  expect(new RowReading().training(record({ ...columns, weight: 2 }), account)).toMatchObject({ ...row, weight: 2 })
+  expect(account).toMatchObject({ ignored: ['system', 'tools', 'chat_template_kwargs'] })
+  const [part] = Object.keys(whole) as [string]
+  expect(() => new RowReading({ columns: { [part]: part, system: 'system' } })).toThrow(
+    `The option columns names system beside ${part}, which is trained as it stands: leave system out, or name prompt or messages.`,
+  )
+})
+
 describe('the option columns', () => {
   it('names columns, also nested ones, and keeps those of a conversation', () => {
     const value = { meta: { q: 'a', turns: [{ text: 'b' }] }, system: 's', images: ['x'] }
