@@ -10,7 +10,7 @@ export interface FoundRun {
   folder: string
 }
 
-/** Limits of the search: somebody may start the dashboard in their home folder. */
+/** Limits of the search, in case the dashboard is started in a home folder. */
 const LIMITS = { depth: 6, folders: 5_000, runs: 1_000 }
 
 /** Subfolders of a run that contain no other run. */

@@ -31,7 +31,7 @@ export async function withFileInside<Result>(
   }
 }
 
-/** Maximum bytes of a file that is read as a whole; those of a run are far smaller. */
+/** Maximum bytes of a file that is read as a whole; a run's files are far smaller. */
 const WHOLE = 2 ** 20
 
 /** Returns the text of a small file, or its beginning. */

@@ -130,7 +130,7 @@ class SampleFile {
   }
 
   #add(line: string): void {
-    const { step, prompt, text: said, completion: text = said, rewards } = parsed(line) ?? {}
+    const { step, prompt, text: sampled, completion: text = sampled, rewards } = parsed(line) ?? {}
     if (typeof step !== 'number' || typeof prompt !== 'string' || typeof text !== 'string') return
     const short = (long: string) => long.slice(0, SAMPLE_LENGTH)
     this.#samples.push({ step, prompt: short(prompt), text: short(text), rewards: rewardsText(rewards) })

@@ -1,4 +1,4 @@
-/** Asks the rows of tasks that compare the log-probabilities of choices. */
+/** Scores the rows of tasks that compare the log-probabilities of choices. */
 import { quoted } from '../common/errors.js'
 import { Engine, type ScoredPrompt } from '../engine/index.js'
 import { promptTokens, requireTokenizer } from '../generate/index.js'
@@ -16,10 +16,10 @@ import { textsAtOnce } from './score.js'
 interface ReadRow {
   row: ChoiceRow
   where: string
-  asked: TaskPrompt
+  prompt: TaskPrompt
 }
 
-/** Reads and checks all rows, then asks each. Of equal choices the first is predicted. */
+/** Reads and checks all rows, then scores the choices of each. Of equal choices the first is predicted. */
 export async function askChoices(task: ChoiceTask, context: TaskContext): Promise<RowEntry[]> {
   const { model, options, signal, done } = context
   requireTokenizer(model)
@@ -33,16 +33,16 @@ export async function askChoices(task: ChoiceTask, context: TaskContext): Promis
     const encoded = await Promise.all(group.map((read) => tokensOf(task, read, context)))
     const prompts = encoded.map((one) => cutToFit(one, context.cut))
     const scores = engine.score(prompts.flat(), { signal })
-    // Each is awaited in its turn.
+    // Each is awaited below.
     for (const score of scores) score.catch(() => {})
-    for (const [i, { row, asked }] of group.entries()) {
+    for (const [i, { row, prompt }] of group.entries()) {
       const own = scores.splice(0, prompts[i]!.length)
       const sums = (await Promise.all(own)).flat()
       signal?.throwIfAborted()
       const tokens = encoded[i]!.continuations.map((ids) => ids.length)
       const predicted = best(task.byAdaptllm?.(row) ? quotients(sums, tokens) : sums)
       const entry = {
-        prompt: plainText(asked),
+        prompt: plainText(prompt),
         ...(row.subject !== undefined && { subject: row.subject }),
         answer: row.answer,
         predicted,
@@ -64,41 +64,41 @@ async function readRows(task: ChoiceTask, context: TaskContext): Promise<ReadRow
     return { row, question: prompt.question(row), subject: row.subject }
   }
   const shots = await Shots.read(context, (record) => {
-    const { row, ...asked } = read(record)
-    return { ...asked, answer: task.choices(row)[row.answer]! }
+    const { row, ...question } = read(record)
+    return { ...question, answer: task.choices(row)[row.answer]! }
   })
   return readAll(context, (record) => {
     const { row, question, subject } = read(record)
     const { where } = record
     const header = prompt.header?.(row)
-    return { row, where, asked: { header, question, shots: shots.before({ question, subject }, where) } }
+    return { row, where, prompt: { header, question, shots: shots.before({ question, subject }, where) } }
   })
 }
 
 /** Returns the ids of a prompt, and those of each answer after it. */
 async function tokensOf(
   task: ChoiceTask,
-  { row, where, asked }: ReadRow,
+  { row, where, prompt }: ReadRow,
   { model, template, templateContext, signal }: TaskContext,
 ): Promise<ScoredPrompt> {
   const tokenizer = requireTokenizer(model)
   const answers = task.choices(row)
-  let prompt: number[]
+  let ids: number[]
   let continuations: number[][]
   if (template) {
-    prompt = await promptTokens(model, template, { messages: chatOf(asked), ...templateContext }, signal)
+    ids = await promptTokens(model, template, { messages: chatOf(prompt), ...templateContext }, signal)
     continuations = await Promise.all(answers.map((text) => tokenizer.encodeContinuation(text, signal)))
   } else {
-    const text = plainText(asked)
+    const text = plainText(prompt)
     const pairOf = task.byAdaptllm?.(row) ? plainPairTokens : pairTokens
     const pairs = await Promise.all(answers.map((answer) => pairOf(tokenizer, text, ` ${answer}`, signal)))
-    prompt = pairs[0]!.context
+    ids = pairs[0]!.context
     continuations = pairs.map(({ continuation }) => continuation)
   }
-  if (prompt.length === 0) throw malformedRow(where, 'the prompt has no token, or is white space alone')
-  const empty = continuations.findIndex((ids) => ids.length === 0)
+  if (ids.length === 0) throw malformedRow(where, 'the prompt has no token, or is white space alone')
+  const empty = continuations.findIndex(({ length }) => length === 0)
   if (empty >= 0) throw malformedRow(where, `choices[${empty}]: ${quoted(row.choices[empty])} has no token`)
-  return { ids: prompt, continuations, name: `${where}: the prompt` }
+  return { ids, continuations, name: `${where}: the prompt` }
 }
 
 /** Cuts the beginning of a prompt that leaves no room for a continuation; continuations with other beginnings are apart. */

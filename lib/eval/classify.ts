@@ -11,7 +11,7 @@ import { examplesOf, taskRecords } from './rows.js'
 import { rowsAtOnce } from './score.js'
 import { requireLabels, scoredLast } from './scores.js'
 
-/** A row's label and what the model makes of it; labels are numbers. */
+/** A row's label and the model's prediction; labels are numbers. */
 interface Judged {
   readonly label: number
   readonly predicted: number

@@ -109,7 +109,7 @@ interface Comparison {
 }
 
 /**
- * Measures how far a model's predictions are from those of the model before. Both read the same windows or rows as for
+ * Measures how far a model's predictions are from the predictions of the model before. Both read the same windows or rows as for
  * `perplexity`, one pass after the other, and are compared token by token over the whole vocabulary, in float64.
  */
 export async function change(context: TaskContext) {

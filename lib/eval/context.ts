@@ -41,7 +41,7 @@ export interface RowsContext extends OpenData {
 
 /** The input of a task. */
 export interface TaskContext extends RowsContext {
-  /** Called when all rows have been read, before the first is asked. */
+  /** Called when all rows have been read, before the first is scored. */
   found(rows: number): void
   /** Called when a row (or window) is done, with its line of `--output` and the result so far. */
   done(line: object, summary?: string): Promise<void>

@@ -12,8 +12,8 @@ type Encoder = Partial<Pick<Tokenizer, 'bosId' | 'eosId'>> & Pick<Tokenizer, 'en
 
 /**
  * Returns the ids of a context and of a text that continues it, as lm-evaluation-harness has them. White space at the end of the
- * context belongs to the continuation. Both are tokenised as one text; the continuation has those ids that remain after as many as
- * the context alone has, so they differ from the ids of its text where a token spans both. An empty context is BOS, or EOS without it.
+ * context belongs to the continuation. Both are tokenised as one text; the continuation's ids are
+ * all but the first n, where n is the number of ids of the context alone. They differ from the ids of its own text where a token spans both. An empty context is BOS, or EOS without it.
  */
 export async function pairTokens(
   tokenizer: Encoder,
@@ -21,8 +21,8 @@ export async function pairTokens(
   continuation: string,
   signal?: AbortSignal,
 ): Promise<Pair> {
-  const kept = strip(context, undefined, 'end')
-  const rest = context.slice(kept.length) + continuation
+  const stripped = strip(context, undefined, 'end')
+  const rest = context.slice(stripped.length) + continuation
   if (context === '') {
     const ids = await tokenizer.encode(rest, signal)
     const first = tokenizer.bosId ?? tokenizer.eosId
@@ -30,7 +30,7 @@ export async function pairTokens(
       ? { context: ids.slice(0, 1), continuation: ids.slice(1) }
       : { context: [first], continuation: ids }
   }
-  const [whole, own] = await Promise.all([kept + rest, kept].map((text) => tokenizer.encodeText(text, signal)))
+  const [whole, own] = await Promise.all([stripped + rest, stripped].map((text) => tokenizer.encodeText(text, signal)))
   return { context: own!, continuation: whole!.slice(own!.length) }
 }
 

@@ -21,11 +21,11 @@ import { rowsAtOnce } from './score.js'
 
 /** Options of `embeddingsOf`. */
 export interface EmbeddingOptions {
-  /** `mean` of all tokens, or that of the `last`; default: as the model was trained, else `mean`. */
+  /** `mean` of the states of all tokens, or the state of the `last`. Default: as the model was trained, else `mean`. */
   pooling?: Pooling
-  /** Most tokens of a text, whose start is kept; default 1024. */
+  /** Maximum number of tokens of a text; a longer one keeps its start. Default: 1024. */
   maxLength?: number
-  /** Texts of a forward pass at most; default 8. */
+  /** Texts in a forward pass, at most. Default: 8. */
   batchSize?: number
   /** Aborting it ends the call before the next forward pass with its reason. */
   signal?: AbortSignal
@@ -86,7 +86,7 @@ const BEST = 10
 interface Nearness {
   /** Of related texts: the mean over anchors of the normalised discounted gain of the ten nearest texts (nDCG@10). */
   ndcgAt10?: number
-  /** Of scored pairs: Spearman's correlation of cosines and scores; null if one of both does not vary. */
+  /** Of scored pairs: Spearman's correlation of cosines and scores; null if one of them does not vary. */
   spearman?: number | null
   /** Number of rows. */
   rows: number
@@ -94,7 +94,7 @@ interface Nearness {
 
 /**
  * Measures embeddings: with rows of related texts, how high each anchor's positives rank among all positives and negatives; with
- * scored pairs, how well cosines are in the order of the scores.
+ * scored pairs, how well the order of cosines matches the order of scores.
  */
 export async function nearness(context: TaskContext): Promise<Nearness> {
   const { model, data, options, reading, maxLength, signal, found } = context
@@ -147,7 +147,7 @@ async function similarity(rows: readonly Related[], vectors: Vectors, { done }: 
 
 const cosine = (a: Float32Array, b: Float32Array): number => a.reduce((sum, value, i) => sum + value * b[i]!, 0)
 
-/** Pearson's correlation; null if one of both does not vary. */
+/** Pearson's correlation; null if one of them does not vary. */
 function correlation(a: readonly number[], b: readonly number[]): number | null {
   const [meanA, meanB] = [average(a), average(b)]
   const sum = (of: (i: number) => number) => a.reduce((total, _, i) => total + of(i), 0)

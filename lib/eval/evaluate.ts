@@ -56,7 +56,7 @@ export type EvalResult<T extends Task = Task, Details extends boolean = boolean>
     } & FiguresOf<T>
   : Awaited<ReturnType<(typeof measurements)[Exclude<T, AskedTask>]>>
 
-/** Options of `evaluate`: those of `mora eval` in camelCase, and callbacks. */
+/** Options of `evaluate`: the options of `mora eval` in camelCase, and callbacks. */
 export interface EvaluateOptions<T extends Task = Task, Row = AnyRow>
   extends Omit<EvalInput, 'task' | 'base' | 'score'>,
     Pick<HubOptions, 'onDownload' | 'onWarning' | 'signal'> {

@@ -27,7 +27,7 @@ import { noTargets, openTask, scoredRows } from './rows.js'
 
 const aModel = having('a model (loadModel gives one)', 'forwardAsync', 'linears', 'withAdapters', 'config')
 
-/** Options of `importanceMatrix`: those of `mora imatrix` in camelCase, and callbacks. */
+/** Options of `importanceMatrix`: the options of `mora imatrix` in camelCase, and callbacks. */
 export interface ImportanceOptions extends ImatrixInput, Pick<HubOptions, 'onDownload' | 'onWarning' | 'signal'> {
   /** Called after each row, or for a text after each window. */
   onProgress?: (progress: EvalProgress) => void
@@ -39,8 +39,8 @@ const importanceMatrixArguments = {
 }
 
 /**
- * Measures what each linear layer of the blocks multiplies its columns with, by a model with its active adapters on the windows
- * or rows that the task `perplexity` reads, and writes an importance matrix for `mergeModel`, `Model.save` and llama.cpp's
+ * Measures the inputs of each linear layer of the blocks, in passes of a model with its active adapters over the windows or
+ * rows that the task `perplexity` reads, and writes an importance matrix for `mergeModel`, `Model.save` and llama.cpp's
  * quantiser: for each column the sum over tokens of the input's square, and the number of tokens. Squares are float32, and sums
  * over forward passes float64.
  *
@@ -137,7 +137,7 @@ class SquaresOfInputs {
     for (const [name, { ofPass, total }] of this.#inputs) {
       for (const [column, value] of (await ofPass.data()).entries()) {
         if (!Number.isFinite(Number(value)))
-          throw new RunError('non-finite', `The squares of column ${column} of what ${name} reads sum up to ${value}.`)
+          throw new RunError('non-finite', `The squared inputs of column ${column} of ${name} sum up to ${value}.`)
         total[column]! += Number(value)
       }
     }

@@ -76,7 +76,7 @@ export async function recall(context: TaskContext) {
 /** A stream that greedy sampling never reads. */
 const UNUSED = randomStream(0, 'greedy')
 
-/** Continues a prompt greedily by as many tokens as asked for, whatever they are. */
+/** Continues a prompt greedily by `maxNewTokens` tokens; none of them ends it. */
 async function complete(
   engine: Engine,
   ids: readonly number[],

@@ -34,7 +34,7 @@ export function jsonReward(schema: z.ZodType | Readonly<Record<string, unknown>>
   }
 }
 
-/** @throws UsageError `bad-value` for what is no JSON schema */
+/** @throws UsageError `bad-value` if the schema is no JSON schema */
 function validator(schema: Readonly<Record<string, unknown>>): (value: unknown) => boolean {
   // Only few programs need it.
   const { Ajv2020 } = createRequire(import.meta.url)('ajv/dist/2020.js') as typeof import('ajv/dist/2020.js')

@@ -25,7 +25,7 @@ import { chatOf, plainText, Shots, type TaskPrompt } from './prompts.js'
 import { readAll } from './rows.js'
 
 interface ReadRow extends Pick<AnsweredRow, 'answer' | 'solution' | 'tools' | 'templateOptions'> {
-  asked: TaskPrompt | NonNullable<AnsweredRow['messages']> | Required<Pick<AnsweredRow, 'ids'>>
+  prompt: TaskPrompt | NonNullable<AnsweredRow['messages']> | Required<Pick<AnsweredRow, 'ids'>>
   /** The row with all its columns. */
   row: unknown
   where: string
@@ -37,8 +37,8 @@ type TextOf = (row: ReadRow, index: number) => Promise<string>
 /**
  * Reads and checks all rows, then scores a text for each.
  *
- * @param open returns what answers rows, given their number
- * @param atOnce number of texts that are asked for at once
+ * @param open returns the function that answers rows, given their number
+ * @param atOnce number of concurrent texts
  */
 export async function scoreTexts(
   task: AnswerTask,
@@ -56,10 +56,14 @@ export async function scoreTexts(
   )
   for await (const { row, text } of texts) {
     context.signal?.throwIfAborted()
-    const { asked, answer, solution = '', where } = row
+    const { prompt, answer, solution = '', where } = row
     const verdict = await task.answer.judge({ text, answer: answer ?? '', solution, row: row.row, where })
-    const prompt = Array.isArray(asked) ? asked : 'ids' in asked ? asked.ids : plainText(asked, task.prompt.question)
-    const entry = { prompt, text, ...(answer !== undefined && { answer }), ...verdict }
+    const shown = Array.isArray(prompt)
+      ? prompt
+      : 'ids' in prompt
+        ? prompt.ids
+        : plainText(prompt, task.prompt.question)
+    const entry = { prompt: shown, text, ...(answer !== undefined && { answer }), ...verdict }
     entries.push(entry)
     await context.done(entry, `score ${meanScore(entries).toFixed(3)}`)
   }
@@ -83,7 +87,7 @@ async function readRows(task: AnswerTask, context: OpenData & Pick<TaskContext, 
       ...read,
       where,
       row: value,
-      asked: messages ?? (ids && { ids }) ?? { question: prompt!, shots: shots.before({ question: prompt! }, where) },
+      prompt: messages ?? (ids && { ids }) ?? { question: prompt!, shots: shots.before({ question: prompt! }, where) },
     }
   })
 }
@@ -98,20 +102,20 @@ export async function generatedTexts(task: AnswerTask, context: TaskContext, eng
   const ofTokens = { tokenizer, ...model.config, eosIds: [...stopIds] }
   const encode = (text: string) =>
     task.prompt.withoutBos ? tokenizer.encode(text, signal) : tokenizer.encodeText(text, signal)
-  return async ({ where, asked, tools, templateOptions }) => {
-    const isWritten = !Array.isArray(asked) && !('ids' in asked)
+  return async ({ where, prompt, tools, templateOptions }) => {
+    const isWritten = !Array.isArray(prompt) && !('ids' in prompt)
     const isPlain = template === null && isWritten
     if (isPlain && system !== undefined)
       throw needsTemplate(`A system message (${theOption('system')}) needs`, 'leave it out')
-    if ('ids' in asked && system !== undefined)
+    if ('ids' in prompt && system !== undefined)
       throw malformedRow(where, `a system message (${theOption('system')}) cannot stand before ids`)
     const given = isWritten
-      ? { messages: chatOf(asked) }
-      : Array.isArray(asked)
-        ? { messages: asked }
-        : { prompt: asked.ids }
+      ? { messages: chatOf(prompt) }
+      : Array.isArray(prompt)
+        ? { messages: prompt }
+        : { prompt: prompt.ids }
     const ids = isPlain
-      ? cut(await encode(plainText(asked, task.prompt.question)), maxNewTokens)
+      ? cut(await encode(plainText(prompt, task.prompt.question)), maxNewTokens)
       : await promptTokens(
           model,
           template,

@@ -41,9 +41,9 @@ export async function* scoredLast<Row extends Document>(
 export interface ScoresOptions {
   /** `auto` (the model's own, the default), `none`, or the path of a Jinja file. */
   template?: string
-  /** Most tokens of a row, whose start is kept; default 1024. */
+  /** Maximum number of tokens of a row; a longer one keeps its start. Default: 1024. */
   maxLength?: number
-  /** Rows of a forward pass at most; default 8. */
+  /** Rows in a forward pass, at most. Default: 8. */
   batchSize?: number
   /** Aborting it ends the call before the next forward pass with its reason. */
   signal?: AbortSignal

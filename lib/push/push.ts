@@ -170,7 +170,7 @@ function progressOf(repository: string, uploads: readonly Upload[], totalBytes: 
 
 const sum = (numbers: Iterable<number>): number => [...numbers].reduce((total, one) => total + one, 0)
 
-/** The model card that a repository gets. */
+/** The file name of a repository's model card. */
 const CARD = 'README.md'
 
 /** The placeholder in a run's card for its location. */

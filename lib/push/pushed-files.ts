@@ -81,7 +81,7 @@ async function ggufFile(path: string): Promise<PushedFile> {
 
 /** Lists files in the order of their names. Does not follow links, which may lead out of the folder. */
 async function chosenFiles(root: string, { checkpoints = false, include = [] }: Choice) {
-  const asked = include.map((name) => name.replace(/\/+$/, ''))
+  const included = include.map((name) => name.replace(/\/+$/, ''))
   const files: PushedFile[] = []
   const others: string[] = []
   const walk = async (above: string, all: boolean): Promise<void> => {
@@ -90,19 +90,19 @@ async function chosenFiles(root: string, { checkpoints = false, include = [] }: 
       if (entry.name.startsWith('.')) continue
       const isState = STATE_FOLDER.test(entry.name) || STATE_FILE.test(entry.name)
       if (isState && !checkpoints) continue
-      const isAsked = all || isState || asked.includes(name)
-      if (entry.isSymbolicLink() && (isAsked || isContent(name) || isPart(name))) throw linked(join(root, name))
+      const isIncluded = all || isState || included.includes(name)
+      if (entry.isSymbolicLink() && (isIncluded || isContent(name) || isPart(name))) throw linked(join(root, name))
       if (entry.isDirectory()) {
-        if (isAsked || isPart(name)) await walk(`${name}/`, isAsked)
+        if (isIncluded || isPart(name)) await walk(`${name}/`, isIncluded)
         else others.push(`${name}/`)
-      } else if (entry.isFile() && (isAsked || isContent(name))) {
+      } else if (entry.isFile() && (isIncluded || isContent(name))) {
         const path = join(root, name)
         files.push({ name, path, bytes: (await lstat(path)).size })
       } else others.push(name)
     }
   }
   await walk('', false)
-  const missing = asked.find((one) => !files.some(({ name }) => name === one || name.startsWith(`${one}/`)))
+  const missing = included.find((one) => !files.some(({ name }) => name === one || name.startsWith(`${one}/`)))
   if (missing === undefined) return { files, others }
   throw new UsageError('missing-file', `There is no file or folder "${missing}" in "${root}" that could be included.`)
 }

@@ -102,10 +102,10 @@ export class Target {
     return async (input, init) => {
       const response = await send(input, init)
       if (!/\/preupload\/[^/]+$/.test(String(input))) return response
-      const { files: asked } = JSON.parse(String(init?.body)) as { files: { path: string; size: number }[] }
+      const { files: requested } = JSON.parse(String(init?.body)) as { files: { path: string; size: number }[] }
       const { files } = (await response.clone().json()) as { files: { path: string; uploadMode: string }[] }
       const large = new Set(files.filter(({ uploadMode }) => uploadMode === 'lfs').map(({ path }) => path))
-      const small = asked.filter(({ path }) => !large.has(path)).sort((a, b) => b.size - a.size)
+      const small = requested.filter(({ path }) => !large.has(path)).sort((a, b) => b.size - a.size)
       inside += small.reduce((sum, { size }) => sum + size, 0)
       if (inside <= MOST_IN_COMMIT) return response
       const [{ path, size }] = small as [(typeof small)[number]]

@@ -17,7 +17,7 @@ interface Rendezvous extends Pick<LaunchedWithAddress, 'rank' | 'size' | 'addres
   secret: Buffer
   /** Milliseconds within which all ranks must arrive. */
   patience: number
-  /** Milliseconds within which ranks must arrive to be told that the job cannot start. */
+  /** Milliseconds in which arriving ranks still receive the reason why the job cannot start. */
   limit: number
   /**
    * Returns the data of this rank: the same number of bytes for each rank, [size, n]. `address` is an address of this machine
@@ -105,9 +105,9 @@ async function meet({ rank, size, bring }: Rendezvous, socket: TLSSocket): Promi
     await sendLast(socket, { rank, size, brings: null, failure: (error as Error).message })
     throw error
   }
-  const said = await textOf(socket).catch(lost)
-  if (said === '') lost(new Error('the connection was closed'))
-  const answer = JSON.parse(said) as Answer
+  const reply = await textOf(socket).catch(lost)
+  if (reply === '') lost(new Error('the connection was closed'))
+  const answer = JSON.parse(reply) as Answer
   if ('brought' in answer) return Buffer.from(answer.brought, 'base64')
   throw new RunError('refused-rank', `Rank 0 refuses rank ${rank}: ${answer.refusal}`)
 }
@@ -187,7 +187,7 @@ class Reception {
     }
   }
 
-  /** Sets the first failure: all ranks that come before the deadline are told of it, and the deadline is now closer. */
+  /** Sets the first failure: all ranks that come before the deadline receive it, and the deadline is closer from then on. */
   #fail(error: Error): void {
     if (this.#failure !== null) return
     this.#failure = error

@@ -4,13 +4,13 @@ import type { Parameter } from '../tensor/parameter.js'
 import { keep, scope } from '../tensor/scope.js'
 import { type Float32Tensor, Tensor } from '../tensor/tensor.js'
 
-/** What the names of averages in the optimizer's state end with. */
+/** Suffix of the names of averages in the optimizer's state. */
 const SUFFIX = '.average'
 
 /**
  * AdamW that also averages the values of each parameter over its steps: a ← d a + (1 − d) p, in float32, from the values before
  * the first step on. As in TensorFlow, d is at most (1 + t)/(10 + t) at step t, so that a short run does not average its start. Averages
- * are a part of the optimizer's state, so checkpoints have them. They are of the parameters that it was made with.
+ * are a part of the optimizer's state, so checkpoints have them. They belong to the parameters of the constructor.
  */
 export class AveragingAdamW extends AdamW {
   readonly #averages: ReadonlyMap<Parameter, Float32Tensor>

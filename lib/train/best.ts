@@ -14,7 +14,7 @@ import type { TrainerState } from './trainer-state.js'
 /** Maximum number of bytes that are sent at once. */
 const PIECE = 2 ** 22
 
-/** Keeps the present values in memory where an evaluation was the best and no checkpoint will have them. */
+/** Copies the current values to memory if the last evaluation was the best and no checkpoint will hold them. */
 export async function noteBest(session: Session): Promise<void> {
   const { options, work, output, progress } = session
   const { sync, parameters } = work
@@ -27,7 +27,7 @@ export async function noteBest(session: Session): Promise<void> {
 
 /**
  * Gives trained tensors their values of the best evaluation, on all ranks. Returns a sentence that says which step's values the
- * run ends with; null where the last step is the best, or nothing chooses.
+ * run ends with; null if the last step is the best, or no option asks for the best.
  */
 export async function restoreBest(session: Session): Promise<string | null> {
   const { options, work, output, progress } = session

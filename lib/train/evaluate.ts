@@ -90,7 +90,7 @@ export async function evaluateSession(session: Session): Promise<EvaluationEvent
   return { type: 'evaluation', step, epoch, evalLoss, best: best?.step === step, ...(metrics && { metrics }) }
 }
 
-/** Has the evaluation data's prompts answered once each: the loss is minus the mean reward, or else that of the answers. */
+/** Samples an answer to each prompt of the evaluation data. The loss is minus the mean reward; without rewards, the answers' loss. */
 async function evaluateAnswers(session: Session): Promise<Pick<PassSums, 'loss' | 'metrics'> | null> {
   const { work, rows } = session
   const { objective, facts, sync, signal } = work

@@ -4,13 +4,13 @@ import type { TokeniseProgress } from '../batches/examples/tokenise.js'
 
 /** Rows are being read and tokenised before the first step; reading goes on while the event is handled. Few rows have none. */
 export interface ProgressEvent extends TokeniseProgress {
-  /** Tells this event from others: `progress`. */
+  /** The kind of the event: `progress`. */
   type: 'progress'
 }
 
 /** An optimizer step was taken. */
 export interface StepEvent {
-  /** Tells this event from others: `step`. */
+  /** The kind of the event: `step`. */
   type: 'step'
   /** Optimizer step, from 1. */
   step: number
@@ -38,7 +38,7 @@ export interface StepEvent {
 
 /** The loss on the evaluation data was measured. */
 export interface EvaluationEvent {
-  /** Tells this event from others: `evaluation`. */
+  /** The kind of the event: `evaluation`. */
   type: 'evaluation'
   /** Optimizer steps taken before it. */
   step: number
@@ -54,7 +54,7 @@ export interface EvaluationEvent {
 
 /** The model's answer to a prompt, after a step. */
 export interface SampleEvent {
-  /** Tells this event from others: `sample`. */
+  /** The kind of the event: `sample`. */
   type: 'sample'
   /** Optimizer steps taken before it. */
   step: number
@@ -66,7 +66,7 @@ export interface SampleEvent {
 
 /** A checkpoint was written; the run can be resumed from it. */
 export interface CheckpointEvent {
-  /** Tells this event from others: `checkpoint`. */
+  /** The kind of the event: `checkpoint`. */
   type: 'checkpoint'
   /** The optimizer step after which it was written. */
   step: number
@@ -76,7 +76,7 @@ export interface CheckpointEvent {
 
 /** An adapter was merged into the weights permanently and restarted (`mergeEvery`). */
 export interface MergeEvent {
-  /** Tells this event from others: `merge`. */
+  /** The kind of the event: `merge`. */
   type: 'merge'
   /** The optimizer step after which it was merged. */
   step: number
@@ -86,7 +86,7 @@ export interface MergeEvent {
 
 /** Numbers given to `run.log`, once they are written. */
 export interface LogEvent {
-  /** Tells this event from others: `log`. */
+  /** The kind of the event: `log`. */
   type: 'log'
   /** The step in whose line they are written. */
   step: number
@@ -96,7 +96,7 @@ export interface LogEvent {
 
 /** Information for the user that needs no action. */
 export interface NoticeEvent {
-  /** Tells this event from others: `notice`. */
+  /** The kind of the event: `notice`. */
   type: 'notice'
   /** A sentence for people; its wording may change. */
   message: string
@@ -140,11 +140,11 @@ export interface TrainResult {
 
 /** The run has ended and everything is saved: the last event. */
 export interface EndEvent extends TrainResult {
-  /** Tells this event from others: `end`. */
+  /** The kind of the event: `end`. */
   type: 'end'
 }
 
-/** Any event of a run; `type` tells which. */
+/** Any event of a run, by its `type`. */
 export type TrainEvent =
   | ProgressEvent
   | StepEvent

@@ -9,7 +9,7 @@ const LEAST_BYTES = 2 ** 20
 /** Gradients that are sent as one message. */
 interface Bucket {
   readonly parameters: readonly Parameter[]
-  /** How many of them are not final yet. */
+  /** Number of parameters whose gradient is not final yet. */
   missing: number
   isSent: boolean
 }
@@ -46,11 +46,11 @@ export class GradientSum {
     this.#parameters = parameters
     this.#shards = shards
     this.#buckets = sync.ranks.size === 1 ? [] : bucketsOf(parameters, leastBytes)
-    for (const bucket of this.#buckets) for (const one of bucket.parameters) this.#bucketOf.set(one, bucket)
+    for (const bucket of this.#buckets) for (const parameter of bucket.parameters) this.#bucketOf.set(parameter, bucket)
     if (!shards) return
-    for (const one of parameters) {
-      const unit = shards.unitOf(one.name)
-      this.#ofUnit.set(unit, [...(this.#ofUnit.get(unit) ?? []), one])
+    for (const parameter of parameters) {
+      const unit = shards.unitOf(parameter.name)
+      this.#ofUnit.set(unit, [...(this.#ofUnit.get(unit) ?? []), parameter])
     }
   }
 
@@ -71,7 +71,7 @@ export class GradientSum {
 
   /** Notes that all ranks have finished with a unit of a sharded model. */
   onPast(unit: number): void {
-    for (const one of this.#ofUnit.get(unit) ?? []) this.#final(one)
+    for (const parameter of this.#ofUnit.get(unit) ?? []) this.#final(parameter)
   }
 
   /** Sends the rest, and resolves when all are summed. Other ranks wait for it even if this one has failed. */
@@ -128,7 +128,7 @@ function bucketsOf(parameters: readonly Parameter[], leastBytes: number): Bucket
     buckets.at(-1)!.push(parameter)
     bytes += 4 * elementsOf(parameter.shape)
   }
-  return buckets.map((one) => ({ parameters: one, missing: one.length, isSent: false }))
+  return buckets.map((bucket) => ({ parameters: bucket, missing: bucket.length, isSent: false }))
 }
 
 /** Returns the name up to the first number: `model.layers.3` for the parameters of block 3. */

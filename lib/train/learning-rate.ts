@@ -28,11 +28,11 @@ export type LearningRate = (
 ) => number
 
 export function requireNoSchedule(options: Partial<TrainInput>): void {
-  const given = [...scheduleNames, 'headLearningRate' as const].find((name) => options[name] !== undefined)
-  if (given === undefined) return
+  const name = [...scheduleNames, 'headLearningRate' as const].find((name) => options[name] !== undefined)
+  if (name === undefined) return
   throw new UsageError(
     'unfit-options',
-    `${TheOption(given)} does not go with a function as ${optionName('learningRate')}, which says the rate of every step: leave one of them out.`,
+    `${TheOption(name)} does not go with a function as ${optionName('learningRate')}, which says the rate of every step: leave one of them out.`,
   )
 }
 
@@ -59,7 +59,7 @@ export function checkedRate(
 export const headRate = ({ headLearningRate }: Pick<TrainSettings, 'headLearningRate'>, learningRate: number): number =>
   headLearningRate ?? Math.max(HEAD_RATE, learningRate)
 
-/** Gives a head of labels among trained tensors another learning rate than the others. */
+/** Sets the learning rate of a trained head of labels, relative to the rate of the other tensors. */
 export function setHeadRate(parameters: readonly Parameter[], ratio: number): void {
   for (const parameter of parameters) if (parameter.name === SCORE_WEIGHT) parameter.learningRateRatio = ratio
 }

@@ -87,7 +87,7 @@ async function addUp(
       part.loss.dispose()
     }
   }).catch(async (error: unknown) => {
-    // Ranks with a whole model always reach the sums, those with a sharded model only once all make the last pass.
+    // Ranks with a whole model always reach the sums; ranks of a sharded model only once all make the last pass.
     if (!shards || gradients.hasBegun) await gradients.finish().catch(() => {})
     throw error
   })

@@ -146,12 +146,12 @@ export class RankSync {
     bytes: Uint8Array = new Uint8Array(0),
   ): Promise<{ flags: Flags; all: Uint8Array[] }> {
     const head = Uint8Array.from(FLAGS, (flag) => Number(own[flag] ?? false))
-    const told = await this.#guarded(() => this.ranks.gather(Buffer.concat([head, bytes])))
-    const all = told.map((message) => message.subarray(FLAGS.length))
-    const said = (i: number) => told.findIndex((message) => message[i] === 1)
-    const failed = said(FLAGS.indexOf('failed'))
+    const messages = await this.#guarded(() => this.ranks.gather(Buffer.concat([head, bytes])))
+    const all = messages.map((message) => message.subarray(FLAGS.length))
+    const firstRankWith = (i: number) => messages.findIndex((message) => message[i] === 1)
+    const failed = firstRankWith(FLAGS.indexOf('failed'))
     if (failed >= 0) throw rankFailure(failed, Buffer.from(all[failed]!).toString())
-    return { flags: Object.fromEntries(FLAGS.map((flag, i) => [flag, said(i) >= 0])) as Flags, all }
+    return { flags: Object.fromEntries(FLAGS.map((flag, i) => [flag, firstRankWith(i) >= 0])) as Flags, all }
   }
 
   /** Runs an exchange; after a failure, ranks can no longer agree on its purpose. */

@@ -24,9 +24,9 @@ import type { Session } from './session.js'
 import type { RunParts } from './setup/plan-run.js'
 import { setUp } from './setup/set-up.js'
 import { notePeak, takeStep } from './take-step.js'
-import { STEPS_TO_JUDGE, whatIsUntrained, zeroRateNotice } from './untrained.js'
+import { STEPS_TO_JUDGE, untrainedReason, zeroRateNotice } from './untrained.js'
 
-type Held = ReturnType<Model['holdForTraining']>
+type Reservation = ReturnType<Model['holdForTraining']>
 
 /**
  * Runs training from beginning to end: set up, take steps, finish. An aborted signal ends it as `stop` does, with everything saved,
@@ -35,7 +35,7 @@ type Held = ReturnType<Model['holdForTraining']>
  */
 export async function runTraining(
   control: RunControl,
-  { hold, ranks, onBegun, ...parts }: RunParts & Held & { model: Model; options: TrainSettings },
+  { hold, ranks, onBegun, ...parts }: RunParts & Reservation & { model: Model; options: TrainSettings },
 ): Promise<TrainResult> {
   const sync = new RankSync(ranks, () => control.stopRequested)
   const { reading, report: onTokenised, end: endReading } = rowProgress(control, sync)
@@ -84,7 +84,12 @@ export async function runTraining(
  * checkpoint, a restart of the adapter) and then takes the next step, so a run that is resumed at any point continues as if it
  * had never ended. In every round ranks agree whether to stop, save or wait. Returns whether a rank discarded its computation.
  */
-async function takeSteps(session: Session, control: RunControl, hold: Held['hold'], notice: Notice): Promise<boolean> {
+async function takeSteps(
+  session: Session,
+  control: RunControl,
+  hold: Reservation['hold'],
+  notice: Notice,
+): Promise<boolean> {
   const { work, rows, progress } = session
   const { sync } = work
   for (;;) {
@@ -126,7 +131,7 @@ async function takeSteps(session: Session, control: RunControl, hold: Held['hold
     if (progress.toolError !== null) await notice(toolNotice(progress.toolError), 'tool')
     if (work.objective.sample && step.gradNorm === 0) await notice(idleNotice(step), 'idle')
     const isToJudge = effective < STEPS_TO_JUDGE && progress.counts.effective === STEPS_TO_JUDGE && !work.restarts
-    if (isToJudge) await notice(await control.exclusive(() => whatIsUntrained(session)))
+    if (isToJudge) await notice(await control.exclusive(() => untrainedReason(session)))
   }
 }
 
@@ -138,7 +143,7 @@ async function finish(session: Session, control: RunControl, notice: Notice): Pr
   if (folder && !hasLastingCheckpoint(session)) {
     await control.emit(await control.exclusive(() => saveSession(session)))
   }
-  const untrained = await control.exclusive(() => whatIsUntrained(session))
+  const untrained = await control.exclusive(() => untrainedReason(session))
   for (const message of [untrained, zeroRateNotice(session)]) await notice(message)
   await notice(await control.exclusive(() => restoreBest(session)))
   await control.exclusive(() => saveResult(session, untrained))
@@ -166,7 +171,7 @@ async function measured<Event extends StepEvent | EvaluationEvent>(
       if (error === DROPPED) return null
       throw error
     })
-    return event && metrics.hold(event)
+    return event && metrics.prepare(event)
   })
   if (!event) return null
   try {
@@ -215,8 +220,8 @@ function release({ work, rows, output, progress }: Session): void {
 }
 
 /**
- * Waits for what a failed run has enqueued, and drops the error that this may end with: it belongs to the run, and whoever waits for the
- * device next would be told it.
+ * Waits for the work that a failed run has enqueued, and drops its error, which would otherwise reach the next caller that waits
+ * for the device.
  */
 export async function dropFailures(device: NativeDevice): Promise<void> {
   try {

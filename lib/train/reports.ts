@@ -1,4 +1,4 @@
-/** What a run tells its reader beside steps and evaluations: notices, and the rows that are read. */
+/** Reports of a run besides its steps and evaluations: notices, and progress in reading rows. */
 import type { TokeniseProgress } from '../batches/examples/tokenise.js'
 import type { StepEvent } from './events.js'
 import type { RankSync } from './rank-sync.js'

@@ -19,13 +19,13 @@ const ANSWERS_AT_ONCE = 64
 
 type SampledRecord = NonNullable<TrainerState['generation']>[number]
 
-/** This rank's rows of a step that were sampled, with the means that it adds to the step's. */
+/** This rank's sampled rows of a step, and its part of the step's metrics. */
 interface StepRollouts extends Pick<SampledStep, 'rows' | 'rollouts' | 'metrics'> {
   /** Answers that are used for later steps too. */
   readonly generation: TrainerState['generation']
 }
 
-/** Thrown where another rank gives up. */
+/** Thrown where another rank discards the step. */
 export const DROPPED = Symbol('dropped')
 
 /**
@@ -41,8 +41,8 @@ export async function rolloutsOfStep(session: Session): Promise<StepRollouts | n
   const { steps, times } = objective.reuse
   const at = state.step % (steps * times)
   // A resumed run that uses answers longer than before has none of earlier steps.
-  const kept = at > 0 ? state.generation : null
-  const generation = kept ?? (await sampledSteps(session, state.step - (at % steps), steps))
+  const reused = at > 0 ? state.generation : null
+  const generation = reused ?? (await sampledSteps(session, state.step - (at % steps), steps))
   const record = generation[at % steps]!
   const isFirstUse = at < steps
   const { folder } = output
@@ -111,7 +111,10 @@ export function sampledFor(
   })
 }
 
-/** Opens an engine for answers by the model's current weights, of as many tokens each with its prompt. */
+/**
+ * Opens an engine that samples with the model's current weights.
+ * @param tokens for each answer its number of tokens, prompt included
+ */
 async function openWriter(
   model: Model,
   template: string,
@@ -129,7 +132,7 @@ async function openWriter(
   }
 }
 
-/** Joins what each rank sampled, in the order of rows. */
+/** Joins the samples of all ranks in the order of rows. */
 async function onAllRanks(sync: RankSync, own: SampledStep): Promise<SampledRecord> {
   const records = (await gatherJson<object>(sync, {
     rows: own.rows.map(({ row, documents: [document], weight }) => ({

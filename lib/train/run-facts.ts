@@ -63,7 +63,7 @@ export function compareWithResumed(before: RunFacts, now: RunFacts, allowed: rea
   return notices
 }
 
-/** Whether what is named may differ from the resumed run. */
+/** Whether an option, or another named part of the run, may differ from the resumed run. */
 export const isAllowed = (name: string, allowed: readonly string[]): boolean =>
   allowed.some((one) => one === 'all' || camelCase(one) === name)
 

@@ -13,9 +13,9 @@ export interface RunControl {
   readonly isPaused: boolean
   /** Numbers that the user logged, to be written. */
   readonly logged: LoggedNumbers
-  /** Tells that options, data and resume are accepted: the first step follows. */
+  /** Declares that options, data and resume are accepted: the first step follows. */
   begun(): void
-  /** Asks for the end of the run after the current step. */
+  /** Requests the end of the run after the current step. */
   stop(): void
   emit(event: TrainEvent): Promise<void>
   /** Resolves at once, or when a paused run is resumed or stopped. */
@@ -50,7 +50,7 @@ const runArguments = {
 export class Run implements AsyncIterable<TrainEvent>, AsyncDisposable {
   readonly #started: Promise<void>
   readonly #finished: Promise<TrainResult>
-  /** Whether somebody waits for the end of the run, and so hears of its error. */
+  /** Whether a caller waits for the end of the run, and so receives its error. */
   #isWatched = false
   readonly #channel: EventChannel<TrainEvent>
   #stopRequested = false
@@ -79,7 +79,7 @@ export class Run implements AsyncIterable<TrainEvent>, AsyncDisposable {
     this.#started = new Promise((begun, refused) => {
       start = { begun, refused }
     })
-    this.#started.catch(() => {}) // whoever looks at neither promise hears of the error by `finished`
+    this.#started.catch(() => {}) // a caller that uses neither promise receives the error by `finished`
     this.#finished = this.#execute(recipe, start).finally(() => {
       this.#isOver = true
       this.#release.disable() // or every later promise of the process would carry it
@@ -157,18 +157,18 @@ export class Run implements AsyncIterable<TrainEvent>, AsyncDisposable {
 
   /**
    * Ends the run after the current step, for `await using`, and resolves when everything is saved, or at once while rows are read.
-   * Rejects with the error that ended the run, unless `finished`, `started` or the iteration has told it.
+   * Rejects with the error that ended the run, unless `finished`, `started` or the iteration has reported it.
    */
   async [Symbol.asyncDispose](): Promise<void> {
-    const isTold = this.#isWatched
+    const isReported = this.#isWatched
     try {
       await this.stop()
     } catch (error) {
-      if (!isTold) unlessStoppedEarly(error)
+      if (!isReported) unlessStoppedEarly(error)
     }
   }
 
-  /** Marks the run's error as told elsewhere. */
+  /** Marks the run's error as reported elsewhere. */
   #watch(): void {
     this.#isWatched = true
     this.#finished.catch(() => {})
@@ -223,7 +223,7 @@ export class Run implements AsyncIterable<TrainEvent>, AsyncDisposable {
       return result
     } catch (error) {
       refused(error)
-      // Whoever asked for the end need not be told of it.
+      // The caller that stopped the run needs no report of it.
       if (isStoppedEarly(error)) this.#watch()
       this.#channel.close({ error })
       throw error

@@ -101,7 +101,7 @@ function afterCheckpoint(error: unknown, { lastCheckpoint }: RunOutput): unknown
   if (!lastCheckpoint) return error
   const { step, path } = lastCheckpoint
   const { code, message } = foreignFailure(error)
-  const told = error instanceof MoraError ? error : new RunError(code, message, { cause: error })
+  const failure = error instanceof MoraError ? error : new RunError(code, message, { cause: error })
   const end = `step ${step} is saved in ${path}, from which the run continues once it is resumed`
-  return reworded(told, (message) => `${message.replace(/\.$/, '')}; ${end}.`)
+  return reworded(failure, (message) => `${message.replace(/\.$/, '')}; ${end}.`)
 }

@@ -28,7 +28,7 @@ export interface RunWork {
   readonly passes: ForwardPasses
   readonly objective: RunObjective
   readonly optimizer: AdamW
-  /** Trained tensors; after a restart, those of the new adapter. */
+  /** Trained tensors; after a restart, the new adapter's. */
   parameters: readonly Parameter[]
   readonly sync: RankSync
   /** Ends the run once it is aborted. */
@@ -47,7 +47,7 @@ export interface RunWork {
   readonly sample: (prompt: string) => Promise<string>
   /** The model that the run has loaded for its objective; null if there is none. */
   readonly teacher: Model | null
-  /** Whether trained values are those after the last step, whose metrics are written, and nothing is saving them. */
+  /** Whether the trained values are the values after the last step, its metrics are written, and nothing is saving them. */
   canBeSaved: boolean
 }
 
@@ -70,8 +70,8 @@ export interface RunProgress {
   /** As checkpoints record it. */
   state: TrainerState
   /**
-   * What the steps of this process did, since the run or its adapter started: steps taken, those at a learning rate above 0, and
-   * of these those with a gradient that is not zero.
+   * Counts of this process's steps since the run or its adapter started: all steps, steps at a learning rate above 0, and among
+   * these the steps whose gradient is not zero.
    */
   counts: { readonly taken: number; readonly rated: number; readonly effective: number }
   /** Returns the time of a monotonic clock in milliseconds. */

@@ -44,8 +44,8 @@ type CallOptions = {
 }
 
 /**
- * The options of `train` that do not depend on the method: those of `mora train` in camelCase, callbacks and ranks. `map` gets rows of
- * the type `Row` and returns those of the type `Mapped`.
+ * The options of `train` that do not depend on the method: the options of `mora train` in camelCase, callbacks and ranks. `map` gets
+ * rows of the type `Row` and returns rows of the type `Mapped`.
  */
 export interface RunOptions<Row = AnyRow, Mapped = unknown>
   extends Omit<TrainInput, 'method' | OptionOfMethod | keyof CallOptions>,
@@ -66,8 +66,8 @@ type OwnOptions<Own extends OptionFields> = string extends keyof Own
 type NoFields = { readonly [Name in never]: never }
 
 /**
- * Options of `train`: those of `RunOptions`; as `method` a name, and those of `MethodOptions` that this method has; or a method of
- * your own, and its options `Own`.
+ * Options of `train`: `RunOptions`, and as `method` either a name, with the `MethodOptions` of that method, or a method of your own,
+ * with its options `Own`.
  */
 export type TrainOptions<Own extends OptionFields = NoFields, Row = AnyRow, Mapped = unknown> = RunOptions<
   Row,
@@ -94,7 +94,7 @@ export function train<Own extends OptionFields = NoFields>(
 ): Run
 /**
  * Trains a model: its active adapter, a new one, the one in the folder `adapter`, or (method `full`) every weight. The
- * options are those of `mora train`; `data` is required.
+ * options are the options of `mora train` in camelCase; `data` is required.
  *
  * Returns at once. Iterate the run to receive its events, pass `onEvent`, or just `await run.finished`. Throws a `UsageError`
  * at once for invalid options, and the reason of a `signal` that is already aborted; any other failure rejects `finished` (and
@@ -143,17 +143,17 @@ export function trainWith(model: Model, call: TrainOptions, own: RunParts = {}):
 
 /** Starts a run with checked options, which run.yaml records unchanged. */
 export function startRun(model: Model, options: TrainSettings, parts: RunParts, onEvent?: EventCallback): Run {
-  const held = model.holdForTraining()
+  const reservation = model.holdForTraining()
   return new Run(
     async (control) => {
-      held.hold.onDispose(control.stop)
+      reservation.hold.onDispose(control.stop)
       try {
-        return await runTraining(control, { ...parts, ...held, model, options })
+        return await runTraining(control, { ...parts, ...reservation, model, options })
       } catch (error) {
         await dropFailures(model.device)
         throw error
       } finally {
-        held.hold.end()
+        reservation.hold.end()
       }
     },
     onEvent,

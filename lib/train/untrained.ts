@@ -1,4 +1,4 @@
-/** A run whose steps trained nothing, or not all that they were asked to, is no success: it saves its result, says why and fails. */
+/** A run that trained nothing, or left selected tensors untrained, saves its result and fails with the reason. */
 
 import { optionName } from '../common/option-names.js'
 import { elementsOf } from '../native/addon.js'
@@ -22,19 +22,19 @@ export async function initialValues(parameters: readonly Parameter[]): Promise<R
   return values
 }
 
-/** Says that nothing was to be trained: every rate was 0. */
+/** Returns a sentence if every learning rate was 0, so that nothing was trained; else null. */
 export function zeroRateNotice({ progress: { counts, state } }: Session): string | null {
   if (counts.taken === 0 || counts.rated > 0) return null
   return `The learning rate of every step up to step ${state.step} was 0, so nothing was trained.`
 }
 
-/** Returns a sentence that says what the steps so far did not train, the same on all ranks; null if nothing is amiss. */
-export async function whatIsUntrained(session: Session): Promise<string | null> {
+/** Returns a sentence about what the steps so far did not train, the same on all ranks; null if all is trained. */
+export async function untrainedReason(session: Session): Promise<string | null> {
   const { work, progress } = session
   const { parameters, optimizer, facts } = work
   const { counts, state } = progress
   const { taken, rated, effective } = counts
-  // Moments are those since the last restart.
+  // Moments begin anew with a restart.
   if (taken === 0 || rated === 0 || (effective === 0 && state.merges > 0)) return null
   const without = await optimizer.withoutGradient()
   if (without.length === parameters.length)

@@ -85,8 +85,8 @@ async function answerRows(
   const warn = once(onWarning)
   const written = (record: DataRecord) => {
     const { ids, ...row } = reading.prompt(record)
-    const asked = { ...call, ...row, ...(ids && { prompt: ids }), onWarning: warn }
-    const samples = Array.from({ length: n }, (_, sample) => engine.generate(asked, sample))
+    const request = { ...call, ...row, ...(ids && { prompt: ids }), onWarning: warn }
+    const samples = Array.from({ length: n }, (_, sample) => engine.generate(request, sample))
     return Promise.all(samples)
   }
   for await (const results of mapAhead(records, () => AT_ONCE - 1, written))
@@ -96,9 +96,9 @@ async function answerRows(
 
 /** Returns a function that passes each message on once. */
 function once(say: (message: string) => void): (message: string) => void {
-  const said = new Set<string>()
+  const shown = new Set<string>()
   return (message) => {
-    if (!said.has(message)) say(message)
-    said.add(message)
+    if (!shown.has(message)) say(message)
+    shown.add(message)
   }
 }

@@ -125,13 +125,13 @@ export function describeAdapter(adapter: AdapterFacts): string {
   const facts: [string, string][] = [
     ['method', method],
     ['rank', String(rank)],
-    ...told(described).map((fact): [string, string] => [fact, String(described[fact as keyof typeof described])]),
+    ...knownNames(described).map((name): [string, string] => [name, String(described[name as keyof typeof described])]),
     ['dropout', String(dropout)],
     ['parameters', formatCount(parameters)],
     ['base model', baseModel ?? 'unknown'],
   ]
   if (modulesToSave.length > 0) facts.push(['trained whole', modulesToSave.join(', ')])
-  const further = [...new Set(layers.flatMap(({ name, inFeatures, outFeatures, ...rest }) => told(rest)))]
+  const further = [...new Set(layers.flatMap(({ name, inFeatures, outFeatures, ...rest }) => knownNames(rest)))]
   const table = formatTable(
     ['layer', 'in', 'out', ...further.map(inWords)],
     layers.map((layer) => [
@@ -144,7 +144,8 @@ export function describeAdapter(adapter: AdapterFacts): string {
   return `${formatFacts(facts)}\n\n${table}`
 }
 
-const told = (facts: Readonly<Record<string, unknown>>): string[] =>
-  Object.keys(facts).filter((fact) => facts[fact] !== null)
+/** Returns the names of the facts that are not null. */
+const knownNames = (facts: Readonly<Record<string, unknown>>): string[] =>
+  Object.keys(facts).filter((name) => facts[name] !== null)
 
 const inWords = (name: string): string => name.replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`)

@@ -149,11 +149,14 @@ export async function describeData(
   const shown: string[] = []
   for (const [index, row] of rows.entries()) {
     const { documents, label, margin } = 'documents' in row ? row : { documents: [row] }
-    const said = [label !== undefined && `, label ${printable(label)}`, margin !== undefined && `, margin ${margin}`]
+    const judgement = [
+      label !== undefined && `, label ${printable(label)}`,
+      margin !== undefined && `, margin ${margin}`,
+    ]
     for (const document of documents) {
       const { ids, mask, name } = document
       const trained = arePredicted ? `, ${mask.filter(Boolean).length} trained` : ''
-      const what = `row ${index + 1}${name === undefined ? '' : `, ${name}`}${said.filter(Boolean).join('')}`
+      const what = `row ${index + 1}${name === undefined ? '' : `, ${name}`}${judgement.filter(Boolean).join('')}`
       shown.push(`${what}: ${ids.length} tokens${trained}\n${await markedText(document, tokenizer, open, close)}\n`)
     }
   }

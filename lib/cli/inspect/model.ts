@@ -152,8 +152,8 @@ export function describeModel(model: ModelReport): string {
     ])
   }
   for (const [dtype, { floats, quantised }] of Object.entries(weightMemory ?? {})) {
-    const kept = quantised < floats ? `, with --quantised ${binarySize(quantised)}` : ''
-    facts.push([`weights in ${dtype}`, `${binarySize(floats)}${kept}`])
+    const asStored = quantised < floats ? `, with --quantised ${binarySize(quantised)}` : ''
+    facts.push([`weights in ${dtype}`, `${binarySize(floats)}${asStored}`])
   }
   return formatFacts(facts)
 }

@@ -17,7 +17,7 @@ export function endWithWork(): void {
   endsWithWork = true
 }
 
-/** Ends the process soon: only printing is left, perhaps to nobody. */
+/** Ends the process soon: only printing is left, perhaps without a reader. */
 function endSoon(): void {
   setTimeout(() => process.exit(130), MOST_MILLISECONDS).unref()
 }

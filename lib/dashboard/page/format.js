@@ -26,7 +26,7 @@ export function formatRate(value) {
   return value === null || value === undefined ? none : String(Number(value.toPrecision(4)))
 }
 
-const UNITS = ['B', 'KB', 'MB', 'GB', 'TB']
+const UNITS = ['B', 'kB', 'MB', 'GB', 'TB']
 
 /** @param {Value} value in bytes; shown in powers of 1000, like on the command line */
 export function formatBytes(value) {

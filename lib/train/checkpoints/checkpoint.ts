@@ -35,7 +35,7 @@ const FORMAT = 2
 const WEIGHTS = 'weights.safetensors'
 const OPTIMIZER = 'optimizer.safetensors'
 const STATE = 'state.json'
-/** A file beside those of the manifest: it marks a checkpoint that the next one replaces. */
+/** A file outside the manifest that marks a checkpoint as temporary: the next one replaces it. */
 const BY_TIME = 'by-time'
 
 const CheckpointRecordSchema = z.object({
@@ -227,8 +227,8 @@ export async function pruneCheckpoints(
   const found = await listCheckpoints(checkpoints)
   const replaced = found.slice(1).filter(({ path }) => isByTime(path))
   const superfluous = keep === undefined ? [] : found.filter(({ path }) => !isByTime(path)).slice(keep)
-  const kept = endsWithBest({ keepBest, patience }) ? best?.step : undefined
-  for (const { step, path } of [...replaced, ...superfluous]) if (step !== kept) await removeFolder(path)
+  const bestStep = endsWithBest({ keepBest, patience }) ? best?.step : undefined
+  for (const { step, path } of [...replaced, ...superfluous]) if (step !== bestStep) await removeFolder(path)
 }
 
 /** Removes what a run that continues from `step` will write again: later checkpoints, and incomplete ones after a crash. */

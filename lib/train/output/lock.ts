@@ -77,10 +77,10 @@ function unwritable(folder: string, cause: unknown): UsageError {
  * remove it: the others would remove the lock that the first has taken since.
  */
 function removeIfDead(path: string, folder: string, content: string): void {
-  const held = contentOf(path)
-  if (held === null) return
-  requireDead(held, path, folder)
-  const takeover = `${path}.${createHash('sha256').update(held).digest('hex').slice(0, 8)}`
+  const found = contentOf(path)
+  if (found === null) return
+  requireDead(found, path, folder)
+  const takeover = `${path}.${createHash('sha256').update(found).digest('hex').slice(0, 8)}`
   if (!createWhole(takeover, content)) {
     const other = identityIn(contentOf(takeover) ?? '')
     if (other && isAlive(other) === false) rmSync(takeover, { force: true })
@@ -88,14 +88,14 @@ function removeIfDead(path: string, folder: string, content: string): void {
     return
   }
   try {
-    if (contentOf(path) === held) rmSync(path, { force: true })
+    if (contentOf(path) === found) rmSync(path, { force: true })
   } finally {
     rmSync(takeover, { force: true })
   }
 }
 
-function requireDead(held: string, path: string, folder: string): void {
-  const holder = identityIn(held)
+function requireDead(found: string, path: string, folder: string): void {
+  const holder = identityIn(found)
   const alive = holder ? isAlive(holder) : false
   if (alive) {
     throw new UsageError(

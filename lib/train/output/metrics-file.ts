@@ -71,7 +71,7 @@ export async function appendRollouts(path: string, step: number, records: readon
 }
 
 /**
- * Removes the lines that a run resumed from this state will write again: those of later steps, of an evaluation that the state
+ * Removes the lines that a run resumed from this state will write again: lines of later steps, of an evaluation that the state
  * does not know, and an incomplete last line. Returns how many of the earlier steps have no line.
  */
 export async function truncateMetrics(

@@ -6,7 +6,7 @@ import { extendLastMetrics, lineOf, OWN_KEYS } from './metrics-file.js'
 import type { OutputFolder } from './output-folder.js'
 import type { TensorboardFile } from './tensorboard.js'
 
-/** Numbers of every event that TensorBoard shows, in addition to those of the objective and the user. */
+/** Numbers that TensorBoard shows of every event, in addition to metrics of the objective and of the user. */
 const SCALARS = ['loss', 'gradNorm', 'learningRate', 'tokensPerSecond', 'memoryBytes', 'evalLoss']
 
 /**
@@ -18,7 +18,7 @@ export class Metrics {
   readonly #tensorboard: TensorboardFile | null
   readonly #logged: LoggedNumbers
 
-  #held: ReturnType<typeof lineOf> | null = null
+  #pending: ReturnType<typeof lineOf> | null = null
   #events: LogEvent[] = []
 
   /** Writes nowhere if both the folder and TensorBoard's file are null. */
@@ -37,16 +37,16 @@ export class Metrics {
   }
 
   /** Makes the event's numbers the next line. */
-  hold<Event extends StepEvent | EvaluationEvent>(event: Event): Event {
-    this.#held = lineOf(event)
+  prepare<Event extends StepEvent | EvaluationEvent>(event: Event): Event {
+    this.#pending = lineOf(event)
     return event
   }
 
   /** Writes the waiting line, if any, with the logged numbers. */
   async write(): Promise<void> {
-    const line = this.#held
+    const line = this.#pending
     if (line === null) return
-    this.#held = null
+    this.#pending = null
     const own = this.#take(line.step)
     if (this.#folder) await appendLine(this.#folder.metrics, JSON.stringify({ ...line, ...own }))
     const shown = Object.entries(line).filter(

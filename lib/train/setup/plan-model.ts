@@ -214,7 +214,7 @@ function existingAdapter(model: Model, active: readonly string[], options: Train
   return adapterPart(name!, config, options)
 }
 
-/** Throws if given options differ from those of the adapter, or if it cannot be trained. */
+/** Throws if an option differs from the adapter's, or if the adapter cannot be trained. */
 function requireSameOptions(model: Model, options: TrainSettings, config: AdapterConfigBase, whose: string) {
   if (options.matchParametersOf !== undefined) {
     throw new UsageError(

@@ -39,7 +39,7 @@ export interface RunParts {
   sample?: (prompt: string) => Promise<string>
 }
 
-/** What a run is set up with. */
+/** The parts with which a run is set up. */
 export interface SetUpParts extends RunParts {
   readonly model: Model
   readonly options: TrainSettings

@@ -17,10 +17,10 @@ import { initialState } from '../trainer-state.js'
 import { initialValues } from '../untrained.js'
 import { requireCapable } from './capability.js'
 import { collectFacts } from './collect-facts.js'
-import { withKeptValues } from './kept-values.js'
 import { setupNotes } from './notes.js'
 import type { TrainedPart } from './plan-model.js'
 import { type PlannedRun, planRun, type SetUpParts } from './plan-run.js'
+import { withPrecomputedValues } from './precomputed-values.js'
 import { factsOfResumed, repeatRestarts, resumedBudget, takeOver } from './resumed.js'
 import { factsToCompare } from './same-on-ranks.js'
 import { requireMemory, stepDemand, tokenBudget } from './token-budget.js'
@@ -41,7 +41,10 @@ export async function setUp(parts: SetUpParts): Promise<Session> {
     run.signal?.throwIfAborted()
     const made = await setUpWork(run, rows, undo)
     const output = await setUpOutput(run, rows, made)
-    const work = await withKeptValues(made, rows, { path: run.folder?.kept ?? null, isResumed: run.point !== null })
+    const work = await withPrecomputedValues(made, rows, {
+      path: run.folder?.kept ?? null,
+      isResumed: run.point !== null,
+    })
     await run.point?.[Symbol.asyncDispose]()
     return { options: run.options, work, rows, output, progress: setUpProgress(run) }
   } catch (error) {

@@ -87,10 +87,12 @@ export function requireMemory(
   const totalMemory = shareOf(device, sharing)
   if (all <= Math.min(memory, totalMemory) && isFree) return
 
-  const asked = memory < Math.min(all, totalMemory)
+  const isLimited = memory < Math.min(all, totalMemory)
   const among = sharing > 1 ? ` for ${sharing} ranks` : ''
-  const has = asked ? `${TheOption('memory')} is ${binarySize(memory)}` : capitalised(memoryOf(device)) + among
-  const left = asked || all > totalMemory ? '' : `, of which ${binarySize(free)} are free`
+  const available = isLimited
+    ? `${TheOption('memory')} is ${binarySize(memory)}`
+    : capitalised(memoryOf(device)) + among
+  const rest = isLimited || all > totalMemory ? '' : `, of which ${binarySize(free)} are free`
   const trains = demand.bytes > tensors / 4
   const parts = [
     `${binarySize(tensors)} for tensors`,
@@ -107,7 +109,7 @@ export function requireMemory(
   ]
   throw new UsageError(
     'too-little-memory',
-    `${has}${left}, but this model needs about ${binarySize(all)} for ${tokens} tokens at a time (${listed(parts)}): ` +
+    `${available}${rest}, but this model needs about ${binarySize(all)} for ${tokens} tokens at a time (${listed(parts)}): ` +
       `${listed(remedies, ', or ')}.`,
   )
 }
@@ -152,6 +154,6 @@ const capitalised = (text: string): string => text.charAt(0).toUpperCase() + tex
 
 /** Joins the parts that are not empty, with `last` before the last one. */
 function listed(parts: readonly string[], last = ', '): string {
-  const said = parts.filter((part) => part !== '')
-  return said.length < 2 ? said.join('') : `${said.slice(0, -1).join(', ')}${last}${said.at(-1)}`
+  const present = parts.filter((part) => part !== '')
+  return present.length < 2 ? present.join('') : `${present.slice(0, -1).join(', ')}${last}${present.at(-1)}`
 }

@@ -1,4 +1,4 @@
-/** Values of all rows that an objective looks up in every epoch, computed once and kept in the output folder. */
+/** Values of all rows that an objective looks up in every epoch: computed once, and stored in the output folder. */
 import { createHash } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { type Batch, boundsOf, targetCounts } from '../../batches/batch.js'
@@ -17,10 +17,10 @@ type Values = Map<string, Float32Array>
 const ROWS_AT_ONCE = 64
 
 /**
- * Gives the objective the values that it keeps, from the file if it is that of these rows and models.
+ * Provides the objective with its precomputed values, from the file if that belongs to these rows and models.
  * @param path the file, on the rank that writes; null if nothing is written
  */
-export async function withKeptValues(
+export async function withPrecomputedValues(
   work: RunWork,
   rows: RunRows,
   { path, isResumed }: { path: string | null; isResumed: boolean },
