@@ -3,7 +3,7 @@ import type { ModelSizes } from '../network/model-config.js'
 import type { NetworkPlan } from '../network/plan.js'
 import type { ConfigReader } from './config-reader.js'
 import type { Family } from './family.js'
-import { type Defaults, llamaBlock, llamaNetwork, readSizes, rmsNorms } from './parts.js'
+import { attentionBiases, type Defaults, llamaBlock, llamaNetwork, readSizes, rmsNorms } from './parts.js'
 import { readRotary } from './rotary-settings.js'
 
 /** Gemma 1 (arXiv 2403.08295): norms by 1 + weight, GeGLU, embeddings times √hidden. */
@@ -35,11 +35,10 @@ export function readGemma(read: ConfigReader, defaults: Defaults) {
   read.require('use_bidirectional_attention', [false], false)
   read.require('hidden_act', ['gelu', 'gelu_pytorch_tanh'], 'gelu_pytorch_tanh')
   read.require('hidden_activation', ['gelu_pytorch_tanh'], 'gelu_pytorch_tanh')
-  const attention = read.flag('attention_bias')
   return {
     sizes: readSizes(read, { headSize: 256, ...defaults }),
     norm: rmsNorms(read.number('rms_norm_eps', 1e-6), 1),
-    biases: { queryKeyValue: attention, attentionOutput: attention },
+    biases: attentionBiases(read),
     activation: 'geluTanh',
   } as const
 }

@@ -1,17 +1,17 @@
 import { pairedRows } from '../gguf/layout.js'
 import { llamaNames } from '../gguf/names.js'
+import type { ConfigReader } from './config-reader.js'
 import type { Family } from './family.js'
-import { llamaBlock, llamaNetwork, readLlama } from './parts.js'
+import { attentionBiases, llamaBlock, llamaNetwork, readLlama } from './parts.js'
 
 /** Llama 1 to 3.x and models of the same architecture (arXiv 2302.13971): SmolLM2, TinyLlama, … */
-export const llama: Family = {
+export const llama = {
   modelType: 'llama',
   published: 'Llama 1–3.x, SmolLM2, TinyLlama',
 
   read(read) {
     const { sizes, rotary, norm } = readLlama(read)
-    const attention = read.flag('attention_bias')
-    const biases = { queryKeyValue: attention, attentionOutput: attention, mlp: read.flag('mlp_bias') }
+    const biases = llamaBiases(read)
     return {
       sizes,
       tiedEmbeddings: read.flag('tie_word_embeddings'),
@@ -30,4 +30,9 @@ export const llama: Family = {
       ...metadata.biases(),
     }),
   },
+} satisfies Family
+
+/** Reads Llama's biases: of attention and of the MLP. */
+export function llamaBiases(read: ConfigReader) {
+  return { ...attentionBiases(read), mlp: read.flag('mlp_bias') }
 }

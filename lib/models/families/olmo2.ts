@@ -2,7 +2,7 @@ import { llamaNamesWith, queryKeyNorms } from '../gguf/names.js'
 import type { ModelSizes } from '../network/model-config.js'
 import type { AttentionPlan, DecoderBlockPlan, NormPlan } from '../network/plan.js'
 import type { Family } from './family.js'
-import { llamaBlock, llamaNetwork, readLlama, withQueryKeyNorms } from './parts.js'
+import { attentionBiases, llamaBlock, llamaNetwork, readLlama, withQueryKeyNorms } from './parts.js'
 
 /** GGUF's names of OLMo 2 and 3. */
 export const olmoNames = llamaNamesWith({
@@ -18,8 +18,7 @@ export const olmo2: Family = {
 
   read(read) {
     const { sizes, rotary, norm } = readLlama(read, { epsilon: 1e-5 })
-    const attention = read.flag('attention_bias')
-    const biases = { queryKeyValue: attention, attentionOutput: attention }
+    const biases = attentionBiases(read)
     return {
       sizes,
       tiedEmbeddings: read.flag('tie_word_embeddings'),

@@ -3,7 +3,7 @@ import { windowField } from '../gguf/fields.js'
 import { attentionsOf } from '../network/plan.js'
 import type { Family } from './family.js'
 import { olmoNames, withNormsAfter } from './olmo2.js'
-import { hasWindow, layerWindows, llamaBlock, llamaNetwork, readLlamaSizes } from './parts.js'
+import { attentionBiases, hasWindow, layerWindows, llamaBlock, llamaNetwork, readLlamaSizes } from './parts.js'
 import { readRotaries } from './rotary-settings.js'
 
 /** OLMo 3 (arXiv 2512.13961): OLMo 2 with windows in three of four layers, whose rotary embedding is not scaled. */
@@ -16,8 +16,7 @@ export const olmo3: Family = {
     const isLocal = hasWindow(read, sizes, 4)
     const windows = layerWindows(read, sizes, read.optionalNumber('sliding_window', 4096), isLocal)
     const { global, local } = readRotaries(read, { ...sizes, theta: 500_000 })
-    const attention = read.flag('attention_bias')
-    const biases = { queryKeyValue: attention, attentionOutput: attention }
+    const biases = attentionBiases(read)
     return {
       sizes,
       tiedEmbeddings: read.flag('tie_word_embeddings'),

@@ -49,7 +49,13 @@ export function readLlamaSizes(read: ConfigReader, defaults: Defaults = {}, inte
   return { sizes: readSizes(read, defaults, intermediateSize), norm }
 }
 
-/** The same with rotary settings, one for all layers. */
+/** Reads `attention_bias`: of queries, keys and values, and of attention's output. */
+export function attentionBiases(read: ConfigReader) {
+  const attention = read.flag('attention_bias')
+  return { queryKeyValue: attention, attentionOutput: attention }
+}
+
+/** Like `readLlamaSizes`, with rotary settings, one for all layers. */
 export function readLlama(read: ConfigReader, defaults: Defaults = {}, intermediateSize?: string) {
   const { sizes, norm } = readLlamaSizes(read, defaults, intermediateSize)
   const { theta, partial, types } = defaults

@@ -1,6 +1,6 @@
 import { llamaNamesWith, queryKeyNorms } from '../gguf/names.js'
 import type { Family } from './family.js'
-import { llamaBlock, llamaNetwork, readLlama, withQueryKeyNorms } from './parts.js'
+import { attentionBiases, llamaBlock, llamaNetwork, readLlama, withQueryKeyNorms } from './parts.js'
 import { qwenWindows } from './qwen2.js'
 
 /** Qwen3 (arXiv 2505.09388), without experts: Llama with a norm of each head's query and key. */
@@ -11,8 +11,7 @@ export const qwen3: Family = {
   read(read) {
     const { sizes, rotary, norm } = readLlama(read, { headSize: 128, maxPositions: 32768 })
     const windows = qwenWindows(read, sizes)
-    const attention = read.flag('attention_bias')
-    const biases = { queryKeyValue: attention, attentionOutput: attention }
+    const biases = attentionBiases(read)
     return {
       sizes,
       tiedEmbeddings: read.flag('tie_word_embeddings'),

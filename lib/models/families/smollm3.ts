@@ -1,6 +1,5 @@
-import { pairedRows } from '../gguf/layout.js'
-import { llamaNames } from '../gguf/names.js'
 import type { Family } from './family.js'
+import { llama, llamaBiases } from './llama.js'
 import { layerWindows, llamaBlock, llamaNetwork, readLlama } from './parts.js'
 
 /** SmolLM3: Llama in which every fourth layer has no rotary embedding (NoPE, arXiv 2501.18795). */
@@ -10,8 +9,7 @@ export const smollm3: Family = {
 
   read(read) {
     const { sizes, rotary, norm } = readLlama(read, { maxPositions: 32768, theta: 2_000_000 })
-    const attention = read.flag('attention_bias')
-    const biases = { queryKeyValue: attention, attentionOutput: attention, mlp: read.flag('mlp_bias') }
+    const biases = llamaBiases(read)
     const interval = read.integer('no_rope_layer_interval', 4)
     const rotates = read.list('no_rope_layers', sizes.layers)
     const hasRotary = (i: number) => (rotates ? rotates[i] === 1 : (i + 1) % interval !== 0)
@@ -27,15 +25,9 @@ export const smollm3: Family = {
   },
 
   gguf: {
+    ...llama.gguf,
     architecture: 'smollm3',
     className: 'SmolLM3ForCausalLM',
-    names: llamaNames,
-    layout: pairedRows,
-    config: (metadata) => ({
-      hidden_act: 'silu',
-      ...metadata.llamaConfig(),
-      ...metadata.biases(),
-      no_rope_layer_interval: 4,
-    }),
+    config: (metadata) => ({ ...llama.gguf.config(metadata), no_rope_layer_interval: 4 }),
   },
 }
