@@ -180,7 +180,7 @@ async function compare(parameter: Parameter, lossOf: () => Promise<number>): Pro
     all.push({ at, gradient: gradients?.[at] ?? 0, difference })
   }
   const errorOf = ({ gradient, difference }: (typeof all)[number]) => Math.abs(gradient - difference)
-  const worst = all.reduce((most, one) => (errorOf(one) > errorOf(most) ? one : most))
+  const worst = all.reduce((most, comparison) => (errorOf(comparison) > errorOf(most) ? comparison : most))
   // Differences of float32 results are good to about 1e-5.
   const error = errorOf(worst) / Math.max(largest, 1e-2)
   return { ...worst, gradient: gradients ? worst.gradient : null, error: Number.isNaN(error) ? Infinity : error }

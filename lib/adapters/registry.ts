@@ -83,7 +83,9 @@ const OWN_METHOD = '; a method of your own is registered first (registerMethod o
 
 /** Returns the method and configuration that an `adapter_config.json` describes. */
 export function configFromPeft(json: Readonly<Record<string, unknown>>, source: string): AdapterConfigBase {
-  const method = methods.find((one) => one.peft.peft_type === json.peft_type && (one.isOwnFile?.(json, source) ?? true))
+  const method = methods.find(
+    (candidate) => candidate.peft.peft_type === json.peft_type && (candidate.isOwnFile?.(json, source) ?? true),
+  )
   if (method) return method.config(readEntries(method, json, source))
   if (json.peft_type === 'LILY') {
     throw new UsageError(

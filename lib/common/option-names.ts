@@ -68,7 +68,7 @@ function literal(value: unknown): string {
   if (typeof value === 'string') return `'${value}'`
   if (Array.isArray(value)) return `[${value.map(literal).join(', ')}]`
   if (typeof value !== 'object' || value === null) return String(value)
-  const entries = Object.entries(value).map(([key, one]) => `${key}: ${literal(one)}`)
+  const entries = Object.entries(value).map(([key, entry]) => `${key}: ${literal(entry)}`)
   return `{ ${entries.join(', ')} }`
 }
 

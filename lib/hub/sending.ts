@@ -30,7 +30,7 @@ export function sendingFetch(subject: Subject, pacing: Pacing, timeout: number):
   return (input, init = {}) => {
     const { progressHint } = init as { progressHint?: ProgressHint }
     const place = { ...subject, file: progressHint?.path ?? null }
-    const signal = AbortSignal.any([pacing.signal, init.signal].filter((one) => one != null))
+    const signal = AbortSignal.any([pacing.signal, init.signal].filter((signal) => signal != null))
     const request = { ...init, signal, headers: withAgent(init.headers) }
     const address = new URL(input instanceof Request ? input.url : input)
     const isUpload = typeof init.body === 'object' && init.body !== null

@@ -47,7 +47,7 @@ export class LinearInput {
     rowAdapters?: readonly RowAdapters[],
   ) {
     this.isBaseFirst = rowAdapters !== undefined
-    this.rows = (rowAdapters ?? []).map((one) => ({ ...one, input: new LinearInput(x.rows(one.from, one.to)) }))
+    this.rows = (rowAdapters ?? []).map((rows) => ({ ...rows, input: new LinearInput(x.rows(rows.from, rows.to)) }))
   }
 
   /** Returns the value of a key, computed at the first call. */

@@ -229,12 +229,12 @@ export class AdamW {
  */
 function inGroups(trained: readonly [Parameter, ParameterState][]): [Parameter, ParameterState][][] {
   const groups = new Map<string, [Parameter, ParameterState][]>()
-  for (const one of trained) {
-    const [{ learningRateRatio, decays }, { updates }] = one
+  for (const entry of trained) {
+    const [{ learningRateRatio, decays }, { updates }] = entry
     const key = `${learningRateRatio} ${decays} ${updates}`
     const group = groups.get(key)
-    if (group) group.push(one)
-    else groups.set(key, [one])
+    if (group) group.push(entry)
+    else groups.set(key, [entry])
   }
   return [...groups.values()]
 }

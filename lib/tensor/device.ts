@@ -72,15 +72,15 @@ function openWithEnoughMemory(kind: string, index: number, threads: number): Nat
 
 /** Files that exist on machines with an NVIDIA GPU: of its driver, of Jetson's, and of Windows's under WSL. */
 const gpuFiles = ['/dev/nvidia0', '/dev/nvhost-ctrl-gpu', '/usr/lib/wsl/lib/libcuda.so.1']
-let told = false
+let isNoticed = false
 
 function kindOfThisMachine(): 'cuda' | 'cpu' {
   const why = native.whyUnavailable('cuda')
   if (why === null) return 'cuda'
   // A user with a GPU expects it to be used.
-  const file = told ? undefined : gpuFiles.find((each) => existsSync(each))
+  const file = isNoticed ? undefined : gpuFiles.find((each) => existsSync(each))
   if (file) {
-    told = true
+    isNoticed = true
     process.emitWarning(`This machine has an NVIDIA GPU (${file}), but computes on the CPU: ${absenceText(why)}.`, {
       type: 'MoraWarning',
       code: 'gpu-unused',

@@ -138,7 +138,7 @@ export class HostMemory {
       descriptor,
       proof: proof.toString('hex'),
     })
-    const isBeside = (one: Place) => key !== null && one.key === key
+    const isBeside = (place: Place) => key !== null && place.key === key
     for (const [other, place] of places.entries())
       if (other !== rank && isBeside(place)) attempt(() => this.#parts.set(other, opened(place, other)))
     const all = await gatherJson(this.#ranks, reasons[0] ?? null)

@@ -2,7 +2,7 @@
 import { afterAll, describe, expect, test } from 'vitest'
 import { DeltaNet } from '../../lib/models/network/delta-net.js'
 import type { NetworkWeights } from '../../lib/models/network/linear-layers.js'
-import type { Mixer, SeenTokens } from '../../lib/models/network/mixer.js'
+import type { Mixer, PastTokens } from '../../lib/models/network/mixer.js'
 import { ShortConvolution } from '../../lib/models/network/short-convolution.js'
 import { activation } from '../../lib/tensor/operations/activation.js'
 import { mul } from '../../lib/tensor/operations/arithmetic.js'
@@ -241,8 +241,8 @@ describe.each([
           const offsets = integers([0, rows.shape[0]!])
           const sequences = [{ from: 0, to: rows.shape[0]!, slot: 0 }]
           const places = { rows: offsets, queryOffsets: offsets, keyOffsets: offsets, keyRows: null }
-          const seen: SeenTokens = { memory, ...places, sequences }
-          return mixer.forward(rows, contextOf([rows.shape[0]!]), seen)
+          const past: PastTokens = { memory, ...places, sequences }
+          return mixer.forward(rows, contextOf([rows.shape[0]!]), past)
         },
         end: async () => {
           for (const state of memory.states) state.dispose()

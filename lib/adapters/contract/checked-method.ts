@@ -25,7 +25,7 @@ const anything: Kind = { expects: 'anything', fits: () => true }
 const anAmount: Kind = { expects: 'a finite number of at least 0', fits: isAmount }
 const amounts: Kind = {
   expects: 'finite numbers of at least 0 by name',
-  fits: (value) => isObject(value) && Object.values(value).every((one) => one === undefined || isAmount(one)),
+  fits: (value) => isObject(value) && Object.values(value).every((amount) => amount === undefined || isAmount(amount)),
 }
 const aShape: Kind = {
   expects: 'a list of whole numbers, or null',

@@ -221,7 +221,9 @@ export const moraMethod: AdapterMethod<MoraConfig, typeof fields> = {
 
 /** Returns the operator that a file names, or else the one of its `mora_type`. */
 function operatorIn(name: unknown, type: unknown, source: string): Operator {
-  const operator = operators.find((one) => (name ? one === name : type !== null && moraTypes[one] === type))
+  const operator = operators.find((candidate) =>
+    name ? candidate === name : type !== null && moraTypes[candidate] === type,
+  )
   if (operator !== undefined) return operator
   const known = Object.entries(moraTypes).flatMap(([name, type]) => (type ? [`${type} (${name})`] : []))
   throw new UsageError(

@@ -74,7 +74,7 @@ export function rankNotes(config: AdapterConfigBase, layers: readonly LayerFacts
     return limit && rank > limit.most ? [{ rank, ...limit }] : []
   })
   const sentence = ({ rank, most, of }: (typeof beyond)[number]) => `Rank ${rank} is more than the ${most} ${of}`
-  const refused = beyond.find((one) => one.refused)
+  const refused = beyond.find((limit) => limit.refused)
   if (refused) throw new UsageError('invalid-rank', `${sentence(refused)}.`)
   const [first] = beyond
   if (!first) return []

@@ -70,8 +70,8 @@ export class LayerMaker {
     }
     return this.#make(options, (name, declaration, shape) => {
       const names = namesInFile(name, declaration, layer)
-      const turned = isTransposed(declaration, layer)
-      const inFile = turned ? shape.toReversed() : shape
+      const transposedInFile = isTransposed(declaration, layer)
+      const inFile = transposedInFile ? shape.toReversed() : shape
       const found = names.flatMap((suffix) => tensor(suffix) ?? [])
       if (declaration.shared && found.length === 0) throw withoutShared(names[0]!, method.name)
       const [first, ...others] = (found.length > 0 ? found : [null]).map((stored) =>
@@ -84,7 +84,7 @@ export class LayerMaker {
         )
       }
       if (declaration.dtype === 'int32') return Int32Array.from(first!)
-      return turned ? transposed(first!, inFile[0]!, inFile[1]!) : first!
+      return transposedInFile ? transposed(first!, inFile[0]!, inFile[1]!) : first!
     })
   }
 
@@ -182,10 +182,10 @@ export function tensorsToStore(
   }
   return declared(method, config, facts, layers).flatMap(({ name, shape, declaration }): TensorToStore[] => {
     const { shared, dtype } = declaration
-    const turned = isTransposed(declaration, facts)
+    const transposedInFile = isTransposed(declaration, facts)
     const [rows, columns] = shape as [number, number]
-    const values = async () => (turned ? transposed(await valuesOf(name), rows, columns) : valuesOf(name))
-    const inFile = turned ? [columns, rows] : shape
+    const values = async () => (transposedInFile ? transposed(await valuesOf(name), rows, columns) : valuesOf(name))
+    const inFile = transposedInFile ? [columns, rows] : shape
     return namesInFile(name, declaration, facts).map((suffix) => ({ suffix, shared, dtype, shape: inFile, values }))
   })
 }

@@ -58,11 +58,11 @@ export async function openBase(
 ): Promise<ModelSource> {
   const stored = await ModelSource.open(model, hub)
   if (stored.located.ollama) await requireHashes(stored.located.ollama, hub.signal)
-  const told = quantise ? stored.quantisedTo(quantise) : stored
-  told.requireWeights()
-  if (adapter === undefined) return told
+  const opened = quantise ? stored.quantisedTo(quantise) : stored
+  opened.requireWeights()
+  if (adapter === undefined) return opened
   const provenance = await readProvenance(adapter, hub)
-  const source = quantise === undefined ? quantisedAgain(stored, provenance) : told
+  const source = quantise === undefined ? quantisedAgain(stored, provenance) : opened
   if (!allowOtherBase) requireSameBase(adapter, provenance, baseModelOf(source.config, source))
   return source
 }

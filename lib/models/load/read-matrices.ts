@@ -99,7 +99,7 @@ async function shareOf(
 
 function matricesIn(memory: Tensor, { offset, bytes, matrices }: SharedGroup) {
   using group = memory.view([bytes], [1], offset)
-  return matrices.map((one) => matrixIn(group, one))
+  return matrices.map((matrix) => matrixIn(group, matrix))
 }
 
 /** A group's description for the other ranks, or why it could not be read. */
@@ -139,7 +139,7 @@ async function readSharded(weights: Weights, ranks: ShardRanks, betweenGroups: (
         const bring = () => shards.bring(unit)
         weights.put(
           names,
-          layouts[index]!.map((one) => new GatheredWeight(matrixIn(memory, one), bring)),
+          layouts[index]!.map((matrix) => new GatheredWeight(matrixIn(memory, matrix), bring)),
         )
       }
     }
@@ -262,7 +262,7 @@ function keptGroup(weights: Weights, names: readonly string[], unit: number, mak
     const matrices = read.map((matrix) => storedMatrix(matrix, place))
     const all = make(roundedUp(end, unit))
     for (const [i, { tensors }] of matrices.entries()) {
-      const places = Object.values(tensors).filter((one) => one !== null)
+      const places = Object.values(tensors).filter((place) => place !== null)
       for (const [k, tensor] of read[i]!.tensors.entries()) copyBytes(tensor, all, places[k]!.offset)
     }
     return { matrices, all }

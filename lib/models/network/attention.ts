@@ -20,7 +20,7 @@ import {
   type MemoryRoom,
   type Mixer,
   type MixerMemory,
-  type SeenTokens,
+  type PastTokens,
 } from './mixer.js'
 import { Norm } from './norm.js'
 import type { AttentionPlan } from './plan.js'
@@ -54,10 +54,10 @@ export class Attention implements Mixer {
     return [...this.projections.layers, this.output]
   }
 
-  forward(x: Tensor, context: BlockContext, seen: SeenTokens | null): Tensor {
+  forward(x: Tensor, context: BlockContext, past: PastTokens | null): Tensor {
     const { isSource, source } = this.plan
     const isApart = isSource || source !== undefined
-    const attended = isApart ? this.#attendedApart(x, context, seen) : this.#attended(x, context, seen)
+    const attended = isApart ? this.#attendedApart(x, context, past) : this.#attended(x, context, past)
     return this.output.forward(linearInput(attended, context))
   }
 
@@ -74,25 +74,25 @@ export class Attention implements Mixer {
     return { rows: keep(Tensor.empty([capacity, 2 * keyValueHeads, headSize], made)), states: [] }
   }
 
-  #attended(x: Tensor, context: ForwardContext, seen: SeenTokens | null): Tensor {
+  #attended(x: Tensor, context: ForwardContext, past: PastTokens | null): Tensor {
     const { shape, softmax, rotary: plan, gated } = this.plan
     const rotary = plan && context.rotary.get(plan)!
     const projected = this.projections.forward(linearInput(x, context))
     const [joined, gates] = gated ? splitGates(projected, shape) : [projected, null]
     const qkv = this.#normed(joined, [this.#queryPart(), ...this.#keyValueParts(shape.heads)])
-    const attended = seen
-      ? attentionWithCache(qkv, shape, rotary, { ...seen, store: seen.memory.rows! }, softmax)
+    const attended = past
+      ? attentionWithCache(qkv, shape, rotary, { ...past, store: past.memory.rows! }, softmax)
       : selfAttention(qkv, shape, rotary, context.offsets, softmax)
     return gates ? mul(attended, sigmoid(gates)) : attended
   }
 
   /** Attention to keys and values that several blocks share. */
-  #attendedApart(x: Tensor, context: BlockContext, seen: SeenTokens | null): Tensor {
+  #attendedApart(x: Tensor, context: BlockContext, past: PastTokens | null): Tensor {
     const { shape, softmax, isSource } = this.plan
     const query = this.projections.layers[0]!.forward(linearInput(x, context))
     const q = this.#rotated(this.#normed(query, [this.#queryPart()]), shape.heads, context, 'query')
-    if (!seen) return attentionTo(q, context.keysValues!, shape, context.offsets, softmax)
-    const stored = { ...seen, store: seen.memory.rows! }
+    if (!past) return attentionTo(q, context.keysValues!, shape, context.offsets, softmax)
+    const stored = { ...past, store: past.memory.rows! }
     if (isSource) storeKeysValues(this.keysValues(x, context), stored)
     return attentionToStore(q, shape, stored, softmax)
   }

@@ -7,7 +7,7 @@ import type { Tensor } from '../../tensor/tensor.js'
 import { Attention } from './attention.js'
 import { DeltaNet } from './delta-net.js'
 import type { WeightLoader } from './linear-layers.js'
-import type { BlockContext, ForwardContext, Mixer, SeenTokens } from './mixer.js'
+import type { BlockContext, ForwardContext, Mixer, PastTokens } from './mixer.js'
 import { Mlp } from './mlp.js'
 import { Norm } from './norm.js'
 import { PerLayerGate } from './per-layer-inputs.js'
@@ -83,14 +83,14 @@ export class DecoderBlock {
   }
 
   /** x [T, D] → [T, D]. With a memory of earlier tokens, x continues their sequences, without gradients. */
-  forward(x: Tensor, context: BlockContext, seen: SeenTokens | null = null): Tensor {
+  forward(x: Tensor, context: BlockContext, past: PastTokens | null = null): Tensor {
     const { residualScale } = this.plan
     const around = (before: Norm | null, body: (normed: Tensor) => Tensor, after: Norm | null, residual: Tensor) => {
       const y = body(before ? before.forward(residual) : residual)
       return addResidual(scaled(after ? after.forward(y) : y, residualScale), residual)
     }
     return scope(() => {
-      const mix = (normed: Tensor) => this.mixer.forward(normed, context, seen)
+      const mix = (normed: Tensor) => this.mixer.forward(normed, context, past)
       const between = around(this.beforeMixer, mix, this.afterMixer, x)
       const after = around(this.beforeMlp, (normed) => this.mlp.forward(normed, context), this.afterMlp, between)
       const gated = this.perLayer?.forward(after, context.perLayer!, context) ?? after

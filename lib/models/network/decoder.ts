@@ -262,8 +262,8 @@ export class Decoder {
     let x = this.#embedded(ids, positions)
     const perLayer = this.#perLayerInputs(ids, x, context)
     for (const [i, block] of this.blocks.entries()) {
-      const seen = { ...places, memory: memory.blocks[block.source ?? i]! }
-      x = block.forward(x, { ...context, ...perLayer(i) }, seen)
+      const past = { ...places, memory: memory.blocks[block.source ?? i]! }
+      x = block.forward(x, { ...context, ...perLayer(i) }, past)
     }
     return x
   }
@@ -426,10 +426,10 @@ function starts(lengths: readonly number[]): Int32Array {
 /** Joins neighbouring rows that have the same adapters, whose products are then computed together. */
 function joined(rowAdapters: readonly RowAdapters[]): RowAdapters[] {
   const all: RowAdapters[] = []
-  for (const one of rowAdapters) {
+  for (const rows of rowAdapters) {
     const last = all.at(-1)
-    if (last?.to === one.from && last.factors === one.factors) all[all.length - 1] = { ...last, to: one.to }
-    else all.push(one)
+    if (last?.to === rows.from && last.factors === rows.factors) all[all.length - 1] = { ...last, to: rows.to }
+    else all.push(rows)
   }
   return all
 }

@@ -15,7 +15,7 @@ import {
   type MemoryRoom,
   type Mixer,
   type MixerMemory,
-  type SeenTokens,
+  type PastTokens,
 } from './mixer.js'
 import { Norm } from './norm.js'
 import type { DeltaNetPlan } from './plan.js'
@@ -58,11 +58,11 @@ export class DeltaNet implements Mixer {
     return [...this.projections.layers, this.output]
   }
 
-  forward(x: Tensor, context: ForwardContext, seen: SeenTokens | null): Tensor {
+  forward(x: Tensor, context: ForwardContext, past: PastTokens | null): Tensor {
     const projected = this.projections.forward(linearInput(x, context))
     const offsetsOf = (part: Tensor) => (part === projected ? context.offsets : documentOf(part))
-    const mixed = seen
-      ? bySequence(projected, seen, (part, states) => this.#mixed(part, offsetsOf(part), states))
+    const mixed = past
+      ? bySequence(projected, past, (part, states) => this.#mixed(part, offsetsOf(part), states))
       : this.#mixed(projected, context.offsets)
     return this.output.forward(linearInput(mixed, context))
   }

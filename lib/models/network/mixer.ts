@@ -40,7 +40,7 @@ export interface Mixer {
   readonly slots: readonly WeightSlot[]
   linears(): Linear[]
   /** x [T, D] → [T, D]. With a memory of earlier tokens, x continues their sequences, without gradients. */
-  forward(x: Tensor, context: BlockContext, seen: SeenTokens | null): Tensor
+  forward(x: Tensor, context: BlockContext, past: PastTokens | null): Tensor
   /** Returns the keys and values [T, 2K E] of x [T, D], if several blocks attend to them. */
   keysValues?(x: Tensor, context: ForwardContext): Tensor
   /** Allocates memory of a sequence's tokens. */
@@ -67,7 +67,7 @@ export interface MemoryRoom {
 }
 
 /** The cache of the tokens before a pass, and the places of its tokens. */
-export interface SeenTokens extends MemoryPlaces {
+export interface PastTokens extends MemoryPlaces {
   readonly memory: MixerMemory
 }
 
@@ -87,7 +87,7 @@ export interface MemoryPlaces {
 /** Computes a part [T, .] of a mixer sequence by sequence, since each has states of its own, [1, …]. */
 export function bySequence(
   x: Tensor,
-  { sequences, memory }: SeenTokens,
+  { sequences, memory }: PastTokens,
   compute: (x: Tensor, states: readonly Tensor[]) => Tensor,
 ): Tensor {
   const parts = sequences.map(({ from, to, slot }) =>

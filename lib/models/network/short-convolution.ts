@@ -10,7 +10,7 @@ import {
   type MemoryRoom,
   type Mixer,
   type MixerMemory,
-  type SeenTokens,
+  type PastTokens,
 } from './mixer.js'
 import type { ShortConvolutionPlan } from './plan.js'
 import { WeightSlot } from './weight-slot.js'
@@ -37,11 +37,11 @@ export class ShortConvolution implements Mixer {
     return [...this.projections.layers, this.output]
   }
 
-  forward(x: Tensor, context: ForwardContext, seen: SeenTokens | null): Tensor {
+  forward(x: Tensor, context: ForwardContext, past: PastTokens | null): Tensor {
     const gatesAndInput = this.projections.forward(linearInput(x, context))
     const { weight, bias } = this.convolution
-    const mixed = seen
-      ? bySequence(gatesAndInput, seen, (x, [state]) => shortConvolutionAfter(state!, x, weight, bias))
+    const mixed = past
+      ? bySequence(gatesAndInput, past, (x, [state]) => shortConvolutionAfter(state!, x, weight, bias))
       : shortConvolution(gatesAndInput, weight, bias, context.offsets)
     return this.output.forward(linearInput(mixed, context))
   }

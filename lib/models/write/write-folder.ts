@@ -43,10 +43,10 @@ interface WriteOptions {
 export async function writeModelFolder(
   model: WritableModel,
   folder: string,
-  { dtype: asked, quantise, onTensor }: WriteOptions = {},
+  { dtype: commonDType, quantise, onTensor }: WriteOptions = {},
 ): Promise<void> {
   const { source } = model
-  const dtype = asked ?? defaultDType(model)
+  const dtype = commonDType ?? defaultDType(model)
   const shapes = weightShapes(model.config)
   const { linears, config: quantisation } = quantise
     ? nf4Linears(model, shapes, dtype)
@@ -65,7 +65,7 @@ export async function writeModelFolder(
       }
       return nf4Entries(inFile(name), shape, dtype, values, model.device.facts().threads)
     }
-    const own = asked ?? defaultDTypeOf(model, name)
+    const own = commonDType ?? defaultDTypeOf(model, name)
     const data = async () => {
       const bytes = await bytesOf(model, name, shape, own, transposed.has(name), writing)
       onTensor?.(++written, shapes.size)
@@ -153,9 +153,9 @@ async function bytesOf(
   const stored = !transpose && model.isUnchanged?.(name) ? source!.asStored(name, shape, dtype, device) : null
   using values = stored ?? filledWeight(model, name, shape)
   if (!transpose) return await roundedBytes(values, dtype, name, writing)
-  const turned = keep(transposedView(values))
+  const transposed = keep(transposedView(values))
   values.dispose()
-  return await roundedBytes(turned, dtype, name, writing)
+  return await roundedBytes(transposed, dtype, name, writing)
 }
 
 /**

@@ -58,9 +58,9 @@ interface WriteModelOptions extends WrittenForm {
  */
 export async function requireFreeModelOutput(
   output: string,
-  { format: asked, ...around }: Pick<WrittenForm, 'format'> & Parameters<typeof requireFreeOutput>[2],
+  { format: requested, ...around }: Pick<WrittenForm, 'format'> & Parameters<typeof requireFreeOutput>[2],
 ): Promise<void> {
-  const format = outputFormat(output, asked)
+  const format = outputFormat(output, requested)
   const path = modelPath(output, format)
   await removeLeftovers(dirname(resolve(path)))
   requireFreeOutput(format === 'gguf' ? 'file' : 'model', path, around)
@@ -70,9 +70,9 @@ export async function requireFreeModelOutput(
 export async function writeModel(
   model: WritableModel,
   output: string,
-  { format: asked, dtype, quantise, imatrix, onTensor, onWarning }: WriteModelOptions,
+  { format: requested, dtype, quantise, imatrix, onTensor, onWarning }: WriteModelOptions,
 ): Promise<string> {
-  const format = outputFormat(output, asked)
+  const format = outputFormat(output, requested)
   checkWrittenForm({ format, dtype, quantise, imatrix })
   const path = modelPath(output, format)
   if (format === 'gguf' && quantise !== 'nf4') {

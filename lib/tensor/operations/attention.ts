@@ -77,17 +77,17 @@ export function selfAttention(
  */
 export function rotated(x: Tensor, heads: number, headSize: number, rotary: RotaryInput, as: 'query' | 'key'): Tensor {
   const tables = tablesOf(rotary)
-  const turn = (target: Tensor, input: RotaryInput, inverse: boolean) => {
+  const rotateInto = (target: Tensor, input: RotaryInput, inverse: boolean) => {
     const isQuery = as === 'query' && input.queryCosines && input.querySines
     const [cosines, sines] = isQuery ? [input.queryCosines!, input.querySines!] : [input.cosines, input.sines]
     const turning = headsOf(target, headSize, 0, heads)
     native.rope(turning.native, input.positions.native, cosines.native, sines.native, inverse)
   }
-  turn(x, rotary, false)
+  rotateInto(x, rotary, false)
   return record(x.view(x.shape, x.strides), [x], Object.values(tables), (dY, savedTables, [dX]) => {
     writeByStoring(dX!, (target) => {
       native.copy(dY.native, target.native, 1)
-      turn(target, tablesFrom(tables, savedTables), true)
+      rotateInto(target, tablesFrom(tables, savedTables), true)
     })
   })
 }
@@ -222,14 +222,14 @@ export function attentionToStore(
 /** Applies the rotary embedding to q and k in qkv [T, (H + 2K) E], in place; `inverse` is its transpose. */
 function rotate(qkv: Tensor, shape: AttentionShape, rotary: RotaryInput, inverse: boolean): void {
   const { positions, cosines, sines, queryCosines, querySines } = rotary
-  const turn = (heads: Tensor, cosine: Tensor, sine: Tensor) =>
+  const rotateHeads = (heads: Tensor, cosine: Tensor, sine: Tensor) =>
     native.rope(heads.native, positions.native, cosine.native, sine.native, inverse)
   if (queryCosines && querySines) {
     const [q, k] = splitHeads(qkv, shape)
-    turn(q, queryCosines, querySines)
-    turn(k, cosines, sines)
+    rotateHeads(q, queryCosines, querySines)
+    rotateHeads(k, cosines, sines)
   } else {
-    turn(headsOf(qkv, shape.headSize, 0, shape.heads + shape.keyValueHeads), cosines, sines)
+    rotateHeads(headsOf(qkv, shape.headSize, 0, shape.heads + shape.keyValueHeads), cosines, sines)
   }
 }
 

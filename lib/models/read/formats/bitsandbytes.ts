@@ -15,7 +15,7 @@ export const bitsandbytes: QuantisationFormat = {
     'llm-int8': { training: 55, decoding: 4.1 },
   },
   weights(_, tensors) {
-    const suffixes = [...tensors.left.keys()].flatMap((name) => name.match(/\.quant_state\.(.+)$/)?.[1] ?? [])
+    const suffixes = [...tensors.remaining.keys()].flatMap((name) => name.match(/\.quant_state\.(.+)$/)?.[1] ?? [])
     const unknown = suffixes.find((suffix) => !/^bitsandbytes__(nf4|fp4)$/.test(suffix))
     if (unknown) {
       const problem = 'supported are bitsandbytes__nf4 and bitsandbytes__fp4'
@@ -110,7 +110,7 @@ function integerWeight(module: string, tensors: CheckpointTensors): StoredCodes 
   const row = tensors.take(`${module}.SCB`, null, { dtypes: ['float32'] })
   const codes = tensors.take(name, row, {
     dtypes: ['I8'],
-    shape: [row.shape[0]!, tensors.left.get(name)?.shape[1] ?? 0],
+    shape: [row.shape[0]!, tensors.remaining.get(name)?.shape[1] ?? 0],
   })
   const [rows, columns] = codes.shape as [number, number]
   const format = tensors.takeIfThere(`${module}.weight_format`, codes, { dtypes: ['uint8'] })

@@ -120,7 +120,7 @@ function takeZeros(
   tensors: CheckpointTensors,
 ) {
   const name = `${module}.weight_zero_point`
-  const areBytes = tensors.left.get(name)?.dtype === 'I8'
+  const areBytes = tensors.remaining.get(name)?.dtype === 'I8'
   const words = { dtypes: ['int32'] as const, shape: [Math.ceil((rows * bits) / 32), groups] }
   const zeros = tensors.takeIfThere(name, of, areBytes ? { dtypes: ['I8'] } : words)
   if (zeros && areBytes) requireScaleShape(zeros, [rows, groups], of)
@@ -136,9 +136,9 @@ function takeZeros(
 
 /** Converts words [⌈rows · bits / 32⌉, groups] along rows to bytes [rows, groups]. */
 function zerosAlongOutputs(words: Uint32Array, bits: 4 | 8, rows: number, groups: number): Uint8Array {
-  const turned = transposed(words, words.length / groups, groups)
+  const wordsByGroup = transposed(words, words.length / groups, groups)
   const padded = (words.length / groups) * (32 / bits)
-  return transposed(codesOfWords(turned, bits), groups, padded).slice(0, rows * groups)
+  return transposed(codesOfWords(wordsByGroup, bits), groups, padded).slice(0, rows * groups)
 }
 
 /** Converts signed bytes to unsigned codes by adding half their range. */
@@ -158,7 +158,7 @@ const bytesFrom128 = signedBytes.map((value) => value + 128)
 function plainWeight(module: string, schemes: readonly Scheme[], tensors: CheckpointTensors): StoredCodes {
   const scales = tensors.take(`${module}.weight_scale`, null, { dtypes: floats })
   const name = `${module}.weight`
-  const found = tensors.left.get(name)
+  const found = tensors.remaining.get(name)
   const codes: NamedTensor = found ? { ...found, name } : tensors.take(name, scales, { dtypes: [] })
   const type = codes.dtype === 'I8' ? 'int' : 'float'
   // 4-bit integers may have a byte each.
@@ -200,7 +200,7 @@ function plainWeight(module: string, schemes: readonly Scheme[], tensors: Checkp
 /** Throws if 8-bit floats have zero points other than zero. */
 function requireNoZeros(module: string, tensors: CheckpointTensors): void {
   const name = `${module}.weight_zero_point`
-  const zeros = tensors.left.get(name)
+  const zeros = tensors.remaining.get(name)
   if (!zeros || readBytes(zeros, tensors.open).every((byte) => (byte & 0x7f) === 0)) return
   throw new UsageError('unsupported-option', `${zeros.path}: ${name} is not zero, which is not supported of floats.`)
 }

@@ -49,34 +49,36 @@ type Wanted = { dtypes: readonly StoredDType[]; shape?: readonly number[] }
 
 /** The tensors of a checkpoint; a reader takes those of its weights, and the others are ordinary weights. */
 export class CheckpointTensors {
-  readonly #left: Map<string, TensorLocation>
+  readonly #remaining: Map<string, TensorLocation>
 
   constructor(
     tensors: ReadonlyMap<string, TensorLocation>,
     readonly open: OpenFile,
   ) {
-    this.#left = new Map(tensors)
+    this.#remaining = new Map(tensors)
   }
 
   /** The tensors that no weight has taken. */
-  get left(): ReadonlyMap<string, TensorLocation> {
-    return this.#left
+  get remaining(): ReadonlyMap<string, TensorLocation> {
+    return this.#remaining
   }
 
   has(name: string): boolean {
-    return this.#left.has(name)
+    return this.#remaining.has(name)
   }
 
   /** Returns the names of tensors with a suffix, without it. */
   modules(suffix: string): string[] {
-    return [...this.#left.keys()].filter((name) => name.endsWith(suffix)).map((name) => name.slice(0, -suffix.length))
+    return [...this.#remaining.keys()]
+      .filter((name) => name.endsWith(suffix))
+      .map((name) => name.slice(0, -suffix.length))
   }
 
   /** Takes a tensor of a weight whose main tensor is `of`. @throws InputError `malformed-file` if it is absent or differs */
   take(name: string, of: NamedTensor | null, wanted: Wanted): NamedTensor {
-    const found = this.#left.get(name)
+    const found = this.#remaining.get(name)
     if (!found) throw malformed(of?.path ?? '', `it has ${of?.name}, but no ${name}, which it needs`)
-    this.#left.delete(name)
+    this.#remaining.delete(name)
     const { path, dtype, shape } = found
     if (!wanted.dtypes.includes(dtype)) {
       throw new UsageError(

@@ -57,8 +57,8 @@ export function quantisedWeights(
       `${source}: quantization_config has the quant_method ${quoted(named)}, which is not supported; supported: ${known}.`,
     )
   }
-  const left = new CheckpointTensors(tensors, open)
-  return { weights: format.weights(read, left), others: left.left }
+  const remaining = new CheckpointTensors(tensors, open)
+  return { weights: format.weights(read, remaining), others: remaining.remaining }
 }
 
 /** A `quantization_config` that says how to read weights has a value for one of these keys. */
