@@ -8,9 +8,7 @@ import { type AdapterProvenance, requireSameBase } from '../../adapters/files/st
 import { type HubOptions, requireHashes } from '../../hub/index.js'
 import { sharedName } from '../../io/paths.js'
 import type { NativeDevice } from '../../native/addon.js'
-import { openDevice } from '../../tensor/device.js'
-import { keep } from '../../tensor/scope.js'
-import { Tensor, transposedView } from '../../tensor/tensor.js'
+import { type Tensor, transposedView } from '../../tensor/tensor.js'
 import { QUANTISE_FORMATS, type QuantiseFormat } from '../formats.js'
 import type { ModelConfig } from '../network/model-config.js'
 import { adaptableLayers, transposedWeights, weightShapes } from '../network/plan.js'
@@ -27,15 +25,9 @@ export function baseModelOf(config: ModelConfig, source: ModelSource | null): Ba
     labels: labels ?? null,
     textPrefix: text ? network.basePrefix : null,
     others: new Set(source?.kept.map(({ name }) => name)),
-    values: source ? (weight) => valuesOf(source, weight) : undefined,
+    values: source ? (weight) => source.values(weight) : undefined,
     identity: () => source?.identity() ?? null,
   }
-}
-
-async function valuesOf(source: ModelSource, weight: string): Promise<Float32Array> {
-  using values = keep(Tensor.empty(source.shapes.get(weight)!, { device: openDevice({ device: 'cpu' }) }))
-  source.loadInto(weight, values)
-  return (await values.data()) as Float32Array
 }
 
 interface BaseOptions extends HubOptions {

@@ -9,7 +9,9 @@ import { readForeignJson } from '../../io/json.js'
 import { readModelFolder } from '../../io/model-folder.js'
 import { isComputable, type TensorLocation } from '../../io/stored-dtype.js'
 import { type BlockDType, type FloatDType, type NativeDevice, type NativeFile, native } from '../../native/addon.js'
-import type { Tensor } from '../../tensor/tensor.js'
+import { openDevice } from '../../tensor/device.js'
+import { keep } from '../../tensor/scope.js'
+import { Tensor } from '../../tensor/tensor.js'
 import type { StorageFormat, Weight } from '../../tensor/weight.js'
 import { configFromGguf, ggufFamily } from '../families/gguf-config.js'
 import { parseConfig } from '../families/parse-config.js'
@@ -180,6 +182,13 @@ export class ModelSource implements Contents {
   /** Reads a weight into `target`, which has the configuration's shape, converting to its dtype. */
   loadInto(name: string, target: Tensor): void {
     this.#require(name, target.shape).readInto(target, this.#files.open)
+  }
+
+  /** Returns the values of a weight in float32. */
+  async values(name: string): Promise<Float32Array> {
+    using values = keep(Tensor.empty(this.shapes.get(name)!, { device: openDevice({ device: 'cpu' }) }))
+    this.loadInto(name, values)
+    return (await values.data()) as Float32Array
   }
 
   /** Returns a weight as its file stores it, read-only; null if it has another dtype or layout there. */
