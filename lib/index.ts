@@ -26,7 +26,6 @@ export {
   type DatasetOptions,
   type DatasetPart,
   loadDataset,
-  type RowTokens,
   type TokeniseRowOptions,
   tokeniseRow,
 } from './batches/dataset.js'

@@ -325,19 +325,6 @@ export interface TokeniseRowOptions
     | ('text' | 'columns' | 'ignoreColumns')
   > {}
 
-/** The tokens of one row. */
-export interface RowTokens {
-  /**
-   * The row's documents, each with `ids`, `mask`, and the row's label and weight if it has them: two for a pair, several for a
-   * text or a split conversation longer than `maxLength`, none if `longRows` drops the row, else one.
-   */
-  documents: readonly (Document & Omit<Example, 'documents'>)[]
-  /** Number of tokens before anything was cut. */
-  length: number
-  /** Counts of what was cut from a row that was too long; absent if the row was short enough. */
-  cut?: Partial<LongRowCounts>
-}
-
 /**
  * Tokenises one row as `loadDataset` does; a row without targets is returned too.
  *
@@ -352,7 +339,20 @@ export interface RowTokens {
  *
  * @throws InputError of a malformed row, or an id past `vocabularySize`
  */
-export async function tokeniseRow(row: object, options: TokeniseRowOptions): Promise<RowTokens> {
+export async function tokeniseRow(
+  row: object,
+  options: TokeniseRowOptions,
+): Promise<{
+  /**
+   * The row's documents, each with `ids`, `mask`, and the row's label and weight if it has them: two for a pair, several for a
+   * text or a split conversation longer than `maxLength`, none if `longRows` drops the row, else one.
+   */
+  documents: readonly (Document & Omit<Example, 'documents'>)[]
+  /** Number of tokens before anything was cut. */
+  length: number
+  /** Counts of what was cut from a row that was too long; absent if the row was short enough. */
+  cut?: Partial<LongRowCounts>
+}> {
   check({ options }, tokeniseRowArguments)
   const settings = await encodeOptions(options)
   const where = 'the row'

@@ -1,11 +1,11 @@
-/** Tasks of which a few run at once. */
+/** Limits how many tasks run at once. */
 
 interface Waiting {
   readonly size: number
   begin(): void
 }
 
-/** Places for tasks: those that wait take them the smallest first, and among equals in the order in which they came. */
+/** Places for tasks. Waiting tasks take them, the smallest first, and equal ones in the order of arrival. */
 export class SmallestFirst {
   readonly #waiting: Waiting[] = []
   #free: number

@@ -206,7 +206,7 @@ export interface BuiltInObjective {
   readonly name: string
   /** Description for help; follows the name. */
   readonly help: string
-  /** The options of `make`, of which flags, YAML, help, docs and types are made. */
+  /** The options of `make`; flags, YAML, help, docs and types are made from them. */
   readonly schema: OptionsSchema
   /** The kind of rows; default `examples`. */
   readonly rows?: RowKindName

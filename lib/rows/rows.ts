@@ -41,7 +41,7 @@ export type Row = (
   | {
       /** Tokens that a kind of rows makes by itself, to which no template applies. */
       kind: 'own'
-      /** Returns the tokens before those that are trained, and these with their end. @throws InputError `malformed-row` */
+      /** Returns the tokens of the prompt and of the completion, its end included. @throws InputError `malformed-row` */
       encode(tokenizer: Tokenizer, signal?: AbortSignal): Promise<{ prompt: number[]; completion: number[] }>
     }
   | {

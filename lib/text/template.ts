@@ -65,7 +65,7 @@ interface TemplateOwner {
   readonly specialTokens: Readonly<Record<string, string>>
 }
 
-/** Templates of files by owner and path: what others know of a template they keep by the object. */
+/** Templates of files by owner and path: caches about a template use the object as their key. */
 const ofFiles = new WeakMap<TemplateOwner, Map<string, ChatTemplate>>()
 
 /**

@@ -19,7 +19,7 @@ import type { Ranks } from '../tensor/ranks.js'
 import type { Tokenizer } from '../text/tokenizer.js'
 import type { RunFacts } from './run-facts.js'
 
-/** The rows that a run trains, and those that it is evaluated on. */
+/** The training rows of a run, and its evaluation rows. */
 export interface RunRows {
   /** The rows by the steps that use them. */
   readonly steps: StepRows

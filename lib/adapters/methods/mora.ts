@@ -75,7 +75,7 @@ interface MoraRestartOptions extends RestartRunOptions {
   readonly regroup?: 'cycle' | 'permute'
 }
 
-/** All options, including those that the command line lacks. */
+/** All options, those without a flag included. */
 const allFields = {
   ...fields,
   scale: optionalReal('ΔW is multiplied by this'),
