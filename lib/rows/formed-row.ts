@@ -6,7 +6,15 @@ import { adviceFor } from './advice.js'
 import { malformedRow } from './check.js'
 import type { RowColumns } from './columns.js'
 import type { TurnList } from './conversation.js'
-import { CONTEXT_COLUMNS, type RowForm, type RowPart, TEMPLATE_OPTIONS, TOKEN_MASKS } from './forms.js'
+import {
+  CONVERSATION_COLUMNS,
+  CONVERSATION_PARTS,
+  type RowForm,
+  type RowPart,
+  TEMPLATE_OPTIONS,
+  TOKEN_MASKS,
+  wholePart,
+} from './forms.js'
 
 /** Parts that evaluation tools wrap in an object: `{ "input": { "question": "…" } }`. */
 const WRAPPED = ['prompt', 'completion', 'answer', 'messages'] as const
@@ -43,7 +51,8 @@ export class FormedRow<Own extends string = never> {
       const found = columns.find(name)
       return found !== undefined && columns.value(found) !== undefined ? found : undefined
     }
-    for (const [part, names] of Object.entries({ ...this.#context, ...form.optional })) {
+    const context = wholePart(form.columns) ? {} : CONVERSATION_COLUMNS
+    for (const [part, names] of Object.entries({ ...context, weight: ['weight'], ...form.optional })) {
       const found = names.map(present).find((name) => name !== undefined)
       if (found !== undefined) this.#parts[part] = [found]
     }
@@ -56,15 +65,6 @@ export class FormedRow<Own extends string = never> {
     }
   }
 
-  /** The optional columns of every form; a text or tokens take no part in a conversation. */
-  get #context(): Partial<typeof CONTEXT_COLUMNS> {
-    return this.#isConversation ? CONTEXT_COLUMNS : { weight: CONTEXT_COLUMNS.weight }
-  }
-
-  get #isConversation(): boolean {
-    return !('text' in this.form.columns || 'input_ids' in this.form.columns)
-  }
-
   get where(): string {
     return this.columns.where
   }
@@ -74,7 +74,7 @@ export class FormedRow<Own extends string = never> {
     const { answer, subject, ...parts } = this.#parts
     const read = [
       ...Object.values(parts).flatMap((names) => names ?? []),
-      ...(this.#isConversation ? [TEMPLATE_OPTIONS] : []),
+      ...(wholePart(this.form.columns) ? [] : [TEMPLATE_OPTIONS]),
       ...(this.has('input_ids') ? TOKEN_MASKS : []),
     ]
     return this.columns.names.filter((name) => read.some((one) => one === name || one.startsWith(`${name}.`)))
@@ -87,7 +87,7 @@ export class FormedRow<Own extends string = never> {
   /** Whether the row has columns beside the prompt that only a conversation can express. */
   get hasContext(): boolean {
     const isGiven = (part: RowPart) => this.has(part) && !isEmpty(this.value(part))
-    return isGiven('system') || isGiven('history') || isGiven('tools') || !isEmpty(this.columns.value(TEMPLATE_OPTIONS))
+    return CONVERSATION_PARTS.some(isGiven) || !isEmpty(this.columns.value(TEMPLATE_OPTIONS))
   }
 
   /** Returns the name of a part's column, or names with commas. */

@@ -66,13 +66,18 @@ export const formsFor =
     ...(optional && { optional }),
   })
 
-/** Optional columns of every form; for each role the first existing column counts. */
-export const CONTEXT_COLUMNS = {
+/** Optional columns of a conversation; for each role the first existing column counts. */
+export const CONVERSATION_COLUMNS = {
   system: ['system', 'system_prompt'],
   history: ['history'],
   tools: ['tools', 'functions', 'toolConfig'],
-  weight: ['weight'],
 } as const satisfies Partial<Record<RowPart, readonly string[]>>
+
+export const CONVERSATION_PARTS = Object.keys(CONVERSATION_COLUMNS) as (keyof typeof CONVERSATION_COLUMNS)[]
+
+/** Returns the part of a form that is trained as it stands, so that nothing of a conversation applies; undefined if none is. */
+export const wholePart = (columns: RowForm['columns']): RowPart | undefined =>
+  (['text', 'input_ids'] as const).find((part) => part in columns)
 
 /** The column with variables of the template, as in TRL. */
 export const TEMPLATE_OPTIONS = 'chat_template_kwargs'

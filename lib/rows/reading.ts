@@ -10,7 +10,15 @@ import { type ChoiceRow, choicesOf, hellaswagRow } from './choices.js'
 import { RowColumns } from './columns.js'
 import { foreignRow } from './foreign-rows.js'
 import { FormedRow } from './formed-row.js'
-import { type RowForm, type RowPart, type RowPurpose, UNREAD_COLUMNS, type UnreadColumns } from './forms.js'
+import {
+  CONVERSATION_PARTS,
+  type RowForm,
+  type RowPart,
+  type RowPurpose,
+  UNREAD_COLUMNS,
+  type UnreadColumns,
+  wholePart,
+} from './forms.js'
 import {
   COLUMN_NAMES,
   COMPARED_KINDS,
@@ -330,8 +338,8 @@ function namedForm(named: Readonly<Record<string, string>>): RowForm {
     }
     ;(MAY_BE_ABSENT.has(part) ? optional : columns)[part] = [column]
   }
-  const whole = (['text', 'input_ids'] as const).find((part) => part in columns)
-  const unused = whole && (['system', 'history', 'tools'] as const).find((part) => part in optional)
+  const whole = wholePart(columns)
+  const unused = whole && CONVERSATION_PARTS.find((part) => part in optional)
   if (unused) {
     throw new UsageError(
       'unfit-options',
@@ -343,7 +351,7 @@ function namedForm(named: Readonly<Record<string, string>>): RowForm {
 
 /** Roles whose named column a row may lack. */
 const MAY_BE_ABSENT: ReadonlySet<string> = new Set([
-  ...(['input', 'system', 'history', 'tools', 'subject', 'labels', 'weight'] satisfies RowPart[]),
+  ...(['input', ...CONVERSATION_PARTS, 'subject', 'labels', 'weight'] satisfies RowPart[]),
   ...Object.values<RowKind>(KINDS).flatMap(({ mayLack = [] }) => mayLack),
 ])
 
