@@ -10,7 +10,7 @@ import { PAGE, PagePool } from './pages.js'
 import type { EngineRequest, FinishReason, ScoredPrompt } from './request.js'
 import { isLong, planStep } from './scheduler.js'
 import { groupPrompts, longestOf, ScoredSequence } from './scored-sequence.js'
-import { isExact, type Sequence } from './sequence.js'
+import type { Sequence } from './sequence.js'
 import { TextSequence } from './text-sequence.js'
 
 /** Maximum number of prefill tokens in a step, for which sequences in decode wait. */
@@ -54,7 +54,6 @@ export class Engine implements AsyncDisposable {
   readonly #longSequences: number
   readonly #pool: PagePool
   readonly #memory: TokenMemory
-  readonly #isExact: boolean
   readonly #slots: number[]
   readonly #views = new Map<string, ModelView>()
   #shortFirst = false
@@ -78,7 +77,6 @@ export class Engine implements AsyncDisposable {
     this.#pool = new PagePool(pages)
     this.#memory = model.createMemory({ capacity: pages * PAGE, slots: sequences })
     this.#slots = Array.from({ length: sequences }, (_, slot) => sequences - 1 - slot)
-    this.#isExact = isExact(model, this.#memory)
   }
 
   get usage(): EngineUsage {
@@ -375,9 +373,9 @@ export class Engine implements AsyncDisposable {
       const fits = (pass: readonly Sequence[]) => {
         const [first] = pass as [Sequence]
         if (isScored(first) || isScored(sequence))
-          return isScored(first) && isScored(sequence) && first.view === view && !this.#isExact
+          return isScored(first) && isScored(sequence) && first.view === view && !first.isExact
         const together = first.view === view || (additive.has(first.view) && additive.has(view))
-        return together && (!this.#isExact || (sequence.chunk === 1 && first.chunk === 1 && pass.length < EXACT_ROWS))
+        return together && (!first.isExact || (sequence.chunk === 1 && first.chunk === 1 && pass.length < EXACT_ROWS))
       }
       const pass = passes.find(fits)
       if (pass) pass.push(sequence)

@@ -7,13 +7,10 @@ const CHUNK = 512
 /** Maximum cost of a chunk: after a long context chunks have fewer tokens, so that steps stay short. */
 const MOST_COST = 2 * CHUNK
 
-/** Whether results must not depend on which other sequences share a forward pass: in float32 on the CPU. */
-export const isExact = ({ device }: Pick<ModelView, 'device'>, { dtype }: TokenMemory): boolean =>
-  device.kind === 'cpu' && dtype === 'float32'
-
 /** A sequence of the engine: its tokens, the pages with their keys and values, and the results that its caller reads. */
 export abstract class Sequence<Item = unknown, End = unknown> {
   readonly ids: number[]
+  /** Whether results must not depend on which other sequences share a forward pass: in float32 on the CPU. */
   readonly isExact: boolean
   /** Whether the model has recurrent states, which the prefix cache does not hold. */
   readonly #hasStates: boolean
@@ -50,7 +47,7 @@ export abstract class Sequence<Item = unknown, End = unknown> {
     readonly prompt: readonly number[],
   ) {
     this.ids = [...prompt]
-    this.isExact = isExact(view, memory)
+    this.isExact = view.device.kind === 'cpu' && memory.dtype === 'float32'
     this.#hasStates = memory.hasStates
     this.#contextCost = contextCost(view.config)
     this.#hasLongFactors = this.#needsLongFactors
