@@ -8,7 +8,7 @@ import { gatherRows } from '../tensor/operations/indexing.js'
 import type { NewToken } from '../tensor/operations/sampling.js'
 import { PAGE, PagePool } from './pages.js'
 import type { EngineRequest, FinishReason, ScoredPrompt } from './request.js'
-import { isLong, planStep } from './scheduler.js'
+import { isLong, planStep, shortPrecede } from './scheduler.js'
 import { groupPrompts, longestOf, ScoredSequence } from './scored-sequence.js'
 import type { Sequence } from './sequence.js'
 import { TextSequence } from './text-sequence.js'
@@ -56,7 +56,7 @@ export class Engine implements AsyncDisposable {
   readonly #memory: TokenMemory
   readonly #slots: number[]
   readonly #views = new Map<string, ModelView>()
-  #shortFirst = false
+  #shortFirst = true
   readonly #base: ModelView
   #waiting: Sequence[] = []
   #running: Sequence[] = []
@@ -321,15 +321,16 @@ export class Engine implements AsyncDisposable {
     this.#removeFinished()
     for (const sequence of this.#waiting) sequence.setWeights(versions.get(sequence)!)
     for (const sequence of this.#running) if (sequence.crossesLongRope) sequence.restart(this.#pool)
-    this.#shortFirst = !this.#shortFirst
     const ready = this.#withCachedPrefixes()
-    const { scheduled, admitted, preempted } = planStep(this.#running, ready, {
+    const limits = {
       sequences: this.sequences,
       longSequences: this.#longSequences,
       prefillTokens: PREFILL_TOKENS,
       pages: this.#pool.available,
       shortFirst: this.#shortFirst,
-    })
+    }
+    const { scheduled, admitted, preempted } = planStep(this.#running, ready, limits)
+    this.#shortFirst = shortPrecede([...this.#running, ...ready], scheduled, limits)
     for (const sequence of ready) if (!admitted.includes(sequence)) sequence.release(this.#pool)
     this.#waiting = this.#waiting.filter((sequence) => !admitted.includes(sequence))
     this.#preempt([...preempted].reverse())

@@ -24,7 +24,7 @@ interface Limits {
   readonly prefillTokens: number
   /** Number of pages that can be allocated. */
   readonly pages: number
-  /** Whether short sequences, those within `prefillTokens`, precede the prefill of long ones: true in every other step. */
+  /** Whether short sequences, those within `prefillTokens`, precede the prefill of long ones (`shortPrecede`). */
   readonly shortFirst: boolean
 }
 
@@ -49,7 +49,7 @@ const pagesNeeded = ({ computed, chunk, allocated }: Schedulable): number =>
 /**
  * Plans a step. Every running sequence in decode computes its next token; if pages run out, the youngest sequence is preempted. The
  * remaining budget goes to prefill, the oldest sequence first; waiting sequences are admitted in their order. So that short prompts do
- * not wait for all long ones, they come first in every other step.
+ * not wait for all long ones, they come first, unless the last step passed over the oldest long one for them.
  *
  * @param running sequences with allocated pages, the oldest first
  * @param waiting sequences that can be admitted, the oldest first
@@ -105,4 +105,19 @@ export function planStep<Sequence extends Schedulable>(
   }
   admit(waiting.filter(isLongSequence))
   return step
+}
+
+/**
+ * Returns whether short sequences precede long ones in the step after a planned one: not if the planned step passed over the oldest
+ * long sequence in prefill for them.
+ *
+ * @param candidates running and waiting sequences of the planned step, the oldest first
+ */
+export function shortPrecede<Sequence extends Schedulable>(
+  candidates: readonly Sequence[],
+  scheduled: readonly Sequence[],
+  { prefillTokens, shortFirst }: Pick<Limits, 'prefillTokens' | 'shortFirst'>,
+): boolean {
+  const oldest = candidates.find((sequence) => sequence.chunk > 1 && isLong(sequence, prefillTokens))
+  return !shortFirst || oldest === undefined || scheduled.includes(oldest)
 }

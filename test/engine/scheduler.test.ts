@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest'
 import { randomStream } from '../../lib/common/random.js'
 import { PAGE } from '../../lib/engine/pages.js'
-import { planStep } from '../../lib/engine/scheduler.js'
+import { planStep, shortPrecede } from '../../lib/engine/scheduler.js'
 
 const CHUNK = 512
 
@@ -41,17 +41,20 @@ function run({ rows, sequences, longSequences = sequences, pages }: Load): { ste
   const ended: Row[] = []
   let steps = 0
   let idle = 0
+  let shortFirst = true
   for (; running.length + waiting.length > 0; steps++) {
     expect(steps, 'steps').toBeLessThan(20_000)
     const free = pages - running.reduce((sum, { allocated }) => sum + allocated, 0)
     const oldest = running[0]
-    const plan = planStep(running, waiting, {
+    const limits: Parameters<typeof planStep>[2] = {
       sequences,
       longSequences,
       prefillTokens: CHUNK,
       pages: free,
-      shortFirst: steps % 2 === 1,
-    })
+      shortFirst,
+    }
+    const plan = planStep(running, waiting, limits)
+    shortFirst = shortPrecede([...running, ...waiting], plan.scheduled, limits)
     for (const row of plan.preempted) Object.assign(row, { computed: 0, allocated: 0 })
     running = [...running.filter((row) => !plan.preempted.includes(row)), ...plan.admitted]
     waiting = [...plan.preempted.reverse(), ...waiting.filter((row) => !plan.admitted.includes(row))]
@@ -100,6 +103,25 @@ test('a short prompt does not wait for long ones that came before', () => {
   const short = new Row(30, 40)
   const { ended } = run({ rows: [...long, short], sequences: 16, longSequences: 12, pages: 4000 })
   expect(ended[0]).toBe(short)
+})
+
+test('a short prompt is in the step after the one during which it came, and long ones are in every other step', () => {
+  const long = new Row(10_000, 10_001)
+  const limits = { sequences: 16, longSequences: 12, prefillTokens: CHUNK, pages: 4000 }
+  let shortFirst = true
+  const plan = (waiting: readonly Row[]) => {
+    const { scheduled } = planStep([long], waiting, { ...limits, shortFirst })
+    shortFirst = shortPrecede([long, ...waiting], scheduled, { ...limits, shortFirst })
+    return scheduled
+  }
+  for (const alone of [1, 2, 3]) {
+    for (let step = 0; step < alone; step++) expect(plan([])).toEqual([long])
+    const [first, second] = [new Row(30, 40), new Row(30, 40)]
+    expect(plan([first])).toEqual([first])
+    expect(plan([second])).toEqual([long])
+    expect(plan([second])).toEqual([second])
+    expect(plan([])).toEqual([long])
+  }
 })
 
 test('long sequences alone take all places, unless some are kept for short ones', () => {

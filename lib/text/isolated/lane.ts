@@ -15,11 +15,11 @@ const IDLE_MILLISECONDS = 60_000
 const LEFT_MILLISECONDS = 500
 
 /**
- * Maximum number of requests in a process at once, and of their characters: about half a second of work, for which later
+ * Maximum number of requests in a process at once, and of their characters: about an eighth of a second of work, for which later
  * requests wait.
  */
 const MOST_AT_ONCE = 192
-const MOST_WORK = 2 ** 19
+const MOST_WORK = 2 ** 17
 
 /** Maximum number of requests in one message, since writing a long message blocks this process's event loop. */
 const MOST_OF_A_MESSAGE = 64
