@@ -100,10 +100,10 @@ const doctorArguments = { options: optionsSchema('the options of doctor', { thre
  * ```
  */
 export function doctor(
-  options: { threads?: number; addon?: Native; findRanks?: typeof findRanksLibraries } = {},
+  options: { threads?: number; addon?: Native; findRanks?: typeof findRanksLibraries; platform?: string } = {},
 ): DoctorReport {
   check({ options }, doctorArguments)
-  const { threads, addon = native, findRanks = findRanksLibraries } = options
+  const { threads, addon = native, findRanks = findRanksLibraries, platform = process.platform } = options
   const report: DoctorReport = {
     version: packageVersion(),
     cpu: cpuFacts(),
@@ -126,6 +126,10 @@ export function doctor(
   examineTokenizers(report)
   if (report.cpu.architecture === 'x64' && !report.cpu.features.includes('avx2')) {
     report.problems.push({ level: 'note', problem: 'This CPU has no AVX2: training will be slow.', remedy: null })
+  }
+  if (platform === 'darwin') {
+    const problem = 'The project has not run node-mora on macOS.'
+    report.problems.push({ level: 'note', problem, remedy: 'run "mora doctor --check", and report what it prints' })
   }
   return report
 }

@@ -96,6 +96,15 @@ describe('the doctor', () => {
     })
   })
 
+  it('says on macOS that nobody has run its builds, and how to find out', () => {
+    const { problems } = doctor({ addon: addon(null), findRanks: () => [], platform: 'darwin' })
+    expect(problems).toContainEqual({
+      level: 'note',
+      problem: 'The project has not run node-mora on macOS.',
+      remedy: 'run "mora doctor --check", and report what it prints',
+    })
+  })
+
   it('lists the CUDA devices', () => {
     const devices = doctor({ addon: addon(null), findRanks: () => [] }).devices.map(
       ({ kind, index }) => `${kind}:${index}`,

@@ -25,7 +25,7 @@ const houses: Readonly<Record<string, readonly (readonly string[])[]>> = {
     ['generate'],
     ['train', 'analysis'],
     ['eval', 'dashboard', 'serve'],
-    ['doctor.ts'],
+    ['doctor.ts', 'self-check'],
     ['index.ts', 'cli'],
     ['demo'],
   ],

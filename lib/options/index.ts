@@ -25,6 +25,7 @@ export {
   pastPositions,
   scheduleOptions,
 } from './defaults.js'
+export { DoctorSchema } from './doctor.js'
 export {
   type EvalInput,
   type EvalOptions,

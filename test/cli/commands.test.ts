@@ -12,8 +12,10 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { parse, stringify } from 'yaml'
+import type { Native } from '../../lib/native/addon.js'
+import { loadBinary } from '../../lib/native/binary.js'
 import { ADAPTER_METHODS } from '../../lib/options/index.js'
 import { loadTokenizer } from '../../lib/text/tokenizer.js'
 import { drawn } from '../drawn.js'
@@ -795,6 +797,34 @@ describe('a model that reads and writes text', () => {
 })
 
 describe('mora doctor', () => {
+  it('--check computes what other machines do', async () => {
+    const { exitCode, json } = await moraJson('doctor', '--check')
+    expect(json.check.results.filter(({ passed }: { passed: boolean }) => !passed)).toEqual([])
+    expect(json.check).toMatchObject({ passed: true, architecture: process.arch, node: process.version })
+    expect(exitCode).toBe(0)
+  })
+
+  it('--check names what a faulty operation changes, or cannot compute', async () => {
+    const binary = loadBinary() as Native
+    const rope = vi.spyOn(binary, 'rope').mockImplementation(() => {})
+    const convolution = vi.spyOn(binary, 'causalConvolution').mockImplementation(() => {
+      throw new Error('no memory')
+    })
+    try {
+      const { exitCode, stdout } = await mora('doctor', '--check')
+      expect(exitCode).toBe(1)
+      expect(stdout).toMatch(/^FAILED +[\d.]+e-\d of 1e-5 +rotary embedding and attention, float32$/m)
+      expect(stdout).toMatch(/^FAILED +no memory +convolution, float32$/m)
+      expect(stdout).toMatch(/^FAILED .* a training step of llama, float32$/m)
+      expect(stdout).toMatch(/^FAILED .* a training run of the demo model/m)
+      expect(stdout).toMatch(/^ok +[\d.]+e[+-]\d+ of 1e-5 +RMS norm, float32$/m)
+      expect(stdout).toMatch(/^\d+ of \d+ checks failed: .*$/m)
+    } finally {
+      rope.mockRestore()
+      convolution.mockRestore()
+    }
+  })
+
   it('says what this machine can do', async () => {
     const { exitCode, json } = await moraJson('doctor', '--threads', '1')
     expect(exitCode).toBe(0)

@@ -19,6 +19,7 @@ test('the package contains only files that it needs', () => {
   const needed = [
     /^(LICENSE|README\.md|CHANGELOG\.md|CONTRIBUTING\.md|package\.json)$/,
     /^docs\/(?!api\/).+\.md$/,
+    /^assets\/(demo-model\/[^/]+|self-check\.json)$/,
     /^examples\//,
     /^dist\/.+\.(js|cjs|d\.ts|d\.cts)$/,
     /^dist\/dashboard\/page\/([^/]+\/)?[^/]+\.(html|css|js|svg)$/,
@@ -28,7 +29,7 @@ test('the package contains only files that it needs', () => {
     /^native\/(cuda\/(CMakeLists\.txt|compile\.sh)|gloo\/CMakeLists\.txt)$/,
   ]
   expect(files.filter((file) => !needed.some((pattern) => pattern.test(file)))).toEqual([])
-  const code = files.filter((file) => !file.startsWith('docs/'))
+  const code = files.filter((file) => !/^(docs|assets)\//.test(file))
   expect(code.filter((file) => /(^|[/.])(test|golden|demo|bench)/.test(file))).toEqual([])
 })
 

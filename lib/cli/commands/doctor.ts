@@ -1,21 +1,27 @@
 import type { DoctorReport } from '../../doctor.js'
 import { formatBytes } from '../../io/disk-space.js'
-import { CommonOptionsSchema } from '../../options/index.js'
+import { DoctorSchema } from '../../options/index.js'
+import type { CheckResult, SelfCheck } from '../../self-check/index.js'
 import { defineCommand } from '../command.js'
 import { formatFacts } from '../terminal/format.js'
 
 export const doctorCommand = defineCommand({
   name: 'doctor',
   summary: 'show CPU features, devices and libraries of this machine, and how to install missing ones',
-  schema: CommonOptionsSchema,
+  schema: DoctorSchema,
   idle: ['device', 'dtype', 'rotaryDtype', 'allowTf32', 'seed', 'offline'],
-  examples: ['mora doctor', 'mora doctor --json'],
+  examples: ['mora doctor', 'mora doctor --check', 'mora doctor --json'],
   check() {},
-  async run({ threads }) {
+  async run({ threads, check }) {
     const { doctor } = await import('../../doctor.js')
     const report = doctor({ threads })
     const isFit = report.problems.every(({ level }) => level !== 'error')
-    return { json: report, text: describe(report), exitCode: isFit ? 0 : 1 }
+    // Without the addon nothing can be computed.
+    if (!check || !isFit) return { json: report, text: describe(report), exitCode: isFit ? 0 : 1 }
+    const { selfCheck } = await import('../../self-check/index.js')
+    const checked = await selfCheck(threads)
+    const text = `${describe(report)}\n\n${describeCheck(checked)}`
+    return { json: { ...report, check: checked }, text, exitCode: checked.passed ? 0 : 1 }
   },
 })
 
@@ -67,4 +73,17 @@ function describe(report: DoctorReport): string {
 function listed(there: readonly string[], has: Readonly<Record<string, boolean>>): string {
   const absent = Object.keys(has).filter((name) => !has[name])
   return [...there, ...absent.map((name) => `no ${name}`)].join(', ')
+}
+
+function describeCheck({ system, architecture, node, results, passed }: SelfCheck): string {
+  const failed = results.filter((result) => !result.passed).length
+  const end = passed
+    ? `All ${results.length} checks passed`
+    : `${failed} of ${results.length} checks failed: do not trust results of this machine, and report this text`
+  return `Checked on ${system}, ${architecture}, ${node}:\n${results.map(describeResult).join('\n')}\n${end}.`
+}
+
+function describeResult({ name, deviation, tolerance, passed, problem }: CheckResult): string {
+  const found = problem ?? `${deviation!.toExponential(1)} of ${tolerance.toExponential(0)}`
+  return `${passed ? 'ok    ' : 'FAILED'}  ${found.padEnd(16)}  ${name}`
 }
