@@ -28,7 +28,7 @@ const allLinears = linearsOf(config.network)
 export const linears = allLinears.filter(({ name }) => name.startsWith('model.layers.0.'))
 
 const emptyWeights = (device, format = null) =>
-  new Weights(config, device, 'bfloat16', () => {}, format && keptIn(format, device))
+  new Weights({ config, loadInto: () => {}, ...keptIn(format) }, device, 'bfloat16', format !== null)
 
 /** One block on a device. */
 export const emptyBlock = (device) => new DecoderBlock(config.network.blocks[0], emptyWeights(device))
@@ -38,11 +38,11 @@ export const emptyModel = (device, format = null) =>
   new Model({ tokenizer: null, source: null, weights: emptyWeights(device, format) })
 
 /** Linear layers in blocks of GGUF or in NF4. */
-function keptIn(format, device) {
+function keptIn(format) {
   const layersOf = (names) => allLinears.filter(({ name }) => names.includes(`${name}.weight`))
   return {
-    format: (name) => (layersOf([name]).length > 0 ? format : null),
-    load(names) {
+    keptFormat: (name) => (layersOf([name]).length > 0 ? format : null),
+    loadKept(names, device) {
       if (format === 'nf4' && names.length > 1) return null
       const layers = layersOf(names)
       const columns = layers[0]?.inFeatures ?? 0

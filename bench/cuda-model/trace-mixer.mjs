@@ -23,7 +23,8 @@ const options = { device, dtype: /** @type {const} */ ('bfloat16') }
 const reader = new TraceReader(process.env.MORA_SIMT_TRACE)
 
 const config = parseConfig(CHECKPOINTS[checkpoint].config, checkpoint)
-const { mixer } = new DecoderBlock(config.network.blocks[block], new Weights(config, device, 'bfloat16', () => {}))
+const weights = new Weights({ config, loadInto: () => {} }, device, 'bfloat16')
+const { mixer } = new DecoderBlock(config.network.blocks[block], weights)
 if (trained === 'all') trainAll()
 if (trained === 'adapters') await addAdapters()
 

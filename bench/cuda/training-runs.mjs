@@ -46,7 +46,8 @@ export const idsOf = ({ config, rows, length }) =>
 export async function measureStep(device, { name, config, rows, length }, method, repeats) {
   const parsed = parseConfig(config, name)
   const deviation = 0.02 // as such models are initialised
-  const weights = new Weights(parsed, device, 'bfloat16', (_, target) => void fillNormal(target, deviation))
+  const loadInto = (_, target) => void fillNormal(target, deviation)
+  const weights = new Weights({ config: parsed, loadInto }, device, 'bfloat16')
   const model = new Model({ tokenizer: null, source: null, weights })
   model.addAdapter('measured', adapterConfig(method))
   const optimizer = new AdamW(model.trainableParameters().map(({ parameter }) => parameter))

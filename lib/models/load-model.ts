@@ -13,14 +13,13 @@ import { aTokenizer, loadTokenizer, type Tokenizer } from '../text/tokenizer.js'
 import { openBase } from './adaptation/base.js'
 import { parseConfig } from './families/parse-config.js'
 import type { QuantiseFormat } from './formats.js'
-import { readMatrices } from './load/read-matrices.js'
+import { readOnRanks } from './load/read-on-ranks.js'
 import { computingDType, planStorage } from './load/storage-plan.js'
-import { randomWeights, storedWeights } from './load/weights.js'
+import { randomWeights, Weights } from './load/weights.js'
 import { checkLoadOptions } from './load-options.js'
 import { Model } from './model.js'
 import type { ModelConfig } from './network/model-config.js'
 import { weightShapes } from './network/plan.js'
-import { readEmbeddingSettings } from './read/sentence-transformers.js'
 
 /** How `loadModel` stores a model's weights. */
 export interface LoadOptions extends DeviceOptions, HubOptions {
@@ -64,7 +63,7 @@ export interface LoadOptions extends DeviceOptions, HubOptions {
   ranks?: HostRanks
 }
 
-/** What a command loads a model for. */
+/** The purpose of loading a model. */
 interface LoadPurpose extends Pick<Parameters<typeof openBase>[1], 'adapter' | 'allowOtherBase'> {
   /** The passes it makes: they decide whether quantised weights stay quantised if the options don't say. */
   passes?: number | 'one token' | ((config: ModelConfig, device: NativeDevice) => number | 'one token') | undefined
@@ -98,45 +97,38 @@ export async function loadModelFor(
 ): Promise<Model> {
   check({ model }, aModel)
   checkCall(options)
-  const { signal, offline, onDownload, onWarning, rotaryDtype } = options
+  const { signal, offline, onDownload, onWarning, ranks, shard, rotaryDtype } = options
   signal?.throwIfAborted()
   const hub = { offline, onDownload, onWarning, signal }
   const device = openDevice(options)
   const quantise = options.quantised === false ? null : options.quantise
   const source = await openBase(model, { ...hub, adapter, allowOtherBase, quantise })
+  const { prompts } = source.embeddings
+  if (prompts.length > 0)
+    onWarning?.(
+      `${source.path} has prompts for embeddings (${prompts.join(', ')}), which are not added to texts: begin texts with them.`,
+    )
   const plan = planStorage(source, device, {
     dtype: options.dtype,
     quantised: options.quantised,
-    ranks: options.shard?.size ?? 1,
+    ranks: shard?.size ?? 1,
     passes: typeof passes === 'function' ? passes(source.config, device) : passes,
   })
+  const together = ranks ?? shard
+  const readMatrices = together ? readOnRanks(together, shard) : readAlone
   // Its process loads it while this one reads the weights.
   const tokenizer = loadTokenizer(source.path)
   const failure = new AbortController()
   tokenizer.catch((error: unknown) => failure.abort(error))
-  const weights = storedWeights(source, plan.dtype, device, plan.kept)
-  const betweenGroups = async () => {
-    await nextTurn()
-    signal?.throwIfAborted()
-    failure.signal.throwIfAborted()
-  }
+  const stop = AbortSignal.any([failure.signal, ...(signal ? [signal] : [])])
+  const weights = new Weights(source, device, plan.dtype, plan.kept)
   let loaded: Model | null = null
   try {
-    const what = () => [source.identity().hash, plan.dtype, plan.kept]
-    await readMatrices(weights, options, what, betweenGroups)
-    const { prompts, ...pooling } = await readEmbeddingSettings(source.path)
-    if (prompts.length > 0)
-      hub.onWarning?.(
-        `${source.path} has prompts for embeddings (${prompts.join(', ')}), which are not added to texts: begin texts with them.`,
-      )
-    loaded = new Model({
-      tokenizer: await tokenizer,
-      weights,
-      source,
-      rotaryDtype,
-      quantised: plan.quantised,
-      ...pooling,
+    await readMatrices(weights, async () => {
+      await nextTurn()
+      stop.throwIfAborted()
     })
+    loaded = new Model({ tokenizer: await tokenizer, weights, source, rotaryDtype, quantised: plan.quantised })
     await device.synchronize()
     if (adapter !== undefined) await loaded.loadAdapter(adapter, 'default', { ...hub, allowOtherBase })
     return loaded
@@ -147,6 +139,8 @@ export async function loadModelFor(
     source.closeFiles()
   }
 }
+
+const readAlone: ReturnType<typeof readOnRanks> = (weights, betweenGroups) => weights.readAll(betweenGroups)
 
 const ofHost = ['rank', 'size', 'host', 'gather'] as const
 const ranksOfHost = having('ranks (connectRanks gives them)', ...ofHost)

@@ -62,8 +62,6 @@ interface ModelParts {
   source: ModelSource | null
   rotaryDtype?: 'float32' | 'bfloat16' | undefined
   quantised?: QuantisedBase | null
-  pooling?: Pooling | null
-  unsupportedPooling?: string | null
 }
 
 /** A causal language model with adapters: what `loadModel` returns. */
@@ -136,8 +134,8 @@ export class Model extends ForwardPasses implements Disposable, AsyncDisposable 
     this.slots = decoder.slots
     this.#slots = new Map(this.slots.map((slot) => [slot.name, slot]))
     this.quantised = quantised
-    this.pooling = parts.pooling ?? null
-    this.unsupportedPooling = parts.unsupportedPooling ?? null
+    this.pooling = source?.embeddings.pooling ?? null
+    this.unsupportedPooling = source?.embeddings.unsupportedPooling ?? null
     this.isShared = weights.isShared ?? false
     this.adapterSet = new AdapterSet(this, this.#training)
   }

@@ -57,7 +57,11 @@ export function unfitAdapter({ folder }: StoredAdapter, why: string): UsageError
  * Throws if an adapter was trained on another base, as far as both are known. The same weights in another format are another
  * base, too, since their values differ.
  */
-export function requireSameBase(folder: string, { baseHash, baseFormat }: AdapterProvenance, base: BaseModel): void {
+export function requireSameBase(
+  folder: string,
+  { baseHash, baseFormat }: AdapterProvenance,
+  base: Pick<BaseModel, 'identity'>,
+): void {
   if (baseHash === undefined) return
   const identity = base.identity()
   if (!identity || identity.hash === baseHash) return

@@ -304,7 +304,7 @@ export class AdapterSet {
     }
     adapter.dispose()
     this.#adapters.delete(adapter.name)
-    for (const [alias, meant] of this.#aliases) if (meant === adapter.name) this.#aliases.delete(alias)
+    for (const [alias, name] of this.#aliases) if (name === adapter.name) this.#aliases.delete(alias)
   }
 
   /** Makes every weight a float32 parameter. Merged adapters become part of the weights and are adapters no longer. */

@@ -9,7 +9,7 @@ import { type HubOptions, requireHashes } from '../../hub/index.js'
 import { sharedName } from '../../io/paths.js'
 import type { NativeDevice } from '../../native/addon.js'
 import { type Tensor, transposedView } from '../../tensor/tensor.js'
-import { QUANTISE_FORMATS, type QuantiseFormat } from '../formats.js'
+import type { QuantiseFormat } from '../formats.js'
 import type { ModelConfig } from '../network/model-config.js'
 import { adaptableLayers, transposedWeights, weightShapes } from '../network/plan.js'
 import { ModelSource } from '../read/model-source.js'
@@ -54,17 +54,10 @@ export async function openBase(
   opened.requireWeights()
   if (adapter === undefined) return opened
   const provenance = await readProvenance(adapter, hub)
-  const source = quantise === undefined ? quantisedAgain(stored, provenance) : opened
-  if (!allowOtherBase) requireSameBase(adapter, provenance, baseModelOf(source.config, source))
+  const { baseHash: hash, baseFormat: format } = provenance
+  const source = quantise === undefined ? opened.quantisedAs({ hash, format }) : opened
+  if (!allowOtherBase) requireSameBase(adapter, provenance, source)
   return source
-}
-
-function quantisedAgain(source: ModelSource, { baseHash, baseFormat }: AdapterProvenance): ModelSource {
-  const format = QUANTISE_FORMATS.find((known) => known === baseFormat)
-  const isFloats = source.storedDType().includes('float')
-  if (format === undefined || !isFloats || source.identity().hash === baseHash) return source
-  const quantised = source.quantisedTo(format)
-  return quantised.identity().hash === baseHash ? quantised : source
 }
 
 /** An adapter and its base, none of whose weights are loaded; the caller disposes it. */

@@ -23,7 +23,7 @@ import { writeGgufLora } from '../write/write-gguf-lora.js'
 import { openAdapter, saveAdapter } from './base.js'
 import { changeByAdapter } from './weight-change.js'
 
-/** What `exportAdapter` reads and writes. */
+/** Options of `exportAdapter`. */
 export interface ExportAdapterOptions extends HubOptions, Pick<DeviceOptions, 'threads'> {
   /** The base: a folder with `config.json` and safetensors, a `.gguf` file, or a hub id. */
   model: string
@@ -50,7 +50,7 @@ export interface ExportAdapterOptions extends HubOptions, Pick<DeviceOptions, 't
   onProgress?: (progress: { done: number; total: number }) => void
 }
 
-/** What `exportAdapter` wrote, and how much of ΔW it lost. */
+/** Result of `exportAdapter`, with the part of ΔW that it lost. */
 export interface ExportAdapterResult {
   /** Number of layers that have factors in the file. */
   layers: number

@@ -16,12 +16,11 @@ import {
   WRITTEN_QUANTISE_FORMATS,
 } from '../formats.js'
 import { weightShapes } from '../network/plan.js'
-import { readEmbeddingSettings } from '../read/sentence-transformers.js'
 import { type Replacing, requireFreeModelOutput, type WrittenForm, writeModel } from '../write/write-model.js'
 import { openAdapter, openBase } from './base.js'
 import { editsOf } from './model-adapter.js'
 
-/** What `mergeModel` reads and writes. */
+/** Options of `mergeModel`. */
 export interface MergeModelOptions extends DeviceOptions, HubOptions, Omit<WrittenForm, 'dtype'>, Replacing {
   /** A folder with `config.json` and safetensors, a `.gguf` file, or a hub id. */
   model: string
@@ -40,13 +39,13 @@ export interface MergeModelOptions extends DeviceOptions, HubOptions, Omit<Writt
   onProgress?: (progress: { done: number; total: number }) => void
 }
 
-/** What `mergeModel` wrote. */
+/** Result of `mergeModel`. */
 export interface MergeModelResult {
   /** Number of weights that the adapter changed. */
   merged: number
   /** Largest change of a weight, before it is rounded. */
   maxAbsoluteChange: number
-  /** What was written: the folder, or the GGUF file. */
+  /** The folder or GGUF file that was written. */
   output: string
 }
 
@@ -120,7 +119,7 @@ export async function mergeModel(options: MergeModelOptions): Promise<MergeModel
     native.largestDifference(before.native, values.native, largestChange.native, true)
   }
   const isUnchanged = (name: string): boolean => !edits.has(name)
-  const { pooling = (await readEmbeddingSettings(source.path)).pooling } = loaded.provenance
+  const { pooling = source.embeddings.pooling } = loaded.provenance
   const written = await writeModel({ config, tokenizer, source, device, pooling, fill, isUnchanged }, output, {
     format,
     quantise,

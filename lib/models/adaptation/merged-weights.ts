@@ -211,7 +211,7 @@ function ownFloats({ name, own }: WeightSlot): Tensor {
   if (own instanceof GatheredWeight) {
     throw new UsageError(
       'sharded-weights',
-      `Merging would change ${name}, of which every rank holds a part: load the model without shard.`,
+      `Merging would change ${name}, which ranks hold in parts: load the model without shard.`,
     )
   }
   if (own.floats) return own.floats

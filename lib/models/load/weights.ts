@@ -10,17 +10,13 @@ import { constantsOf, deltaNetsOf, normsOf, weightShapes } from '../network/plan
 import { networkUnits } from '../network/units.js'
 import type { ModelSource } from '../read/model-source.js'
 
-/** Matrices that stay as their file stores them. */
-interface KeptWeights {
-  /** Returns the format that a matrix stays in; null if it becomes floats. */
-  format(name: string): StorageFormat | null
-  /** Loads matrices of one format and width, stacked as a new weight; null if they cannot be stacked. */
-  load(names: readonly string[]): Weight | null
-}
+/** The origin of a network's weights: a checkpoint, or random values. */
+type WeightOrigin = Pick<ModelSource, 'config' | 'loadInto'> &
+  Partial<Pick<ModelSource, 'keptFormat' | 'loadKept' | 'identity'>>
 
 /**
- * The weights that a network is made of, by name: matrices that were read beforehand (`readAll`, `put`), and weights that a
- * function fills on demand, from a file or with random values.
+ * The weights that a network is made of, by name: matrices that were read beforehand (`readAll`, `put`), and weights that are
+ * read on demand.
  */
 export class Weights implements NetworkWeights {
   /** Gathers the matrices where ranks shard them. */
@@ -29,19 +25,28 @@ export class Weights implements NetworkWeights {
   isShared = false
   /** The matrices in the order of a pass. */
   readonly units: ReturnType<typeof networkUnits>
+  readonly config: ModelConfig
+  readonly #origin: WeightOrigin
   readonly #shapes: ReadonlyMap<string, readonly number[]>
   /** The matrices of a group by the name of its first one: a single stacked matrix, or one for each name. */
   readonly #ready = new Map<string, readonly Weight[]>()
 
   constructor(
-    readonly config: ModelConfig,
+    origin: WeightOrigin,
     readonly device: NativeDevice,
     readonly dtype: FloatDType,
-    readonly fill: (name: string, target: Tensor) => void,
-    readonly kept: KeptWeights | null = null,
+    /** Whether matrices stay in their stored formats. */
+    readonly kept = false,
   ) {
-    this.units = networkUnits(config)
-    this.#shapes = weightShapes(config)
+    this.config = origin.config
+    this.units = networkUnits(this.config)
+    this.#origin = origin
+    this.#shapes = weightShapes(this.config)
+  }
+
+  /** Identifies the bytes of the matrices, for ranks that share memory. */
+  identity(): string {
+    return JSON.stringify([this.#origin.identity?.().hash, this.dtype, this.kept])
   }
 
   shapeOf(name: string): readonly number[] {
@@ -58,7 +63,7 @@ export class Weights implements NetworkWeights {
     let from = 0
     for (const name of names) {
       using rows = keep(target.rows(from, from + this.shapeOf(name)[0]!))
-      this.fill(name, rows)
+      this.#origin.loadInto(name, rows)
       from += rows.shape[0]!
     }
   }
@@ -70,7 +75,7 @@ export class Weights implements NetworkWeights {
 
   /**
    * Reads all matrices, one group at a time: few are larger than the embeddings alone.
-   * @param betweenGroups awaited before each; loading stops if it throws
+   * @param betweenGroups awaited before each; reading stops if it throws
    */
   async readAll(betweenGroups: () => Promise<void>): Promise<void> {
     for (const names of this.units.flatMap(({ groups }) => groups)) {
@@ -90,11 +95,13 @@ export class Weights implements NetworkWeights {
       const formats = new Set(names.map((name) => this.#format(name)))
       if (formats.size === 1) {
         if (formats.has(null)) return [this.#readFloats(names)]
-        const joined = this.kept!.load(names)
+        const joined = this.#origin.loadKept!(names, this.device)
         if (joined) return [keepWeight(joined)]
       }
       return names.map((name) =>
-        this.#format(name) === null ? this.#readFloats([name]) : keepWeight(this.kept!.load([name])!),
+        this.#format(name) === null
+          ? this.#readFloats([name])
+          : keepWeight(this.#origin.loadKept!([name], this.device)!),
       )
     })
   }
@@ -138,12 +145,12 @@ export class Weights implements NetworkWeights {
   }
 
   #format(name: string): StorageFormat | null {
-    return this.kept?.format(name) ?? null
+    return (this.kept && this.#origin.keptFormat?.(name)) || null
   }
 
   #vector(name: string, dtype: FloatDType): Tensor {
     const tensor = keep(Tensor.empty(this.shapeOf(name), { device: this.device, dtype }))
-    this.fill(name, tensor)
+    this.#origin.loadInto(name, tensor)
     return tensor
   }
 }
@@ -152,24 +159,6 @@ export class Weights implements NetworkWeights {
 function keepWeight(weight: Weight): Weight {
   for (const tensor of weight.tensors) keep(tensor)
   return weight
-}
-
-/**
- * Returns the weights of a checkpoint that `requireWeights` has checked.
- * @param quantised keep matrices in their stored formats
- */
-export function storedWeights(
-  source: ModelSource,
-  dtype: FloatDType,
-  device: NativeDevice,
-  quantised: boolean,
-): Weights {
-  const kept: KeptWeights = {
-    format: (name) => source.keptFormat(name),
-    load: (names) => source.loadKept(names, device),
-  }
-  const fill = (name: string, target: Tensor) => source.loadInto(name, target)
-  return new Weights(source.config, device, dtype, fill, quantised ? kept : null)
 }
 
 /**
@@ -183,7 +172,7 @@ export function randomWeights(config: ModelConfig, seed: number, dtype: FloatDTy
   const ones = [...constantsOf(network), ...deltaNets.map(({ stepBias }) => stepBias.name)]
   const fixed = new Map([...norms, ...ones.map((name) => [name, 1] as const)])
   const rates = new Set(deltaNets.map(({ logRate }) => logRate.name))
-  return new Weights(config, device, dtype, (name, target) => {
+  const loadInto = (name: string, target: Tensor): void => {
     const random = randomStream(seed, 'init', name)
     const known = fixed.get(name)
     const value =
@@ -200,5 +189,6 @@ export function randomWeights(config: ModelConfig, seed: number, dtype: FloatDTy
     })
     target.copyFrom(values)
     values.dispose()
-  })
+  }
+  return new Weights({ config, loadInto }, device, dtype)
 }

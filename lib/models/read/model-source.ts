@@ -1,43 +1,24 @@
 import { createHash } from 'node:crypto'
 import { stat } from 'node:fs/promises'
-import { join } from 'node:path'
 import { about, InputError, UsageError } from '../../common/errors.js'
 import { type HubOptions, type HubOrigin, type Located, locate } from '../../hub/index.js'
 import { whyNoModel } from '../../io/folder-kinds.js'
-import { ggufTitle, readModelGguf } from '../../io/gguf-parts.js'
-import { readForeignJson } from '../../io/json.js'
-import { readModelFolder } from '../../io/model-folder.js'
+import { ggufTitle } from '../../io/gguf-parts.js'
 import { isComputable, type TensorLocation } from '../../io/stored-dtype.js'
-import { type BlockDType, type FloatDType, type NativeDevice, type NativeFile, native } from '../../native/addon.js'
+import type { BlockDType, FloatDType, NativeDevice } from '../../native/addon.js'
 import { openDevice } from '../../tensor/device.js'
 import { keep } from '../../tensor/scope.js'
 import { Tensor } from '../../tensor/tensor.js'
 import type { StorageFormat, Weight } from '../../tensor/weight.js'
-import { configFromGguf, ggufFamily } from '../families/gguf-config.js'
-import { parseConfig } from '../families/parse-config.js'
-import type { QuantiseFormat } from '../formats.js'
-import { ggufShape, ggufTensors, huggingFaceName, ropeFactorsName } from '../gguf/names.js'
+import { QUANTISE_FORMATS, type QuantiseFormat } from '../formats.js'
 import type { ModelConfig } from '../network/model-config.js'
-import { type DecoderBlockPlan, normsOf, transposedWeights, weightShapes } from '../network/plan.js'
-import { withGgufLora } from './added-lora.js'
-import { FileTensor, float32In } from './file-tensor.js'
-import { quantisedWeights, quantiserSettings } from './formats/index.js'
+import { type DecoderBlockPlan, weightShapes } from '../network/plan.js'
+import { type Contents, OpenFiles, readFolder, readGgufFile } from './contents.js'
+import { FileTensor } from './file-tensor.js'
 import { JoinedRows } from './joined-rows.js'
 import { quantisedOnLoad } from './quantise-on-load.js'
-import { Spelling } from './spelling.js'
 import { readBytes, StoredCodes } from './stored-codes.js'
-import { type OpenFile, type QuantisedForm, type StoredWeight, stackedBlocks, usualDType } from './stored-weight.js'
-
-/** The content of a checkpoint's files, without tensor values. */
-interface Contents {
-  readonly format: 'folder' | 'gguf'
-  readonly config: ModelConfig
-  /** By Hugging Face's names. */
-  readonly weights: ReadonlyMap<string, StoredWeight>
-  readonly spelling: Spelling
-  /** `quantization_config`, which says how to read quantised weights; null if there is none. */
-  readonly quantisation: unknown
-}
+import { type QuantisedForm, type StoredWeight, stackedBlocks, usualDType } from './stored-weight.js'
 
 /** A checkpoint on disk, under Hugging Face's tensor names: a folder with safetensors, or a GGUF file. */
 export class ModelSource implements Contents {
@@ -46,9 +27,9 @@ export class ModelSource implements Contents {
   readonly format: 'folder' | 'gguf'
   readonly config: ModelConfig
   readonly weights: ReadonlyMap<string, StoredWeight>
-  /** How the names in its files differ. */
-  readonly spelling: Spelling
+  readonly spelling: Contents['spelling']
   readonly quantisation: unknown
+  readonly embeddings: Contents['embeddings']
   /** The shapes that the configuration requires, by name. */
   readonly shapes: ReadonlyMap<string, readonly number[]>
   readonly #files = new OpenFiles()
@@ -58,7 +39,7 @@ export class ModelSource implements Contents {
 
   private constructor(
     readonly located: Located,
-    { format, config, weights, spelling, quantisation }: Contents,
+    { format, config, weights, spelling, quantisation, embeddings }: Contents,
     /** The format that its floats are quantised to on loading; null: they stay floats. */
     readonly quantise: QuantiseFormat | null = null,
   ) {
@@ -68,6 +49,7 @@ export class ModelSource implements Contents {
     this.weights = weights
     this.spelling = spelling
     this.quantisation = quantisation
+    this.embeddings = embeddings
     this.shapes = weightShapes(config)
   }
 
@@ -100,6 +82,17 @@ export class ModelSource implements Contents {
   quantisedTo(format: QuantiseFormat): ModelSource {
     const weights = quantisedOnLoad(this.weights, this.config, format)
     return new ModelSource(this.located, { ...this, weights }, format)
+  }
+
+  /**
+   * Returns the same checkpoint quantised on loading to `format` if it is of floats and then has this hash, as where an adapter
+   * was trained beside it; else itself.
+   */
+  quantisedAs({ hash, format }: { hash?: string | undefined; format?: string | undefined }): ModelSource {
+    const known = QUANTISE_FORMATS.find((name) => name === format)
+    if (known === undefined || !this.storedDType().includes('float') || this.identity().hash === hash) return this
+    const quantised = this.quantisedTo(known)
+    return quantised.identity().hash === hash ? quantised : this
   }
 
   /** Its origin on the hub; null for a path. */
@@ -292,98 +285,3 @@ function withHashedNames(_: string, value: unknown): unknown {
 
 const isBlock = (value: unknown): value is DecoderBlockPlan =>
   typeof value === 'object' && value !== null && 'mixer' in value
-
-/** Keeps files open between reads. */
-class OpenFiles {
-  readonly #files = new Map<string, NativeFile>()
-
-  readonly open: OpenFile = (path) => {
-    const known = this.#files.get(path)
-    if (known) return known
-    const file = native.openFile(path)
-    this.#files.set(path, file)
-    return file
-  }
-
-  close(): void {
-    for (const file of this.#files.values()) file.close()
-    this.#files.clear()
-  }
-}
-
-async function readFolder(path: string, onWarning?: (message: string) => void): Promise<Contents> {
-  const configPath = join(path, 'config.json')
-  const json = await readForeignJson(configPath)
-  const { quantization_config: inConfig } = json
-  delete json.quantization_config
-  const parsed = parseConfig(json, configPath, onWarning)
-  const stored = await readModelFolder(path)
-  const { config, spelling } = spelled(parsed, stored)
-  const { settings: quantisation, path: saying } = await quantiserSettings(configPath, inConfig, stored, onWarning)
-  const tensors = new Map([...stored].map(([name, location]) => [spelling.inModel(name), location]))
-  const transposed = transposedWeights(config.network)
-  if (quantisation !== null && config.network.transposedLinears) {
-    throw new UsageError(
-      'unsupported-option',
-      `${saying}: quantization_config is not supported for ${config.architecture}, whose weights are stored transposed.`,
-    )
-  }
-  const files = new OpenFiles()
-  try {
-    const quantised = quantisation === null ? null : quantisedWeights(quantisation, saying, tensors, files.open)
-    const weights = new Map<string, StoredWeight>()
-    for (const [name, location] of quantised?.others ?? tensors)
-      weights.set(name, new FileTensor({ ...location, name }, { transposed: transposed.has(name) }))
-    for (const weight of quantised?.weights ?? []) weights.set(weight.name, weight)
-    return { format: 'folder', config, weights, spelling, quantisation }
-  } finally {
-    files.close()
-  }
-}
-
-/**
- * Returns the spelling of a checkpoint's names, and its configuration: a wrapped text model's head is not tied, whatever the
- * configuration says, where the file has one, as in transformers.
- */
-function spelled(config: ModelConfig, stored: ReadonlyMap<string, TensorLocation>) {
-  const spelling = Spelling.of(stored, config)
-  const { text, network } = config
-  if (!text || !stored.has(spelling.inFile(`${network.head}.weight`))) return { config, spelling }
-  const tiedEmbeddings = false
-  return { spelling, config: { ...config, tiedEmbeddings, text: { ...text, tiedEmbeddings } } }
-}
-
-/** Whether a tensor is of a layer after the last, which predicts more tokens. */
-function isBeyond(ggufName: string, layers: number): boolean {
-  return Number(/^blk\.(\d+)\./.exec(ggufName)?.[1] ?? -1) >= layers
-}
-
-/** @param adapters GGUF files of LoRA adapters, which are added to the weights */
-async function readGgufFile(path: string, adapters: readonly string[] = []): Promise<Contents> {
-  const file = await readModelGguf(path)
-  const factors = file.tensors.get(ropeFactorsName)
-  const { gguf } = ggufFamily(file)
-  const { names, layout, addsOffsets } = gguf
-  const config = parseConfig(configFromGguf(file, factors && float32In(factors)), path)
-  const shapes = weightShapes(config)
-  const offsets = new Map(normsOf(config.network).map(({ name, weightOffset }) => [`${name}.weight`, weightOffset]))
-  let weights = new Map<string, StoredWeight>()
-  const parts = new Map<string, FileTensor>()
-  for (const [stored, location] of file.tensors) {
-    if (stored === ropeFactorsName || isBeyond(stored, config.layers)) continue
-    const name = huggingFaceName(stored, names, location.path)
-    const excess = addsOffsets ? offsets.get(name) : 0
-    const wanted = shapes.get(name)
-    const shape = wanted && ggufShape(wanted).join() === location.shape.join() ? wanted : location.shape
-    const isPart = wanted !== undefined && ggufTensors(name, wanted[0]!, names).length > 1
-    const tensor = { ...location, name: isPart ? stored : name, shape }
-    const all = isPart ? parts : weights
-    all.set(tensor.name, new FileTensor(tensor, { ...layout?.(stored, config), excess }))
-  }
-  for (const [name, [rows]] of shapes) {
-    const joined = ggufTensors(name, rows!, names).flatMap((part) => parts.get(part.name) ?? [])
-    if (joined.length > 1) weights.set(name, new JoinedRows(name, joined))
-  }
-  for (const adapter of adapters) weights = await withGgufLora(adapter, weights, config, gguf)
-  return { format: 'gguf', config, weights, spelling: new Spelling(), quantisation: null }
-}

@@ -13,6 +13,9 @@ interface EmbeddingSettings extends Required<PoolingOfModel> {
   readonly prompts: readonly string[]
 }
 
+/** The settings of a model without such files. */
+export const noEmbeddingSettings: EmbeddingSettings = { pooling: null, unsupportedPooling: null, prompts: [] }
+
 /** Reads how a folder pools, in the spellings of sentence-transformers up to 5 and from 6 on. */
 export async function readEmbeddingSettings(folder: string): Promise<EmbeddingSettings> {
   const read = async (...path: string[]) => readJson(join(folder, ...path)).catch(() => null)
@@ -25,7 +28,7 @@ export async function readEmbeddingSettings(folder: string): Promise<EmbeddingSe
   ])
   const prompts = isJsonObject(settings) && isJsonObject(settings.prompts) ? settings.prompts : {}
   const names = Object.keys(prompts).filter((name) => prompts[name])
-  if (!modules && !isJsonObject(config)) return { pooling: null, unsupportedPooling: null, prompts: names }
+  if (!modules && !isJsonObject(config)) return { ...noEmbeddingSettings, prompts: names }
   const found = isJsonObject(config) ? poolingIn(config) : 'it has no module Pooling'
   const other = modules?.find(({ kind }) => !['Transformer', 'Pooling', 'Normalize'].includes(kind))
   const why = (other && `it has the module ${other.kind}`) ?? whyOtherInput(transformer)

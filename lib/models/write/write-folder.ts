@@ -14,7 +14,7 @@ import { CLASSIFIER } from '../families/parse-config.js'
 import { linearsOf, transposedWeights, weightShapes } from '../network/plan.js'
 import { FileTensor } from '../read/file-tensor.js'
 import { NF4_BLOCK } from '../read/quantise-on-load.js'
-import { poolingFiles, readEmbeddingSettings } from '../read/sentence-transformers.js'
+import { poolingFiles } from '../read/sentence-transformers.js'
 import type { StoredWeight } from '../read/stored-weight.js'
 import {
   defaultDType,
@@ -166,7 +166,7 @@ async function companions(model: WritableModel): Promise<Map<string, string | Ui
   const { config, tokenizer, source, pooling } = model
   const own = source?.format === 'gguf' ? await readTokenizerGguf(source.path) : tokenizer
   const files = new Map<string, string | Uint8Array>(own?.files() ?? [])
-  const isOfSource = !pooling || (source && (await readEmbeddingSettings(source.path)).pooling === pooling)
+  const isOfSource = !pooling || source?.embeddings.pooling === pooling
   const isCopied = (name: string) =>
     companionFiles.test(name) || (isOfSource ? embeddingFiles.test(name) : name === 'config_sentence_transformers.json')
   const made = isOfSource ? [] : poolingFiles(pooling, config)

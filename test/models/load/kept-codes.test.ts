@@ -29,15 +29,15 @@ const load = (set: string, quantised: boolean, dtype: FloatDType = 'float32') =>
 /** The values of the codes, in the same separate products as the codes. */
 async function withValues(set: string): Promise<Model> {
   const source = await ModelSource.open(folderOf(set))
-  const fill = (name: string, into: Tensor) => source.loadInto(name, into)
-  const load = ([name, ...others]: readonly string[]) => {
+  const loadInto = (name: string, into: Tensor) => source.loadInto(name, into)
+  const loadKept = ([name, ...others]: readonly string[]) => {
     if (others.length > 0) return null
     const values = Tensor.empty(source.shape(name!), { device })
-    fill(name!, values)
+    loadInto(name!, values)
     return weightOf(values)
   }
-  const kept = { format: (name: string) => source.keptFormat(name), load }
-  const weights = new Weights(source.config, device, 'float32', fill, kept)
+  const keptFormat = (name: string) => source.keptFormat(name)
+  const weights = new Weights({ config: source.config, loadInto, keptFormat, loadKept }, device, 'float32', true)
   return new Model({ tokenizer: null, weights, source })
 }
 

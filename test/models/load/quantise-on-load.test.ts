@@ -6,7 +6,7 @@ import { lora } from '../../../lib/adapters/methods/lora.js'
 import { mora } from '../../../lib/adapters/methods/mora.js'
 import { QUANTISE_FORMATS, type QuantiseFormat } from '../../../lib/models/formats.js'
 import { exportAdapter, initModel, loadModel, mergeModel } from '../../../lib/models/index.js'
-import { storedWeights } from '../../../lib/models/load/weights.js'
+import { Weights } from '../../../lib/models/load/weights.js'
 import { Model } from '../../../lib/models/model.js'
 import { ModelSource } from '../../../lib/models/read/model-source.js'
 import { native } from '../../../lib/native/addon.js'
@@ -53,7 +53,7 @@ const load = (name: Name, quantise?: QuantiseFormat) =>
 /** The same with the quantised weights' values in floats. */
 async function withValues(name: Name, format: QuantiseFormat): Promise<Model> {
   const source = (await ModelSource.open(folderOf(name))).quantisedTo(format)
-  return new Model({ tokenizer: null, weights: storedWeights(source, 'float32', device, false), source })
+  return new Model({ tokenizer: null, weights: new Weights(source, device, 'float32'), source })
 }
 
 async function trained(model: Model): Promise<{ logProbs: number[][]; gradients: Float32Array[] }> {

@@ -6,7 +6,7 @@ import { lora } from '../../../lib/adapters/methods/lora.js'
 import { mora } from '../../../lib/adapters/methods/mora.js'
 import { type RandomStream, randomStream } from '../../../lib/common/random.js'
 import { loadModel, mergeModel } from '../../../lib/models/index.js'
-import { storedWeights } from '../../../lib/models/load/weights.js'
+import { Weights } from '../../../lib/models/load/weights.js'
 import { Model } from '../../../lib/models/model.js'
 import { ModelSource } from '../../../lib/models/read/model-source.js'
 import { bfloat16BitsToFloat32, float16BitsToFloat32 } from '../../../lib/tensor/half.js'
@@ -68,7 +68,7 @@ describeFamilies(
 
     test.each(Object.entries(methods))('%s trains beside them, and is merged into their values', async (_, config) => {
       const source = (await ModelSource.open(folder)).quantisedTo('nf4')
-      using values = new Model({ tokenizer: null, weights: storedWeights(source, 'float32', device, false), source })
+      using values = new Model({ tokenizer: null, weights: new Weights(source, device, 'float32'), source })
       using model = await loadModel(folder, { ...place, quantise: 'nf4' })
       const before = await logProbsOf(model, sequences)
       for (const one of [values, model]) {

@@ -71,14 +71,14 @@ function packedWeight(module: string, schemes: readonly Scheme[], tensors: Check
   const [rows, rowWords] = matrixShape(words)
   const shape = tensors.take(`${module}.weight_shape`, words, { dtypes: ['int64', 'int32'], shape: [2] })
   const bytes = readBytes(shape, tensors.open)
-  const said = shape.dtype === 'int64' ? new BigInt64Array(bytes.buffer, 0, 2) : new Int32Array(bytes.buffer, 0, 2)
-  const [saidRows, columns] = [...said].map(Number) as [number, number]
+  const stored = shape.dtype === 'int64' ? new BigInt64Array(bytes.buffer, 0, 2) : new Int32Array(bytes.buffer, 0, 2)
+  const [storedRows, columns] = [...stored].map(Number) as [number, number]
   const scales = tensors.take(`${module}.weight_scale`, words, { dtypes: floats })
   const fits = ({ type, bits }: Scheme) => type === 'int' && rowWords === Math.ceil((columns * bits) / 32)
   const scheme =
-    saidRows === rows && columns > 0 ? schemeFor(scales, [rows, columns], schemes.filter(fits), words) : null
+    storedRows === rows && columns > 0 ? schemeFor(scales, [rows, columns], schemes.filter(fits), words) : null
   if (!scheme) {
-    const problem = `which cannot hold the [${saidRows}, ${columns}] that ${shape.name} says in the bits of the configuration`
+    const problem = `which cannot hold the [${storedRows}, ${columns}] that ${shape.name} says in the bits of the configuration`
     throw malformed(words.path, `${words.name} is [${words.shape.join(', ')}], ${problem}`)
   }
   const { bits, rowsPerScale, groupSize } = scheme

@@ -1,7 +1,4 @@
-/**
- * Reads the matrices of a base, alone or on several ranks. Ranks of one machine share its memory: one of them reads each matrix.
- * Ranks that shard it keep 1 / size of every matrix, and gather the matrices of a pass when it needs them.
- */
+/** Reads a network's matrices together with other ranks. */
 import { blockBytes, blockValues } from '../../io/stored-dtype.js'
 import { bytesPerValue, type CodeLayout, type DType, elementsOf, type NativeDevice } from '../../native/addon.js'
 import { CodedWeight } from '../../tensor/coded-weight.js'
@@ -14,32 +11,22 @@ import { Tensor } from '../../tensor/tensor.js'
 import { type CodeFormat, type Weight, weightOf } from '../../tensor/weight.js'
 import type { Weights } from './weights.js'
 
-/** The ranks that load a base at the same time. */
-interface LoadingRanks {
-  /** Ranks that share the memory of their machine. */
-  readonly ranks?: HostRanks | undefined
-  /** Ranks that shard the base, unless all are on one machine. */
-  readonly shard?: ShardRanks | undefined
-}
+/** Reads all matrices of a network. It awaits `betweenGroups` before each group, and stops if that throws. */
+type ReadMatrices = (weights: Weights, betweenGroups: () => Promise<void>) => Promise<void>
 
 /**
- * Reads a network's matrices: alone, or together with other ranks.
- * @param what describes the matrices, as JSON: only ranks with equal descriptions share memory
- * @param betweenGroups awaited between groups; loading stops if it throws
+ * Returns how ranks read a network's matrices. Ranks of one machine share its memory: one of them reads each matrix. Ranks that
+ * shard the network keep 1 / size of every matrix, and gather the matrices of a pass when it needs them.
+ * @param shard the ranks that shard it, unless all of them are on one machine
  */
-export async function readMatrices(
-  weights: Weights,
-  { ranks, shard }: LoadingRanks,
-  what: () => unknown,
-  betweenGroups: () => Promise<void>,
-): Promise<void> {
-  const all = ranks ?? shard
+export function readOnRanks(ranks: HostRanks, shard?: ShardRanks): ReadMatrices {
   const isSharded = shard !== undefined && shard.size > 1
-  const shared = () => (weights.device.kind === 'cpu' ? JSON.stringify(what()) : null)
-  const memory = all ? await HostMemory.meet(all, shared()) : null
-  if (memory && (!isSharded || memory.readers === shard.size)) return readShared(weights, memory, betweenGroups)
-  memory?.close()
-  return isSharded ? readSharded(weights, shard, betweenGroups) : weights.readAll(betweenGroups)
+  return async (weights, betweenGroups) => {
+    const memory = await HostMemory.meet(ranks, weights.device.kind === 'cpu' ? weights.identity() : null)
+    if (memory && (!isSharded || memory.readers === shard.size)) return readShared(weights, memory, betweenGroups)
+    memory?.close()
+    return isSharded ? readSharded(weights, shard, betweenGroups) : weights.readAll(betweenGroups)
+  }
 }
 
 /** The place of a group in the part of the rank that has read it. */
