@@ -3,7 +3,7 @@ import type { ModelSizes } from '../network/model-config.js'
 import type { NetworkPlan } from '../network/plan.js'
 import type { ConfigReader } from './config-reader.js'
 import type { Family } from './family.js'
-import { attentionBiases, type Defaults, llamaBlock, llamaNetwork, readSizes, rmsNorms } from './parts.js'
+import { attentionBiases, type Defaults, llamaBlock, llamaModel, readSizes, rmsNorms } from './parts.js'
 import { readRotary } from './rotary-settings.js'
 
 /** Gemma 1 (arXiv 2403.08295): norms by 1 + weight, GeGLU, embeddings times √hidden. */
@@ -14,11 +14,7 @@ export const gemma: Family = {
   read(read) {
     const { sizes, norm, ...alike } = readGemma(read, { maxPositions: 8192 })
     const options = { ...alike, norm, rotary: readRotary(read, sizes) }
-    return {
-      sizes,
-      tiedEmbeddings: read.flag('tie_word_embeddings', true),
-      network: llamaNetwork(sizes, norm, (i) => llamaBlock(sizes, i, options), gemmaRest(sizes)),
-    }
+    return llamaModel(read, { sizes, norm, tied: true }, (i) => llamaBlock(sizes, i, options), gemmaRest(sizes))
   },
 
   gguf: {

@@ -4,7 +4,7 @@ import { llamaNamesWith } from '../gguf/names.js'
 import { type AttentionPlan, attentionsOf, type DecoderBlockPlan, type NormPlan } from '../network/plan.js'
 import type { Family } from './family.js'
 import { gemmaRest, readGemma } from './gemma.js'
-import { layerWindows, llamaBlock, llamaNetwork } from './parts.js'
+import { layerWindows, llamaBlock, llamaModel } from './parts.js'
 import { readRotary } from './rotary-settings.js'
 
 /** GGUF's names of Gemma 2's and 3's norms that differ from Llama's. */
@@ -32,16 +32,12 @@ export const gemma2: Family = {
       softcap: read.optionalNumber('attn_logit_softcapping', 50),
       scale: read.positive('query_pre_attn_scalar', 256) ** -0.5,
     }
-    return {
-      sizes,
-      tiedEmbeddings: read.flag('tie_word_embeddings', true),
-      network: llamaNetwork(
-        sizes,
-        norm,
-        (i) => gemmaNorms(llamaBlock(sizes, i, { ...options, window: windows[i] ?? null }), norm, i),
-        gemmaRest(sizes, read.optionalNumber('final_logit_softcapping', 30)),
-      ),
-    }
+    return llamaModel(
+      read,
+      { sizes, norm, tied: true },
+      (i) => gemmaNorms(llamaBlock(sizes, i, { ...options, window: windows[i] }), norm, i),
+      gemmaRest(sizes, read.optionalNumber('final_logit_softcapping', 30)),
+    )
   },
 
   gguf: {

@@ -5,7 +5,7 @@ import { attentionsOf } from '../network/plan.js'
 import type { Family } from './family.js'
 import { gemmaRest, readGemma } from './gemma.js'
 import { gemmaNorms, normNames } from './gemma2.js'
-import { type Defaults, hasWindow, layerWindows, llamaBlock, llamaNetwork, withQueryKeyNorms } from './parts.js'
+import { type Defaults, hasWindow, layerWindows, llamaBlock, llamaModel, withQueryKeyNorms } from './parts.js'
 import { readRotaries } from './rotary-settings.js'
 
 /** The 4B model's sizes, which its configuration leaves out. */
@@ -40,20 +40,15 @@ export const gemma3: Family = {
       softcap: read.optionalNumber('attn_logit_softcapping'),
       scale: read.positive('query_pre_attn_scalar', 256) ** -0.5,
     }
-    return {
-      sizes,
-      tiedEmbeddings: read.flag('tie_word_embeddings', true),
-      network: llamaNetwork(
-        sizes,
-        norm,
-        (i) => {
-          const rotary = isLocal(i) ? local : global
-          const block = llamaBlock(sizes, i, { ...options, rotary, window: windows[i] ?? null })
-          return withQueryKeyNorms(gemmaNorms(block, norm, i), norm, 'head')
-        },
-        gemmaRest(sizes, read.optionalNumber('final_logit_softcapping')),
-      ),
-    }
+    return llamaModel(
+      read,
+      { sizes, norm, tied: true },
+      (i) => {
+        const block = llamaBlock(sizes, i, { ...options, rotary: isLocal(i) ? local : global, window: windows[i] })
+        return withQueryKeyNorms(gemmaNorms(block, norm, i), norm, 'head')
+      },
+      gemmaRest(sizes, read.optionalNumber('final_logit_softcapping')),
+    )
   },
 
   gguf: {

@@ -16,7 +16,7 @@ import {
   layerWindows,
   linearsAt,
   llamaBlock,
-  llamaNetwork,
+  llamaModel,
   readSizes,
   requireHeads,
   rmsNorms,
@@ -85,14 +85,10 @@ export const gemma4: Family = {
         outputScale: { name: `${path}.layer_scalar` },
       }
     }
-    return {
-      sizes,
-      tiedEmbeddings: read.flag('tie_word_embeddings', true),
-      network: llamaNetwork(sizes, norm, block, {
-        ...gemmaRest(sizes, read.optionalNumber('final_logit_softcapping')),
-        ...(perLayer > 0 && perLayerInputs(read, sizes, perLayer, norm)),
-      }),
-    }
+    return llamaModel(read, { sizes, norm, tied: true }, block, {
+      ...gemmaRest(sizes, read.optionalNumber('final_logit_softcapping')),
+      ...(perLayer > 0 && perLayerInputs(read, sizes, perLayer, norm)),
+    })
   },
 
   gguf: {

@@ -1,7 +1,7 @@
 import type { ModelSizes } from '../network/model-config.js'
 import type { DecoderBlockPlan, LinearPlan, NormPlan } from '../network/plan.js'
 import type { Family } from './family.js'
-import { llamaNetwork, requireHeads } from './parts.js'
+import { llamaModel, requireHeads } from './parts.js'
 
 /** GPT-2: LayerNorm, learned positions, an MLP without a gate, and weights of linear layers as [in, out] (Conv1D). */
 export const gpt2: Family = {
@@ -30,17 +30,14 @@ export const gpt2: Family = {
     requireHeads(read, sizes)
     const epsilon = read.number('layer_norm_epsilon', 1e-5)
     const norm = (name: string): NormPlan => ({ name, kind: 'layer', size: hiddenSize, epsilon, weightOffset: 0 })
-    return {
-      sizes,
-      tiedEmbeddings: read.flag('tie_word_embeddings', true),
-      network: llamaNetwork(sizes, norm, (i) => block(sizes, norm, i, activation === 'gelu' ? 'gelu' : 'geluTanh'), {
-        embeddings: 'transformer.wte',
-        positions: 'transformer.wpe',
-        finalNorm: norm('transformer.ln_f'),
-        transposedLinears: true,
-        basePrefix: 'transformer.',
-      }),
-    }
+    const ofBlocks = activation === 'gelu' ? 'gelu' : 'geluTanh'
+    return llamaModel(read, { sizes, norm, tied: true }, (i) => block(sizes, norm, i, ofBlocks), {
+      embeddings: 'transformer.wte',
+      positions: 'transformer.wpe',
+      finalNorm: norm('transformer.ln_f'),
+      transposedLinears: true,
+      basePrefix: 'transformer.',
+    })
   },
 
   gguf: {

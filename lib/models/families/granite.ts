@@ -8,7 +8,7 @@ import type { ModelConfig, ModelSizes } from '../network/model-config.js'
 import { attentionsOf, type DecoderBlockPlan, type NetworkPlan } from '../network/plan.js'
 import type { ConfigReader } from './config-reader.js'
 import type { Family } from './family.js'
-import { llamaBlock, llamaNetwork, readLlama } from './parts.js'
+import { llamaBlock, llamaModel, readLlama } from './parts.js'
 
 /** Granite 3 (dense): Llama with multipliers of embeddings, attention scores, residuals and logits (muP, arXiv 2203.03466). */
 export const granite: Family = {
@@ -18,11 +18,7 @@ export const granite: Family = {
   read(read) {
     const { sizes, ...options } = readLlama(read)
     const block = readGraniteBlock(read, sizes, { ...options, mlpBias: read.flag('mlp_bias') })
-    return {
-      sizes,
-      tiedEmbeddings: read.flag('tie_word_embeddings'),
-      network: llamaNetwork(sizes, options.norm, block, graniteRest(read)),
-    }
+    return llamaModel(read, { sizes, norm: options.norm }, block, graniteRest(read))
   },
 
   gguf: {

@@ -5,7 +5,7 @@ import { attentionsOf } from '../network/plan.js'
 import type { ConfigReader } from './config-reader.js'
 import type { Family } from './family.js'
 import { graniteConfig, graniteFields, graniteRest, readGraniteBlock } from './granite.js'
-import { linearsAt, llamaNetwork, readLlama } from './parts.js'
+import { linearsAt, llamaModel, readLlama } from './parts.js'
 
 /** Keys about state-space layers and experts, which have no effect where a model has neither. */
 const ofOtherLayers =
@@ -33,21 +33,17 @@ export const granite4: Family = {
     const hasRotary = read.value('position_embedding_type') === 'rope'
     const block = readGraniteBlock(read, sizes, { norm, rotary: hasRotary ? rotary : null, mlpBias: false })
     const { hiddenSize, intermediateSize } = sizes
-    return {
-      sizes,
-      tiedEmbeddings: read.flag('tie_word_embeddings'),
-      network: llamaNetwork(
-        sizes,
-        norm,
-        (i) => {
-          const { mlp, ...rest } = block(i)
-          const linear = linearsAt(`model.layers.${i}.shared_mlp`)
-          const projections = [linear('input_linear', 2 * intermediateSize, hiddenSize)]
-          return { ...rest, mlp: { ...mlp, projections, down: linear('output_linear', hiddenSize, intermediateSize) } }
-        },
-        graniteRest(read),
-      ),
-    }
+    return llamaModel(
+      read,
+      { sizes, norm },
+      (i) => {
+        const { mlp, ...rest } = block(i)
+        const linear = linearsAt(`model.layers.${i}.shared_mlp`)
+        const projections = [linear('input_linear', 2 * intermediateSize, hiddenSize)]
+        return { ...rest, mlp: { ...mlp, projections, down: linear('output_linear', hiddenSize, intermediateSize) } }
+      },
+      graniteRest(read),
+    )
   },
 
   gguf: {

@@ -5,7 +5,7 @@ import type { ModelSizes } from '../network/model-config.js'
 import type { DecoderBlockPlan, MixerPlan, NormPlan } from '../network/plan.js'
 import type { ConfigReader } from './config-reader.js'
 import type { Family } from './family.js'
-import { type Defaults, layerTypes, linearsAt, llamaBlock, llamaNetwork, readSizes, rmsNorms } from './parts.js'
+import { type Defaults, layerTypes, linearsAt, llamaBlock, llamaModel, readSizes, rmsNorms } from './parts.js'
 import { readRotary } from './rotary-settings.js'
 
 /** Values of the class, which configurations may leave out. */
@@ -36,20 +36,17 @@ export const lfm2: Family = {
     const rotary = readRotary(read, { ...sizes, theta: read.number('theta', 1_000_000) })
     const convolution = { length: read.integer('conv_L_cache', 3), bias: read.flag('conv_bias') }
     const hasAttention = readLayers(read, sizes.layers)
-    return {
-      sizes,
-      // The first key is of the first published checkpoints, and wins.
-      tiedEmbeddings: read.flag('tie_embedding', read.flag('tie_word_embeddings', true)),
-      network: llamaNetwork(
-        sizes,
-        norm,
-        (i) => {
-          const block = blockOf(sizes, i, norm, rotary)
-          return hasAttention(i) ? block : { ...block, mixer: shortConvolution(sizes.hiddenSize, i, convolution) }
-        },
-        { finalNorm: norm('model.embedding_norm', sizes.hiddenSize) },
-      ),
-    }
+    const model = llamaModel(
+      read,
+      { sizes, norm, tied: true },
+      (i) => {
+        const block = blockOf(sizes, i, norm, rotary)
+        return hasAttention(i) ? block : { ...block, mixer: shortConvolution(sizes.hiddenSize, i, convolution) }
+      },
+      { finalNorm: norm('model.embedding_norm', sizes.hiddenSize) },
+    )
+    // The first published checkpoints have this key, which wins.
+    return { ...model, tiedEmbeddings: read.flag('tie_embedding', model.tiedEmbeddings) }
   },
 
   gguf: {

@@ -2,7 +2,7 @@ import { pairedRows } from '../gguf/layout.js'
 import { llamaNames } from '../gguf/names.js'
 import type { ConfigReader } from './config-reader.js'
 import type { Family } from './family.js'
-import { attentionBiases, llamaBlock, llamaNetwork, readLlama } from './parts.js'
+import { attentionBiases, llamaBlock, llamaModel, readLlama } from './parts.js'
 
 /** Llama 1 to 3.x and models of the same architecture (arXiv 2302.13971): SmolLM2, TinyLlama, … */
 export const llama = {
@@ -12,11 +12,7 @@ export const llama = {
   read(read) {
     const { sizes, rotary, norm } = readLlama(read)
     const biases = llamaBiases(read)
-    return {
-      sizes,
-      tiedEmbeddings: read.flag('tie_word_embeddings'),
-      network: llamaNetwork(sizes, norm, (i) => llamaBlock(sizes, i, { norm, rotary, biases })),
-    }
+    return llamaModel(read, { sizes, norm }, (i) => llamaBlock(sizes, i, { norm, rotary, biases }))
   },
 
   gguf: {

@@ -5,7 +5,7 @@ import { pairedRows } from '../gguf/layout.js'
 import { llamaNames } from '../gguf/names.js'
 import { attentionsOf } from '../network/plan.js'
 import type { Family } from './family.js'
-import { type Defaults, layerWindows, llamaBlock, llamaNetwork, readLlamaSizes } from './parts.js'
+import { type Defaults, layerWindows, llamaBlock, llamaModel, readLlamaSizes } from './parts.js'
 import { readRotary } from './rotary-settings.js'
 
 /** Values of the class, which configurations may leave out. */
@@ -42,11 +42,7 @@ export const ministral3: Family = {
     const { sizes, norm } = readLlamaSizes(read, defaults)
     const rotary = readRotary(read, { ...sizes, theta: 1_000_000, parameters, queryGrowth: true })
     const windows = layerWindows(read, sizes, read.optionalNumber('sliding_window'), () => true)
-    return {
-      sizes,
-      tiedEmbeddings: read.flag('tie_word_embeddings'),
-      network: llamaNetwork(sizes, norm, (i) => llamaBlock(sizes, i, { norm, rotary, window: windows[i] ?? null })),
-    }
+    return llamaModel(read, { sizes, norm }, (i) => llamaBlock(sizes, i, { norm, rotary, window: windows[i] }))
   },
 
   gguf: {

@@ -1,6 +1,6 @@
 import type { Family } from './family.js'
 import { llama } from './llama.js'
-import { type Defaults, layerWindows, llamaBlock, llamaNetwork, readLlama } from './parts.js'
+import { type Defaults, layerWindows, llamaBlock, llamaModel, readLlama } from './parts.js'
 
 /** Values of the class, which configurations may leave out. */
 const defaults: Defaults = {
@@ -21,11 +21,7 @@ export const mistral: Family = {
   read(read) {
     const { sizes, rotary, norm } = readLlama(read, defaults)
     const windows = layerWindows(read, sizes, read.optionalNumber('sliding_window', 4096), () => true)
-    return {
-      sizes,
-      tiedEmbeddings: read.flag('tie_word_embeddings'),
-      network: llamaNetwork(sizes, norm, (i) => llamaBlock(sizes, i, { norm, rotary, window: windows[i] ?? null })),
-    }
+    return llamaModel(read, { sizes, norm }, (i) => llamaBlock(sizes, i, { norm, rotary, window: windows[i] }))
   },
 
   gguf: llama.gguf,

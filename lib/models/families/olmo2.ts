@@ -2,7 +2,7 @@ import { llamaNamesWith, queryKeyNorms } from '../gguf/names.js'
 import type { ModelSizes } from '../network/model-config.js'
 import type { AttentionPlan, DecoderBlockPlan, NormPlan } from '../network/plan.js'
 import type { Family } from './family.js'
-import { attentionBiases, llamaBlock, llamaNetwork, readLlama, withQueryKeyNorms } from './parts.js'
+import { attentionBiases, llamaBlock, llamaModel, readLlama, withQueryKeyNorms } from './parts.js'
 
 /** GGUF's names of OLMo 2 and 3. */
 export const olmoNames = llamaNamesWith({
@@ -19,13 +19,9 @@ export const olmo2: Family = {
   read(read) {
     const { sizes, rotary, norm } = readLlama(read, { epsilon: 1e-5 })
     const biases = attentionBiases(read)
-    return {
-      sizes,
-      tiedEmbeddings: read.flag('tie_word_embeddings'),
-      network: llamaNetwork(sizes, norm, (i) =>
-        withNormsAfter(llamaBlock(sizes, i, { norm, rotary, biases }), sizes, norm, i),
-      ),
-    }
+    return llamaModel(read, { sizes, norm }, (i) =>
+      withNormsAfter(llamaBlock(sizes, i, { norm, rotary, biases }), sizes, norm, i),
+    )
   },
 
   gguf: {

@@ -3,7 +3,7 @@ import { windowField } from '../gguf/fields.js'
 import { attentionsOf } from '../network/plan.js'
 import type { Family } from './family.js'
 import { olmoNames, withNormsAfter } from './olmo2.js'
-import { attentionBiases, hasWindow, layerWindows, llamaBlock, llamaNetwork, readLlamaSizes } from './parts.js'
+import { attentionBiases, hasWindow, layerWindows, llamaBlock, llamaModel, readLlamaSizes } from './parts.js'
 import { readRotaries } from './rotary-settings.js'
 
 /** OLMo 3 (arXiv 2512.13961): OLMo 2 with windows in three of four layers, whose rotary embedding is not scaled. */
@@ -17,19 +17,10 @@ export const olmo3: Family = {
     const windows = layerWindows(read, sizes, read.optionalNumber('sliding_window', 4096), isLocal)
     const { global, local } = readRotaries(read, { ...sizes, theta: 500_000 })
     const biases = attentionBiases(read)
-    return {
-      sizes,
-      tiedEmbeddings: read.flag('tie_word_embeddings'),
-      network: llamaNetwork(sizes, norm, (i) => {
-        const rotary = isLocal(i) ? local : global
-        return withNormsAfter(
-          llamaBlock(sizes, i, { norm, rotary, biases, window: windows[i] ?? null }),
-          sizes,
-          norm,
-          i,
-        )
-      }),
-    }
+    return llamaModel(read, { sizes, norm }, (i) => {
+      const rotary = isLocal(i) ? local : global
+      return withNormsAfter(llamaBlock(sizes, i, { norm, rotary, biases, window: windows[i] }), sizes, norm, i)
+    })
   },
 
   gguf: {

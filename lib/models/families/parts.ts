@@ -5,6 +5,7 @@ import type { RotaryPlan } from '../../nn/rotary.js'
 import type { ModelSizes } from '../network/model-config.js'
 import type { AttentionPlan, DecoderBlockPlan, LinearPlan, NetworkPlan, NormPlan } from '../network/plan.js'
 import type { ConfigReader } from './config-reader.js'
+import type { Family } from './family.js'
 import { type RotaryDefaults, readRotary } from './rotary-settings.js'
 
 /** Values for keys that a family's configurations may leave out. */
@@ -190,23 +191,24 @@ export function withQueryKeyNorms(
   }
 }
 
-/** Returns a network of such blocks. */
-export function llamaNetwork(
-  { hiddenSize, layers }: ModelSizes,
-  norm: (name: string, size: number) => NormPlan,
+/** Returns a model of such blocks; its head is tied if the configuration says so, or by `tied`. */
+export function llamaModel(
+  read: ConfigReader,
+  { sizes, norm, tied }: { sizes: ModelSizes; norm: (name: string, size: number) => NormPlan; tied?: boolean },
   block: (index: number) => DecoderBlockPlan,
   rest: Partial<NetworkPlan> = {},
-): NetworkPlan {
-  return {
+): ReturnType<Family['read']> {
+  const network: NetworkPlan = {
     embeddings: 'model.embed_tokens',
     embeddingScale: 1,
     positions: null,
-    blocks: Array.from({ length: layers }, (_, i) => block(i)),
-    finalNorm: norm('model.norm', hiddenSize),
+    blocks: Array.from({ length: sizes.layers }, (_, i) => block(i)),
+    finalNorm: norm('model.norm', sizes.hiddenSize),
     head: 'lm_head',
     logits: { scale: 1, softcap: null },
     transposedLinears: false,
     basePrefix: 'model.',
     ...rest,
   }
+  return { sizes, tiedEmbeddings: read.flag('tie_word_embeddings', tied), network }
 }

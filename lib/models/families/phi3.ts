@@ -2,7 +2,7 @@ import { windowField } from '../gguf/fields.js'
 import { llamaNamesWith } from '../gguf/names.js'
 import type { LinearPlan } from '../network/plan.js'
 import type { Family } from './family.js'
-import { layerWindows, llamaBlock, llamaNetwork, readLlama } from './parts.js'
+import { layerWindows, llamaBlock, llamaModel, readLlama } from './parts.js'
 
 /** The first checkpoints call LongRoPE `su`, or `yarn`. */
 const rotaryTypes = { default: 'default', longrope: 'longrope', su: 'longrope', yarn: 'longrope' } as const
@@ -21,19 +21,15 @@ export const phi3: Family = {
     })
     const windows = layerWindows(read, sizes, read.optionalNumber('sliding_window'), () => true)
     read.optionalNumber('original_max_position_embeddings')
-    return {
-      sizes,
-      tiedEmbeddings: read.flag('tie_word_embeddings'),
-      network: llamaNetwork(sizes, norm, (i) => {
-        const block = llamaBlock(sizes, i, { norm, rotary, window: windows[i] ?? null })
-        const { mixer, mlp } = block
-        return {
-          ...block,
-          mixer: { ...mixer, projections: [joined('qkv_proj', mixer.projections)] },
-          mlp: { ...mlp, projections: [joined('gate_up_proj', mlp.projections)] },
-        }
-      }),
-    }
+    return llamaModel(read, { sizes, norm }, (i) => {
+      const block = llamaBlock(sizes, i, { norm, rotary, window: windows[i] })
+      const { mixer, mlp } = block
+      return {
+        ...block,
+        mixer: { ...mixer, projections: [joined('qkv_proj', mixer.projections)] },
+        mlp: { ...mlp, projections: [joined('gate_up_proj', mlp.projections)] },
+      }
+    })
   },
 
   gguf: {

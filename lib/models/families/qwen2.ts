@@ -2,7 +2,7 @@ import { llamaNames } from '../gguf/names.js'
 import type { ModelSizes } from '../network/model-config.js'
 import type { ConfigReader } from './config-reader.js'
 import type { Family } from './family.js'
-import { layerWindows, llamaBlock, llamaNetwork, readLlama } from './parts.js'
+import { layerWindows, llamaBlock, llamaModel, readLlama } from './parts.js'
 
 /** Qwen2 and Qwen2.5 (arXiv 2407.10671): Llama with biases of query, key and value. */
 export const qwen2: Family = {
@@ -13,13 +13,7 @@ export const qwen2: Family = {
     const { sizes, rotary, norm } = readLlama(read, { maxPositions: 32768 })
     const windows = qwenWindows(read, sizes)
     const biases = { queryKeyValue: true }
-    return {
-      sizes,
-      tiedEmbeddings: read.flag('tie_word_embeddings'),
-      network: llamaNetwork(sizes, norm, (i) =>
-        llamaBlock(sizes, i, { norm, rotary, biases, window: windows[i] ?? null }),
-      ),
-    }
+    return llamaModel(read, { sizes, norm }, (i) => llamaBlock(sizes, i, { norm, rotary, biases, window: windows[i] }))
   },
 
   gguf: {

@@ -1,6 +1,6 @@
 import { llamaNamesWith, queryKeyNorms } from '../gguf/names.js'
 import type { Family } from './family.js'
-import { attentionBiases, llamaBlock, llamaNetwork, readLlama, withQueryKeyNorms } from './parts.js'
+import { attentionBiases, llamaBlock, llamaModel, readLlama, withQueryKeyNorms } from './parts.js'
 import { qwenWindows } from './qwen2.js'
 
 /** Qwen3 (arXiv 2505.09388), without experts: Llama with a norm of each head's query and key. */
@@ -12,14 +12,9 @@ export const qwen3: Family = {
     const { sizes, rotary, norm } = readLlama(read, { headSize: 128, maxPositions: 32768 })
     const windows = qwenWindows(read, sizes)
     const biases = attentionBiases(read)
-    return {
-      sizes,
-      tiedEmbeddings: read.flag('tie_word_embeddings'),
-      network: llamaNetwork(sizes, norm, (i) => {
-        const block = llamaBlock(sizes, i, { norm, rotary, biases, window: windows[i] ?? null })
-        return withQueryKeyNorms(block, norm, 'head')
-      }),
-    }
+    return llamaModel(read, { sizes, norm }, (i) =>
+      withQueryKeyNorms(llamaBlock(sizes, i, { norm, rotary, biases, window: windows[i] }), norm, 'head'),
+    )
   },
 
   gguf: {

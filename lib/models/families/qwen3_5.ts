@@ -12,7 +12,7 @@ import {
   layerTypes,
   linearsAt,
   llamaBlock,
-  llamaNetwork,
+  llamaModel,
   readLlama,
   rmsNorms,
   withQueryKeyNorms,
@@ -48,15 +48,11 @@ export const qwen3_5: Family = {
     const bias = read.flag('attention_bias')
     const deltaNet = readDeltaNet(read, sizes.hiddenSize, normOfResults)
     const hasAttention = readLayers(read, sizes.layers)
-    return {
-      sizes,
-      tiedEmbeddings: read.flag('tie_word_embeddings'),
-      network: llamaNetwork(sizes, norm, (i) => {
-        const biases = { queryKeyValue: bias, attentionOutput: bias }
-        const block = withQueryKeyNorms(llamaBlock(sizes, i, { norm, rotary, biases }), norm, 'head')
-        return { ...block, mixer: hasAttention(i) ? withOutputGate(block.mixer) : deltaNet(i) }
-      }),
-    }
+    return llamaModel(read, { sizes, norm }, (i) => {
+      const biases = { queryKeyValue: bias, attentionOutput: bias }
+      const block = withQueryKeyNorms(llamaBlock(sizes, i, { norm, rotary, biases }), norm, 'head')
+      return { ...block, mixer: hasAttention(i) ? withOutputGate(block.mixer) : deltaNet(i) }
+    })
   },
 
   gguf: {

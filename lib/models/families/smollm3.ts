@@ -1,6 +1,6 @@
 import type { Family } from './family.js'
 import { llama, llamaBiases } from './llama.js'
-import { layerWindows, llamaBlock, llamaNetwork, readLlama } from './parts.js'
+import { layerWindows, llamaBlock, llamaModel, readLlama } from './parts.js'
 
 /** SmolLM3: Llama in which every fourth layer has no rotary embedding (NoPE, arXiv 2501.18795). */
 export const smollm3: Family = {
@@ -15,13 +15,9 @@ export const smollm3: Family = {
     const hasRotary = (i: number) => (rotates ? rotates[i] === 1 : (i + 1) % interval !== 0)
     const window = read.optionalNumber('sliding_window')
     const windows = layerWindows(read, sizes, read.flag('use_sliding_window') ? window : null, (i) => !hasRotary(i))
-    return {
-      sizes,
-      tiedEmbeddings: read.flag('tie_word_embeddings', true),
-      network: llamaNetwork(sizes, norm, (i) =>
-        llamaBlock(sizes, i, { norm, rotary: hasRotary(i) ? rotary : null, biases, window: windows[i] ?? null }),
-      ),
-    }
+    return llamaModel(read, { sizes, norm, tied: true }, (i) =>
+      llamaBlock(sizes, i, { norm, rotary: hasRotary(i) ? rotary : null, biases, window: windows[i] }),
+    )
   },
 
   gguf: {
