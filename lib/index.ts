@@ -183,7 +183,7 @@ export { type SynchronousBody, scope } from './tensor/scope.js'
 export type { ShardRanks } from './tensor/shards.js'
 export { noGrad } from './tensor/tape.js'
 export { type Float32Tensor, Tensor, type TensorOptions, type TypedValues } from './tensor/tensor.js'
-export type { TurnCounts } from './text/masks/turn-counts.js'
+export type { TurnCounts } from './text/masks/turn-texts.js'
 export type { ChatTemplate, Message, RenderOptions, TemplateContext } from './text/template.js'
 export type { ContentPart, ThinkingPart } from './text/templates/messages.js'
 export {

@@ -19,8 +19,7 @@ import { hubKinds } from '../hub/index.js'
 import type { FindOptions } from '../rows/files/data-files.js'
 import { kindNamed, ROW_KINDS, type RowKindName } from '../rows/kinds/index.js'
 import { ignoredNote, type ReadingOptions, RowReading, readingKinds } from '../rows/reading.js'
-import { type RowChoices, rowChoiceKinds } from '../rows/row-choices.js'
-import { DEFAULT_MAX_LENGTH, LONG_ROWS, type LongRows } from '../rows/row-length.js'
+import { DEFAULT_MAX_LENGTH, LONG_ROWS, type LongRows, type RowChoices, rowChoiceKinds } from '../rows/row-choices.js'
 import { namesOf, type OpenSource, openSources } from '../rows/sources/open.js'
 import {
   type AnyRow,

@@ -9,7 +9,7 @@ import { aModel } from '../generate/index.js'
 import type { LoadedModel } from '../models/index.js'
 import { lastScores } from '../objectives/objective.js'
 import { RowReading } from '../rows/reading.js'
-import { DEFAULT_MAX_LENGTH } from '../rows/row-length.js'
+import { DEFAULT_MAX_LENGTH } from '../rows/row-choices.js'
 import { resolveTemplate } from '../text/template.js'
 
 /** Returns the names of the labels that the model's head scores. @throws UsageError `no-head` */

@@ -4,7 +4,7 @@ import { z } from 'zod'
 import { everyCommand as group, loadFields, quantisedOption } from '../models/load-options.js'
 import { MAX_THREADS } from '../native/addon.js'
 import { COLUMN_NAMES } from '../rows/kinds/index.js'
-import { DEFAULT_MAX_LENGTH, LONG_ROWS } from '../rows/row-length.js'
+import { DEFAULT_MAX_LENGTH, LONG_ROWS } from '../rows/row-choices.js'
 import { type DataInput, type DataSource, sourcesOf } from '../rows/sources/source.js'
 import { TEXT_TEMPLATE } from '../rows/text-template.js'
 import {

@@ -2,7 +2,7 @@
 
 import { operatorCycle, operatorFor } from '../adapters/methods/mora.js'
 import type { Operator } from '../adapters/methods/mora-operators.js'
-import { DEFAULT_MAX_LENGTH } from '../rows/row-length.js'
+import { DEFAULT_MAX_LENGTH } from '../rows/row-choices.js'
 import { type DescribedField, describedFieldsOf, type Method } from './new-adapter.js'
 import type { TrainSettings } from './train.js'
 

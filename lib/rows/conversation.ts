@@ -3,6 +3,8 @@ import { quoted } from '../common/errors.js'
 import { exactJsonIn } from '../io/exact-json.js'
 import { isJsonObject, jsonIn } from '../io/json.js'
 import { nestsTooDeep } from '../io/json-scan.js'
+import { nearest } from '../schema/names.js'
+import type { ChatTemplate } from '../text/template.js'
 import type { ContentPart, Message, ThinkingPart } from '../text/templates/messages.js'
 import { malformedRow } from './check.js'
 import { plainParts } from './parts.js'
@@ -250,3 +252,31 @@ export function historyTurns(list: TurnList): Turn[] {
 
 const isPair = (value: unknown): boolean =>
   Array.isArray(value) && value.length === 2 && value.every((text) => typeof text === 'string')
+
+const KNOWN_ROLES = ['system', 'developer', 'user', 'assistant', 'tool', 'function']
+
+/**
+ * Checks the roles of messages, since many templates print any role and would train a misspelled one. Roles that are common, or
+ * that the template names, are valid.
+ *
+ * @param roleAt the place of each role in its row
+ * @throws InputError `malformed-row`
+ */
+export function checkRoles(
+  messages: readonly Message[],
+  template: ChatTemplate,
+  where: string,
+  roleAt: readonly string[] = [],
+): void {
+  for (const [i, { role }] of messages.entries()) {
+    if (KNOWN_ROLES.includes(role) || template.names(role)) continue
+    const near = nearest(role, KNOWN_ROLES)
+    const way = near
+      ? `perhaps ${quoted(near)} was meant`
+      : `known are ${KNOWN_ROLES.join(', ')}, and the roles that the template names`
+    throw malformedRow(
+      where,
+      `${roleAt[i] ?? `messages[${i}].role`}: ${quoted(role)} is no role that the chat template names; ${way}`,
+    )
+  }
+}

@@ -295,7 +295,7 @@ export const TEXT_FORMS: readonly RowForm<never>[] = [
   promptAlone('problem'),
 ]
 
-/** What rows are read for. */
+/** A use of rows, such as training. */
 export interface RowPurpose<Own extends string = string> {
   /** Absent for a kind of rows. */
   readonly name?: string

@@ -4,11 +4,10 @@ import { aText, expecting, listOfTexts } from '../common/arguments.js'
 import { quoted, UsageError } from '../common/errors.js'
 import { optionName, TheOption, theOption } from '../common/option-names.js'
 import { shortened } from '../common/printable.js'
-import { suggestion, wayToRead } from './advice.js'
+import { foreignRow, suggestion, wayToRead } from './advice.js'
 import { malformedRow } from './check.js'
 import { type ChoiceRow, choicesOf, hellaswagRow } from './choices.js'
 import { RowColumns } from './columns.js'
-import { foreignRow } from './foreign-rows.js'
 import { FormedRow } from './formed-row.js'
 import {
   CONVERSATION_PARTS,

@@ -1,9 +1,16 @@
-/** Changes and filters rows as they are read. */
+/** Changes, filters and limits of rows as they are read. */
 import { aFunction, wholeFrom } from '../common/arguments.js'
 import { isJsonObject } from '../io/json.js'
 import { malformedRow } from './check.js'
 import type { DataRecord } from './record.js'
 import type { AnyRow } from './sources/source.js'
+
+/** Default limit of a row's tokens; a model with fewer positions lowers it. */
+export const DEFAULT_MAX_LENGTH = 1024
+
+/** Treatments of a row with more tokens than the limit. */
+export const LONG_ROWS = ['keep-start', 'keep-end', 'split', 'drop', 'error'] as const
+export type LongRows = (typeof LONG_ROWS)[number]
 
 /** Functions that change rows of a type to `Mapped` and filter them as they are read. */
 export interface RowChoices<Row = AnyRow, Mapped = unknown> {

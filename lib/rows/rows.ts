@@ -10,10 +10,10 @@ import { contentOf, historyTurns, type Turn, turnsOf } from './conversation.js'
 import type { FormedRow } from './formed-row.js'
 import { type RowPart, TEMPLATE_OPTIONS, TOKEN_MASKS } from './forms.js'
 
-/** What an objective reads of a row. */
+/** A row as objectives take it. */
 export type Row = (
   | {
-      /** A text, all of which is trained. */
+      /** A text, which is trained as a whole. */
       kind: 'text'
       text: string
     }

@@ -49,7 +49,7 @@ interface Place {
 export class Shards implements Disposable {
   readonly #memory: Tensor
   readonly #places: readonly Place[]
-  /** What each place's memory contains: the gatherings into it, or null once `bring` has waited for them. */
+  /** The gatherings into each place's memory; null once `bring` has waited for them. */
   readonly #gatherings = new Map<Place, readonly Gathering[] | null>()
   /** Units in the order in which the running pass uses them; how many it has used, and how many are gathered or under way. */
   #order: readonly number[] = []

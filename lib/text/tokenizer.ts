@@ -13,9 +13,15 @@ import type { TemplateDefinition } from './templates/compiled-template.js'
 import type { Encoded, TokenizerDefinition } from './tokenizer/engine.js'
 import { readTokenizerFolder } from './tokenizer/from-folder.js'
 import { readTokenizerGguf } from './tokenizer/from-gguf.js'
-import type { TokenizerSource } from './tokenizer/source.js'
 import { byteRuleOf } from './tokenizer/token-bytes.js'
-import { addedTokensIn, isPrepending, plainJson, tokensBefore, withoutPrefix } from './tokenizer/tokenizer-json.js'
+import {
+  addedTokensIn,
+  isPrepending,
+  plainJson,
+  type TokenizerSource,
+  tokensBefore,
+  withoutPrefix,
+} from './tokenizer/tokenizer-json.js'
 
 /** Options of `decode`. */
 export interface DecodeOptions {
@@ -42,68 +48,6 @@ export interface TokenBytes {
   of(id: number): Uint8Array
   /** Whether a space at the beginning of a text is dropped. */
   readonly dropsSpace: boolean
-}
-
-/**
- * Converts text to token ids and back, and has the chat templates of the same model. The work is done in another process, so that
- * a tokenizer's files cannot block or end this one. Texts that are passed without awaiting earlier ones are encoded together, on
- * several threads.
- *
- * An aborted `signal` rejects the promise with its reason. Encoding and decoding throw an InputError: `tokenizer-failed` if the
- * tokenizer takes too much time or memory or ends its process, `malformed-tokenizer` if it has no token for a part of the text.
- */
-export interface Tokenizer {
-  /** Returns the ids of a text. Special tokens inside the text are parsed; none are added. */
-  encode(text: string, signal?: AbortSignal): Promise<number[]>
-  /** Like `encode`, with the places of tokens. */
-  encodeWithPlaces(text: string, signal?: AbortSignal): Promise<PlacedTokens>
-  /** Like `encode`, for text that follows other text: SentencePiece's leading space is not added. */
-  encodeContinuation(text: string, signal?: AbortSignal): Promise<number[]>
-  /** Renders a conversation and returns its tokens, with the mask of the assistant's tokens. */
-  encodeAnswers(template: ChatTemplate, conversation: Conversation, signal?: AbortSignal): Promise<MaskedChat>
-  /** Like `encode`, with BOS in front if the tokenizer's own rule adds one and the text does not begin with it. */
-  encodeText(text: string, signal?: AbortSignal): Promise<number[]>
-  /** Returns the text of ids; ids without a token add nothing. */
-  decode(ids: ArrayLike<number>, options?: DecodeOptions): Promise<string>
-  /** Returns the id of a token by its exact spelling. */
-  idOf(token: string): number | undefined
-  /** Returns the spelling of a token. */
-  tokenOf(id: number): string | undefined
-  /** The bytes of each token; null if a token's text depends on its neighbours. */
-  readonly tokenBytes: TokenBytes | null
-  /**
-   * Maximum number of bytes of a token: a text of n bytes has at least n / `longestToken` tokens, unless the tokenizer drops or
-   * joins characters.
-   */
-  readonly longestToken: number
-  /** One more than the highest id; a model's embedding may have more rows. */
-  readonly vocabularySize: number
-  /** The spelling of the token that begins a text; undefined if the model has none. */
-  readonly bosToken: string | undefined
-  /** The id of `bosToken`. */
-  readonly bosId: number | undefined
-  /** The spelling of the token that ends a text; undefined if the model has none. */
-  readonly eosToken: string | undefined
-  /** The id of `eosToken`. */
-  readonly eosId: number | undefined
-  /** The id of the padding token; undefined if the model has none. */
-  readonly padId: number | undefined
-  /** Ids of control tokens (BOS, EOS, end of turn, ...). */
-  readonly specialIds: ReadonlySet<number>
-  /** Ids of all tokens that are found in text before anything else is: control tokens and user-defined ones. */
-  readonly addedIds: ReadonlySet<number>
-  /** Spellings by the names that chat templates use: `bos_token`, `eos_token` and others. */
-  readonly specialTokens: Readonly<Record<string, string>>
-  /** Sources of the model's own chat templates by name; most have one, `default`. */
-  readonly chatTemplates: ReadonlyMap<string, string>
-  /** The model's own chat template. */
-  readonly template: ChatTemplate | null
-  /** @throws UsageError `no-chat-template` */
-  renderChat(messages: readonly Message[], options: RenderOptions): Promise<string>
-  /** sha256, hexadecimal, of everything that determines ids. */
-  readonly hash: string
-  /** Files to write beside a saved model: name to content. */
-  files(): Map<string, string>
 }
 
 const loadTokenizerArguments = {
@@ -147,7 +91,7 @@ export async function createTokenizer(source: TokenizerSource): Promise<Tokenize
   const definition = { json: plainJson(json, origin), added: [...added.keys()], origin }
   const ids = (await askTokenizer(definition, { asks: 'added' })) as (number | null)[]
   const tokens = [...added.values()].flatMap((token, i) => (ids[i] === null ? [] : [{ ...token, id: ids[i]! }]))
-  return new ModelTokenizer(source, definition, tokens)
+  return new Tokenizer(source, definition, tokens)
 }
 
 interface AddedToken {
@@ -163,20 +107,42 @@ function addedTokensOf({ json, origin }: TokenizerSource): Omit<AddedToken, 'id'
   )
 }
 
-class ModelTokenizer implements Tokenizer {
+/**
+ * Converts text to token ids and back, and has the chat templates of the same model. The work is done in another process, so that
+ * a tokenizer's files cannot block or end this one. Texts that are passed without awaiting earlier ones are encoded together, on
+ * several threads.
+ *
+ * An aborted `signal` rejects the promise with its reason. Encoding and decoding throw an InputError: `tokenizer-failed` if the
+ * tokenizer takes too much time or memory or ends its process, `malformed-tokenizer` if it has no token for a part of the text.
+ */
+export class Tokenizer {
+  /** The bytes of each token; null if a token's text depends on its neighbours. */
   readonly tokenBytes: TokenBytes | null
+  /** One more than the highest id; a model's embedding may have more rows. */
   readonly vocabularySize: number
+  /** The spelling of the token that begins a text; undefined if the model has none. */
   readonly bosToken: string | undefined
+  /** The id of `bosToken`. */
   readonly bosId: number | undefined
+  /** The spelling of the token that ends a text; undefined if the model has none. */
   readonly eosToken: string | undefined
+  /** The id of `eosToken`. */
   readonly eosId: number | undefined
+  /** The id of the padding token; undefined if the model has none. */
   readonly padId: number | undefined
+  /** Ids of control tokens (BOS, EOS, end of turn, ...). */
   readonly specialIds: ReadonlySet<number>
+  /** Ids of all tokens that are found in text before anything else is: control tokens and user-defined ones. */
   readonly addedIds: ReadonlySet<number>
+  /** Spellings by the names that chat templates use: `bos_token`, `eos_token` and others. */
   readonly specialTokens: Readonly<Record<string, string>>
+  /** Sources of the model's own chat templates by name; most have one, `default`. */
   readonly chatTemplates: ReadonlyMap<string, string>
+  /** The model's own chat template. */
   readonly template: ChatTemplate | null
+  /** sha256, hexadecimal, of everything that determines ids. */
   readonly hash: string
+  /** Files to write beside a saved model: name to content. */
   readonly files: () => Map<string, string>
 
   readonly #definition: TokenizerDefinition
@@ -187,6 +153,7 @@ class ModelTokenizer implements Tokenizer {
   readonly #textPrefix: readonly number[]
   #longestToken = 0
 
+  /** @internal */
   constructor(source: TokenizerSource, definition: TokenizerDefinition, added: readonly AddedToken[]) {
     const { json } = source
     this.#definition = definition
@@ -222,29 +189,35 @@ class ModelTokenizer implements Tokenizer {
     }
   }
 
+  /** Returns the ids of a text. Special tokens inside the text are parsed; none are added. */
   async encode(text: string, signal?: AbortSignal): Promise<number[]> {
     return Array.from((await encoded(this.#definition, text, false, signal)).ids)
   }
 
+  /** Like `encode`, with the places of tokens. */
   async encodeWithPlaces(text: string, signal?: AbortSignal): Promise<PlacedTokens> {
     const { ids, starts, ends } = (await encoded(this.#definition, text, true, signal)) as Required<Encoded>
     return { ids: Array.from(ids), starts, ends }
   }
 
+  /** Like `encode`, for text that follows other text: SentencePiece's leading space is not added. */
   async encodeContinuation(text: string, signal?: AbortSignal): Promise<number[]> {
     return Array.from((await encoded(this.#continuation, text, false, signal)).ids)
   }
 
+  /** Renders a conversation and returns its tokens, with the mask of the assistant's tokens. */
   encodeAnswers(template: ChatTemplate, conversation: Conversation, signal?: AbortSignal): Promise<MaskedChat> {
     return template.answers(this.#chat, conversation, signal)
   }
 
+  /** Like `encode`, with BOS in front if the tokenizer's own rule adds one and the text does not begin with it. */
   async encodeText(text: string, signal?: AbortSignal): Promise<number[]> {
     const ids = await this.encode(text, signal)
     const alreadyThere = this.#textPrefix.every((id, i) => ids[i] === id)
     return alreadyThere ? ids : [...this.#textPrefix, ...ids]
   }
 
+  /** Returns the text of ids; ids without a token add nothing. */
   async decode(ids: ArrayLike<number>, { skipSpecialTokens = false }: DecodeOptions = {}): Promise<string> {
     const known = Array.from(ids).filter(
       (id) => this.#tokens.has(id) && !(skipSpecialTokens && this.specialIds.has(id)),
@@ -253,14 +226,17 @@ class ModelTokenizer implements Tokenizer {
     return (await askTokenizer(this.#definition, { asks: 'decoded', ids: known })) as string
   }
 
+  /** Returns the id of a token by its exact spelling. */
   idOf(token: string): number | undefined {
     return this.#ids.get(token)
   }
 
+  /** Returns the spelling of a token. */
   tokenOf(id: number): string | undefined {
     return this.#tokens.get(id)
   }
 
+  /** Renders a conversation by the model's own template. @throws UsageError `no-chat-template` */
   async renderChat(messages: readonly Message[], options: RenderOptions): Promise<string> {
     if (!this.template) {
       throw new UsageError(
@@ -271,6 +247,10 @@ class ModelTokenizer implements Tokenizer {
     return this.template.render(messages, options)
   }
 
+  /**
+   * Maximum number of bytes of a token: a text of n bytes has at least n / `longestToken` tokens, unless the tokenizer drops or
+   * joins characters.
+   */
   get longestToken(): number {
     if (this.#longestToken === 0) {
       // No spelling is shorter than its text.

@@ -110,7 +110,7 @@ export function rankOfProduct({ name, inFeatures, outFeatures }: LayerFacts): Ra
   return { most, of: `that the change of ${name} (${inFeatures} → ${outFeatures}) can have` }
 }
 
-/** A matrix as a product of two factors, and what it leaves out. */
+/** A matrix as a product of two factors, and all its singular values. */
 interface PrincipalFactors {
   readonly rank: number
   /** A [rank, k] */

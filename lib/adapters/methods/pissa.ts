@@ -83,7 +83,7 @@ const inTurn = taskLimit(AT_A_TIME)
 const scaleOf = (config: ConfigOf<'pissa', LowRankConfig>, layer: LayerFacts): number =>
   alphaOf(config, layer) / rankOf(config, layer)
 
-/** Entries whose values are twice those of their options. */
+/** Entries with twice the values of their options. */
 const doubled = { fromFile: (value: number) => value / 2, toFile: (value: number) => 2 * value }
 const doubledPattern = {
   fromFile: (pattern: NumbersByPattern) => scaled(pattern, 1 / 2),

@@ -4,7 +4,7 @@
  */
 import { InputError } from '../../common/errors.js'
 import { optionName, theOption } from '../../common/option-names.js'
-import type { LongRows } from '../../rows/row-length.js'
+import type { LongRows } from '../../rows/row-choices.js'
 import type { TurnTokens } from '../../text/masks/token-spans.js'
 import { isInstruction } from '../../text/templates/messages.js'
 import type { Document } from './example.js'

@@ -3,7 +3,7 @@
 import { InputError } from '../../common/errors.js'
 import { optionName, theOption } from '../../common/option-names.js'
 import { counted, were } from '../../common/printable.js'
-import { noCounts } from '../../text/masks/turn-counts.js'
+import { noCounts } from '../../text/masks/turn-texts.js'
 import type { Tokenizer } from '../../text/tokenizer.js'
 import type { ChatCounts, EncodedRow } from './encode.js'
 import { type Example, isPredicted } from './example.js'

@@ -34,7 +34,7 @@ export interface TokenisedData {
   isPart: boolean
 }
 
-/** What became of a source's rows. */
+/** Counts of a source's rows, and the columns that were read. */
 export interface SourceFacts extends LengthCounts {
   /** Rows as they were read. */
   read: number
@@ -48,12 +48,12 @@ export interface SourceFacts extends LengthCounts {
   ignored: string[]
 }
 
-/** How rows are read, chosen and encoded. */
+/** Settings for reading, filtering and encoding rows. */
 export interface RowSettings extends EncodeOptions, RowChoices {
   reading: RowReading
 }
 
-/** How far rows are tokenised. */
+/** Progress of tokenising rows. */
 export interface TokeniseProgress {
   /** Rows so far, as they are read. */
   rows: number

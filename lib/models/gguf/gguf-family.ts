@@ -12,7 +12,7 @@ export type Fields = Record<string, GgufField>
 export interface GgufFamily {
   /** `general.architecture` */
   readonly architecture: string
-  /** A key, without the architecture's prefix, that tells its files from those of other families of this architecture. */
+  /** A key, without the architecture's prefix, that only its files have among families of this architecture. */
   readonly marker?: string
   /** The class in transformers, for `architectures` in `config.json`. */
   readonly className: string

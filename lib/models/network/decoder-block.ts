@@ -1,4 +1,5 @@
-import type { Linear } from '../../nn/linear.js'
+import type { Linear, LinearGroup } from '../../nn/linear.js'
+import { activation, gatedActivation } from '../../tensor/operations/activation.js'
 import { addResidual } from '../../tensor/operations/norm.js'
 import { scaled, scaledBy } from '../../tensor/operations/scaled.js'
 import { withOwnGradient } from '../../tensor/operations/shaped.js'
@@ -6,14 +7,41 @@ import { scope } from '../../tensor/scope.js'
 import type { Tensor } from '../../tensor/tensor.js'
 import { Attention } from './attention.js'
 import { DeltaNet } from './delta-net.js'
-import type { WeightLoader } from './linear-layers.js'
-import type { BlockContext, ForwardContext, Mixer, PastTokens } from './mixer.js'
-import { Mlp } from './mlp.js'
+import { loadGroup, loadLinear, type WeightLoader } from './linear-layers.js'
+import { type BlockContext, type ForwardContext, linearInput, type Mixer, type PastTokens } from './mixer.js'
 import { Norm } from './norm.js'
 import { PerLayerGate } from './per-layer-inputs.js'
 import type { DecoderBlockPlan, MixerPlan } from './plan.js'
 import { ShortConvolution } from './short-convolution.js'
 import { WeightSlot } from './weight-slot.js'
+
+/** An MLP with one hidden layer, gated or not. */
+class Mlp {
+  readonly projections: LinearGroup
+  readonly down: Linear
+  readonly slots: readonly WeightSlot[]
+
+  constructor(
+    readonly plan: DecoderBlockPlan['mlp'],
+    weights: WeightLoader,
+  ) {
+    this.projections = loadGroup(plan.projections, weights)
+    this.down = loadLinear(plan.down, weights)
+    this.slots = this.linears().flatMap(WeightSlot.ofLinear)
+  }
+
+  linears(): Linear[] {
+    return [...this.projections.layers, this.down]
+  }
+
+  /** x [T, D] → [T, D] */
+  forward(x: Tensor, context: ForwardContext): Tensor {
+    const { gated, activation: f } = this.plan
+    const hidden = this.projections.forward(linearInput(x, context))
+    const activated = gated ? gatedActivation(hidden, f) : activation(hidden, f)
+    return this.down.forward(linearInput(activated, context))
+  }
+}
 
 /** One block: a mixer of tokens and an MLP, each with norms before or after it and a residual connection. */
 export class DecoderBlock {

@@ -1,7 +1,7 @@
 /** Values of Parquet columns as JSON has them. */
-import type { SchemaTree } from 'hyparquet'
+import type { FileMetaData, SchemaTree } from 'hyparquet'
 import { parseExact } from '../../io/exact-json.js'
-import { parseJson } from '../../io/json.js'
+import { isJsonObject, jsonIn, parseJson } from '../../io/json.js'
 import { decodeText } from './lines.js'
 
 /** A text of a column of JSON; its nulls are its own. */
@@ -67,4 +67,24 @@ function textOrBytes(bytes: Uint8Array): string | Uint8Array {
   } catch {
     return bytes
   }
+}
+
+/**
+ * Marks columns whose feature is Json as columns of JSON: where Arrow has no such type, their texts are stored as any others.
+ *
+ * @param schema the tree over the metadata's elements, which are changed
+ */
+export function markJsonColumns({ key_value_metadata: entries = [] }: FileMetaData, schema: SchemaTree): void {
+  const written = jsonIn(entries.find(({ key }) => key === 'huggingface')?.value ?? '')
+  if (isJsonObject(written) && isJsonObject(written.info)) mark(written.info.features, schema)
+}
+
+function mark(feature: unknown, type: SchemaTree | undefined): void {
+  if (!type) return
+  if (Array.isArray(feature)) mark(feature[0], elementType(type))
+  if (!isJsonObject(feature)) return
+  const { _type: kind, feature: inner } = feature
+  if (kind === 'Json' && type.element.type === 'BYTE_ARRAY') type.element.converted_type = 'JSON'
+  else if (typeof kind === 'string') mark(inner, elementType(type))
+  else for (const child of type.children) mark(feature[child.element.name], child)
 }

@@ -10,8 +10,7 @@ import { writeFully } from '../../io/atomic.js'
 import { readExactly } from '../../io/open.js'
 import type { DataRecord } from '../record.js'
 import { decodeText } from './lines.js'
-import { markJsonColumns } from './parquet-features.js'
-import { exactValue, JsonText, plainValue } from './parquet-values.js'
+import { exactValue, JsonText, markJsonColumns, plainValue } from './parquet-values.js'
 
 /** First bytes of every Parquet file. */
 export const PARQUET_SIGNATURE = Buffer.from('PAR1')

@@ -31,7 +31,7 @@ export interface RowSource {
 
 /** A source of either kind: `{ data, weight }`. */
 export interface AnySource {
-  /** What `path` or `rows` would be. */
+  /** A path or hub id, or rows from memory. */
   data: string | Rows
   /** The source's share of all rows, relative to the other sources' weights; above 0. */
   weight?: number

@@ -10,7 +10,7 @@ export interface Piece {
   generated: boolean
 }
 
-/** Collects what a template writes, and which message each stretch belongs to. */
+/** Collects a template's output, and the message that each stretch belongs to. */
 export class Output {
   pieces: Piece[] = []
   readonly #messages: ReadonlyMap<Value, number>

@@ -8,12 +8,10 @@
  */
 import { InputError } from '../../common/errors.js'
 import { theOption } from '../../common/option-names.js'
-import { type CompiledTemplate, type TemplateContext, textOf } from '../templates/compiled-template.js'
+import { type CompiledTemplate, type Piece, type TemplateContext, textOf } from '../templates/compiled-template.js'
 import { isInstruction, type Message, reasoningOf, textsOf, thoughtsOf } from '../templates/messages.js'
-import type { Piece } from '../templates/program.js'
 import { type LeftOut, leftOut, linesSaid } from './left-out.js'
 import type { Mark, TokenMarks } from './token-marks.js'
-import { noCounts, type TurnCounts } from './turn-counts.js'
 import {
   type AnswerSpan,
   callsIn,
@@ -21,11 +19,13 @@ import {
   commonPrefix,
   followersOf,
   markedSpans,
+  noCounts,
   QUESTION,
   type Span,
   sharedHead,
   spaceAtEnd,
   stretchesOf,
+  type TurnCounts,
   type TurnSpan,
   varied,
 } from './turn-texts.js'

@@ -2,8 +2,7 @@
 import { InputError } from '../../common/errors.js'
 import type { TokenPlaces } from '../tokenizer/engine.js'
 import { type TurnTokens, tokenSpans } from './token-spans.js'
-import type { TurnCounts } from './turn-counts.js'
-import type { AnswerSpan, Span } from './turn-texts.js'
+import type { AnswerSpan, Span, TurnCounts } from './turn-texts.js'
 
 /** A conversation as tokens, with its mask. */
 export interface MaskedChat extends TurnCounts {

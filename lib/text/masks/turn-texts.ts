@@ -1,7 +1,7 @@
 /** Helpers to compare the texts of turns. */
 import { isJsonObject } from '../../io/json.js'
+import type { Piece } from '../templates/compiled-template.js'
 import { isThinking, type Message } from '../templates/messages.js'
-import type { Piece } from '../templates/program.js'
 
 /** Characters of a text, from `start` up to `end`. */
 export interface Span {
@@ -130,3 +130,34 @@ export function markedSpans(pieces: readonly Piece[]): MarkedSpan[] {
   }
   return spans
 }
+
+/** Counts of turns and messages that a chat template changes or leaves out. */
+export interface TurnCounts {
+  /** Turns whose opening in the conversation differs from the generation prompt (thinking blocks). */
+  foreignOpenings: number
+  /**
+   * Turns that are trained without an end token, because another turn of the assistant follows or the template's marks leave
+   * the token out.
+   */
+  openEnds: number
+  /** Last turns that the template leaves open: the token that ends other turns is added and trained. */
+  addedEnds: number
+  /** Turns whose tool calls the template leaves out. */
+  droppedCalls: number
+  /** Turns whose reasoning or another part of the content is left out by the template. */
+  droppedReasoning: number
+  /** Turns that are not trained, since the template writes none of their content. */
+  silentTurns: number
+  /** Messages, of any role, that the template leaves out. */
+  droppedMessages: number
+}
+
+export const noCounts = (): TurnCounts => ({
+  foreignOpenings: 0,
+  openEnds: 0,
+  addedEnds: 0,
+  droppedCalls: 0,
+  droppedReasoning: 0,
+  silentTurns: 0,
+  droppedMessages: 0,
+})

@@ -69,7 +69,7 @@ export function isTrue(value: Value): boolean {
   return Number.isNaN(value) || Boolean(value)
 }
 
-/** Returns what a loop over a value visits: a string's characters, a mapping's keys, nothing for an undefined value. */
+/** Returns the items of a loop over a value: a string's characters, a mapping's keys, none for an undefined value. */
 export function itemsOf(value: Value): Value[] {
   if (Array.isArray(value)) return value
   if (typeof value === 'string') return [...value]

@@ -2,9 +2,11 @@
 import { InputError, UsageError } from '../../common/errors.js'
 import { reasonOf } from '../../common/foreign-errors.js'
 import { theOption } from '../../common/option-names.js'
-import type { Marking } from '../jinja/statements.js'
+import { globals } from '../jinja/globals.js'
+import { Output, type Piece, Scope } from '../jinja/scope.js'
+import { type Marking, type Program, parse } from '../jinja/statements.js'
+import { toValue, type Value } from '../python/values.js'
 import { acceptedForm, type Message } from './messages.js'
-import { type Piece, TemplateProgram } from './program.js'
 
 /** The sources and variables of a chat template. */
 export interface TemplateDefinition {
@@ -29,6 +31,40 @@ export interface TemplateContext {
 export interface RenderOptions extends TemplateContext {
   /** Appends the opening of an assistant's turn, for the model to continue. */
   addGenerationPrompt: boolean
+}
+
+export type { Piece }
+
+/** A Jinja program, run as transformers runs it. */
+export class TemplateProgram {
+  readonly #program: Program
+
+  /**
+   * @param source Jinja
+   * @throws Error that names the line and what was expected
+   */
+  constructor(source: string) {
+    this.#program = parse(source.replace(/\r\n?/g, '\n').replace(/\n$/, ''))
+  }
+
+  get marking(): Marking {
+    return this.#program.marking
+  }
+
+  /**
+   * Renders the template.
+   * @param variables JSON's values by name
+   * @throws Error
+   */
+  write(messages: readonly unknown[], variables: Readonly<Record<string, unknown>>): Piece[] {
+    const values = messages.map(toValue)
+    const all = new Map<string, Value>(Object.entries(globals))
+    for (const [name, value] of Object.entries(variables)) all.set(name, toValue(value))
+    all.set('messages', values)
+    const output = new Output(values)
+    this.#program.run(new Scope(output, all))
+    return output.pieces
+  }
 }
 
 /** Limit of a rendered text [characters], to which `MOST_GROWTH` times the length of its input is added. */

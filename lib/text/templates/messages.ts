@@ -27,7 +27,7 @@ export interface ThinkingPart {
 export interface Message {
   /** Who speaks, as the template knows it: `system`, `user`, `assistant` or `tool` in most. */
   role: string
-  /** What is said; null or absent in a turn that only calls tools. */
+  /** The text, or its parts; null or absent in a turn that only calls tools. */
   content?: string | readonly (ContentPart | ThinkingPart)[] | null
   [key: string]: unknown
 }

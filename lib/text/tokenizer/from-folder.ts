@@ -4,8 +4,7 @@ import { basename, join } from 'node:path'
 import { InputError, UsageError } from '../../common/errors.js'
 import { isJsonObject, parseJson } from '../../io/json.js'
 import { readText } from '../../io/open.js'
-import type { TokenizerSource } from './source.js'
-import { addedTokensIn } from './tokenizer-json.js'
+import { addedTokensIn, type TokenizerSource } from './tokenizer-json.js'
 
 /** Files of tokenizers in formats that are not supported. */
 const OTHER_FORMATS = ['tokenizer.model', 'vocab.json', 'vocab.txt', 'tekken.json', 'spiece.model']

@@ -2,7 +2,7 @@
 import { InputError } from '../../common/errors.js'
 import { readModelGguf } from '../../io/gguf-parts.js'
 import { preTokenizerRecipe } from './pre-tokenizers.js'
-import type { TokenizerSource } from './source.js'
+import type { TokenizerSource } from './tokenizer-json.js'
 
 /** Token types of `tokenizer.ggml.token_type`. */
 export const TokenType = { normal: 1, unknown: 2, control: 3, userDefined: 4, unused: 5, byte: 6 } as const

@@ -1,7 +1,6 @@
 /** Jinja as Python's library renders it. Every expected text is the output of jinja2 3.1.6 with transformers' `tojson`. */
 import { describe, expect, it } from 'vitest'
-import { textOf } from '../../../lib/text/templates/compiled-template.js'
-import { TemplateProgram } from '../../../lib/text/templates/program.js'
+import { TemplateProgram, textOf } from '../../../lib/text/templates/compiled-template.js'
 
 const variables = {
   none: null,

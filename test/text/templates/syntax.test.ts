@@ -1,6 +1,6 @@
 /** Templates that are not valid Jinja are refused with the line and what was expected. */
 import { describe, expect, it } from 'vitest'
-import { TemplateProgram } from '../../../lib/text/templates/program.js'
+import { TemplateProgram } from '../../../lib/text/templates/compiled-template.js'
 
 const refusal = (source: string): string => {
   try {

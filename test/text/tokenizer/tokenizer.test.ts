@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { speaking } from '../../../lib/common/option-names.js'
 import { tokenizerFromGguf } from '../../../lib/text/tokenizer/from-gguf.js'
-import type { TokenizerSource } from '../../../lib/text/tokenizer/source.js'
+import type { TokenizerSource } from '../../../lib/text/tokenizer/tokenizer-json.js'
 import { createTokenizer, loadTokenizer, type Tokenizer } from '../../../lib/text/tokenizer.js'
 import { loadSmallTokenizer, smallTokenizerFolder } from './small-tokenizer.js'
 
