@@ -71,8 +71,9 @@ const groups = {
     'cuda-model': ['predicted times on GPUs', 'node bench/cuda-model.mjs'],
   },
   docs: {
-    default: ['the reference, from docstrings', run('build', 'lib'), 'typedoc'],
+    default: ['the reference, from docstrings', run('build', 'lib'), run('docs', 'llms'), 'typedoc'],
     commands: ['the option tables of docs/commands', run('build', 'lib'), 'node scripts/docs-commands.mjs'],
+    llms: ['llms.txt and llms-full.txt, from the pages', 'node scripts/docs-llms.mjs'],
   },
   pack: {
     platform: [

@@ -45,8 +45,8 @@ const FIRST_CALLED = [
   ...['evaluate', 'analyzeAdapter', 'mergeModel', 'exportAdapter', 'importanceMatrix', 'pushToHub', 'doctor'],
 ]
 
-/** The pages where people begin, and one whose trackers are looked at below. */
-const ALWAYS = ['README.md', 'docs/getting-started.md', 'docs/tracking.md']
+/** The pages where people and agents begin, and one whose trackers are looked at below. */
+const ALWAYS = ['README.md', 'skills/mora/SKILL.md', 'docs/getting-started.md', 'docs/tracking.md']
 
 let hub: StandIn
 let trackers: Trackers

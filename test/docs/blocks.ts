@@ -8,8 +8,10 @@ export const root = fileURLToPath(new URL('../..', import.meta.url))
 /** Pages whose blocks are tested, as relative paths. */
 export const pages: readonly string[] = [
   'README.md',
+  'AGENTS.md',
   'CONTRIBUTING.md',
   'bench/README.md',
+  'skills/mora/SKILL.md',
   ...filesBelow('docs').filter((path) => path.endsWith('.md') && !path.startsWith('docs/api/')),
 ]
 

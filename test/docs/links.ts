@@ -2,10 +2,10 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 
-/** Each broken link of a page below `root`, as `page: link`. Links to other sites are not followed. */
-export function brokenLinks(root: string, page: string): string[] {
-  const text = readFileSync(join(root, page), 'utf8').replace(/^```[\s\S]*?^```/gm, '')
-  const links = [...text.matchAll(/\]\(([^)\s]+)\)/g)].map(([, link]) => link!)
+/** Each broken link of a page below `root`, or of a text in its place, as `page: link`. Links to other sites are not followed. */
+export function brokenLinks(root: string, page: string, text = readFileSync(join(root, page), 'utf8')): string[] {
+  const prose = text.replace(/^```[\s\S]*?^```/gm, '')
+  const links = [...prose.matchAll(/\]\(([^)\s]+)\)/g)].map(([, link]) => link!)
   return links
     .filter((link) => !/^[a-z]+:/.test(link))
     .filter((link) => {

@@ -21,6 +21,8 @@ test('the package contains only files that it needs', () => {
     /^docs\/(?!api\/).+\.md$/,
     /^assets\/(demo-model\/[^/]+|self-check\.json)$/,
     /^examples\//,
+    /^skills\/mora\/SKILL\.md$/,
+    /^llms(-full)?\.txt$/,
     /^dist\/.+\.(js|cjs|d\.ts|d\.cts)$/,
     /^dist\/dashboard\/page\/([^/]+\/)?[^/]+\.(html|css|js|svg)$/,
     /^(CMakeLists\.txt|binding\.gyp|native\/common\.cmake|cmake\/[^/]+\.(cmake|cpp))$/,
@@ -34,7 +36,7 @@ test('the package contains only files that it needs', () => {
 })
 
 test('links between its pages lead to files of the package', () => {
-  const pages = files.filter((file) => /^(docs\/.+|README|CONTRIBUTING|CHANGELOG)\.md$/.test(file))
+  const pages = files.filter((file) => /^(docs\/.+|skills\/.+|README|CONTRIBUTING|CHANGELOG)\.md$/.test(file))
   const links = pages.flatMap((page) =>
     [...readFileSync(join(root, page), 'utf8').matchAll(/\]\((?!https?:|#)([^)#\s]+)/g)].map(([, path]) =>
       normalize(join(dirname(page), path!)),
