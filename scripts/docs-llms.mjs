@@ -24,7 +24,11 @@ export function llmsFiles() {
     ({ title, pages }) => `## ${title}\n\n${pages.map(entryOf).join('\n')}`,
   )
   const head = `# ${name}\n\n> ${description}`
-  const index = [head, 'The text of these pages, but for the optional ones, is in llms-full.txt beside this file.', ...lists]
+  const index = [
+    head,
+    'The text of these pages, but for the optional ones, is in llms-full.txt beside this file.',
+    ...lists,
+  ]
   const texts = sections.flatMap(({ pages }) => pages.map(textOf))
   return { 'llms.txt': `${index.join('\n\n')}\n`, 'llms-full.txt': `${[head, ...texts].join('\n\n')}\n` }
 }
@@ -39,7 +43,7 @@ function sectionsOf(page) {
 }
 
 function entryOf(page) {
-  const [, title] = /^(?:# |name: )(.+)$/m.exec(read(page))
+  const title = /^(?:# |name: )(.+)$/m.exec(read(page))?.[1]
   return `- [${title}](${page})${summaryOf(page)}`
 }
 
@@ -51,7 +55,10 @@ function summaryOf(page) {
   const paragraph = top.split(/\n\s*\n/).find((one) => /^[\p{L}`[]/u.test(one))
   const text = /^description: (.+)$/m.exec(top)?.[1] ?? paragraph?.split(/(?<=\.)\s/)[0]
   if (text === undefined) return ''
-  const plain = text.replace(/\[([^\]]+)\]\([^)]+\)/g, '$1').replace(/\*\*/g, '').replace(/\s+/g, ' ')
+  const plain = text
+    .replace(/\[([^\]]+)\]\([^)]+\)/g, '$1')
+    .replace(/\*\*/g, '')
+    .replace(/\s+/g, ' ')
   return `: ${plain.trim().replace(/:$/, '.')}`
 }
 

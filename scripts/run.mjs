@@ -23,6 +23,7 @@ const groups = {
       `${tsc} -p tsconfig.build.json`,
       'node scripts/option-types.mjs',
       'cp -R lib/dashboard/page dist/dashboard/',
+      'cp -R lib/serve/page dist/serve/',
       'node scripts/commonjs-entry.mjs',
       'chmod +x dist/cli/main.js',
       'ln -sf ../../dist/cli/main.js node_modules/.bin/mora',

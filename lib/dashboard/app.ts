@@ -1,7 +1,7 @@
 /** The dashboard's HTTP routes: the page, its files, and the runs as JSON. */
 import { type Context, Hono, type HonoRequest } from 'hono'
 import { isOwnHost } from '../common/listen.js'
-import { readAssets } from './assets.js'
+import { PAGE_HEADERS, readAssets } from './assets.js'
 import type { KnownMetrics } from './payload.js'
 import { payloadJson, type Runs } from './runs.js'
 
@@ -9,11 +9,7 @@ import { payloadJson, type Runs } from './runs.js'
 const HEADERS = {
   'content-security-policy':
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-  'cross-origin-opener-policy': 'same-origin',
-  'cross-origin-resource-policy': 'same-origin',
-  'referrer-policy': 'no-referrer',
-  'x-content-type-options': 'nosniff',
-  'cache-control': 'no-store',
+  ...PAGE_HEADERS,
 }
 
 /** @param host name or address that the server listens on */

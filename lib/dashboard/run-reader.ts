@@ -77,6 +77,7 @@ export class RunReader {
       id: this.#run.id,
       facts: runFile?.facts ?? [],
       checkpoints,
+      serves: await this.#serves(checkpoints.at(-1)),
       samples: samples.flat(),
       problems: problems.filter((problem) => typeof problem === 'string'),
     }
@@ -105,6 +106,14 @@ export class RunReader {
     const entries = await entriesInside(this.#path('checkpoints'))
     const steps = entries.flatMap(({ name }) => /^step-(\d+)$/.exec(name)?.[1] ?? [])
     return steps.map(Number).sort((a, b) => a - b)
+  }
+
+  async #serves(newest = 0): Promise<RunDetails['serves']> {
+    const has = async (...names: string[]) => (await withFileInside(this.#path(...names), async () => true)) ?? false
+    const checkpoint = `step-${String(newest).padStart(6, '0')}`
+    for (const folder of [[], ['checkpoints', checkpoint]])
+      if (await has(...folder, 'adapter_config.json')) return 'adapter'
+    return (await has('model', 'config.json')) ? 'model' : null
   }
 }
 

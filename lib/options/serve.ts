@@ -63,6 +63,7 @@ export const ServeSchema = z.strictObject({
     library: { description: 'seconds that running requests have to finish after close()' },
   }),
   allowLoading: flag('let clients load, replace and unload adapters'),
+  page: commandLineOnly(flag('serve a page to try the models in a browser, at /', true)),
   ...commonOptionsOfLoaded,
   ...withoutHub,
   ...withoutSeed,

@@ -7,6 +7,7 @@ import { deleteModel, loadAdapter, unloadAdapter } from './routes/adapters.js'
 import { chatCompletions } from './routes/chat-completions.js'
 import { completions } from './routes/completions.js'
 import { embeddings } from './routes/embeddings.js'
+import { pageRoute } from './routes/page.js'
 import { health, listModels, oneModel, showMetrics } from './routes/status.js'
 import { tokenize } from './routes/tokenize.js'
 import type { Serving } from './serving.js'
@@ -32,22 +33,29 @@ const POST: Readonly<Record<string, Route>> = {
 
 const MODEL = '/v1/models/:name{.+}'
 
+/** Probes of orchestrators have no key, and the page asks for it. */
+const WITHOUT_KEY = ['/health', '/']
+
+/** Below a base path, with and without a slash at its end. */
+const pageRoutes = (page = pageRoute()) => ({ '/': page, '': page })
+
 interface AppOptions {
   /** Prefix of all paths. */
   basePath: string
   /** Accepted API keys; empty: no key is needed. */
   apiKeys: readonly string[]
+  /** Whether to serve the page. */
+  page: boolean
 }
 
-export function serverApp(serving: Serving, { basePath, apiKeys }: AppOptions): Hono {
+export function serverApp(serving: Serving, { basePath, apiKeys, page }: AppOptions): Hono {
   const app = new Hono().basePath(basePath)
   const isKey = keyCheck(apiKeys)
 
   const answer = async (route: string, request: Request, handler: () => Promise<Response>): Promise<Response> => {
     let response: Response
     try {
-      // Probes of orchestrators have no key.
-      if (route !== '/health') isKey(request.headers.get('authorization'))
+      if (!WITHOUT_KEY.includes(route)) isKey(request.headers.get('authorization'))
       response = await speaking('fields', handler)
     } catch (error) {
       // Aborted work may end with any error.
@@ -63,10 +71,11 @@ export function serverApp(serving: Serving, { basePath, apiKeys }: AppOptions): 
     return answer.response
   }
 
-  for (const [method, routes] of Object.entries({ GET, POST })) {
+  const gets = page ? { ...GET, ...pageRoutes() } : GET
+  for (const [method, routes] of Object.entries({ GET: gets, POST })) {
     for (const [path, route] of Object.entries(routes)) {
-      app.on(method, path, ({ req }) => answer(path, req.raw, () => route(req.raw, serving)))
-      app.all(path, ({ req }) => answer(path, req.raw, () => notAllowed(method)))
+      app.on(method, path, ({ req }) => answer(path || '/', req.raw, () => route(req.raw, serving)))
+      app.all(path, ({ req }) => answer(path || '/', req.raw, () => notAllowed(method)))
     }
   }
   app.get(MODEL, ({ req }) => answer('/v1/models/NAME', req.raw, () => oneModel(req.param('name'), serving)))

@@ -34,6 +34,8 @@ export interface ServeOptions extends ServeInput {
   adapters?: readonly string[]
   /** Prefix of `/v1`, `/health` and the other paths, such as `/llm`. Default: none. */
   basePath?: string
+  /** Whether to serve a page to try the models in a browser, at `/` below `basePath`. It needs no key, its requests do. Default: false. */
+  page?: boolean
   /** Called with each internal failure. Default: it is printed on stderr. */
   onError?: (error: unknown) => void
 }
@@ -67,6 +69,7 @@ const serveArguments = {
     apiKeys: expecting('a list of keys', z.array(aText)).optional(),
     adapters: listOfTexts.optional(),
     basePath: expecting('a path that begins with /', z.string().startsWith('/')).optional(),
+    page: aFlag.optional(),
     onError: aFunction.optional(),
   }),
 }
@@ -105,7 +108,7 @@ const MOST_BYTES = 8 * 2 ** 20
  */
 export function serve(model: Model, options: ServeOptions = {}): ModelServer {
   check({ model, options }, serveArguments)
-  const { apiKeys = [], adapters, basePath = '/', onError = console.error, ...given } = options
+  const { apiKeys = [], adapters, basePath = '/', page = false, onError = console.error, ...given } = options
   const settings = parseOptions(ServeSchema, given)
   if (settings.template !== 'auto' && !existsSync(settings.template)) {
     throw badValue('template', 'auto or the path of a file', settings.template)
@@ -130,7 +133,7 @@ export function serve(model: Model, options: ServeOptions = {}): ModelServer {
       allowLoading,
       onError,
     },
-    { basePath, apiKeys },
+    { basePath, apiKeys, page },
   )
   let closed: Promise<void> | undefined
   const close = () => {

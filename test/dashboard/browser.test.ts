@@ -1,6 +1,5 @@
 /** The page in a real browser: what a person sees, hears and presses. */
-import { readFileSync } from 'node:fs'
-import { createRequire } from 'node:module'
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import type { Locator, Page } from 'playwright-core'
@@ -10,24 +9,8 @@ import { serveDashboard } from '../../lib/dashboard/serve.js'
 import { drawnTests } from '../drawn.js'
 import { useTemporaryFolder } from '../io/temporary.js'
 import { lack, needing } from '../needs.js'
-import { chromiumPath, useChromium } from './chromium.js'
+import { chromiumPath, useChromium, violations } from './chromium.js'
 import { appendMetrics, evaluationLine, stepLine, stepLines, writeRun } from './run-folders.js'
-
-const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
-
-/** Violations of the accessibility guidelines that axe-core finds. */
-async function violations(page: Page): Promise<string[]> {
-  await page.evaluate(axe)
-  return page.evaluate(async () => {
-    const { axe } = globalThis as unknown as { axe: { run(): Promise<{ violations: AxeViolation[] }> } }
-    interface AxeViolation {
-      id: string
-      nodes: { html: string; failureSummary: string }[]
-    }
-    const { violations } = await axe.run()
-    return violations.flatMap(({ id, nodes }) => nodes.map((node) => `${id}: ${node.html} ${node.failureSummary}`))
-  })
-}
 
 /** Points of a metric's chart in the first run's colour, the only one in which blue prevails. */
 function inkOf(page: Page, metric: string): Promise<number> {
@@ -63,7 +46,7 @@ needing(lack('Chromium', chromiumPath)).describe('the dashboard in Chromium', ()
 
   function writeTwoRuns() {
     const samples = [0, 20].map((step) => ({ step, prompt: 'What is 2 + 2?', text: `answer of step ${step}` }))
-    const options = (method: string) => ({ method, rank: 8, maxSteps: 40, learningRate: 1e-3 })
+    const options = (method: string) => ({ model: 'base', method, rank: 8, maxSteps: 40, learningRate: 1e-3 })
     const metrics = [...stepLines(1, 20), evaluationLine(10, 2.2), evaluationLine(20, 1.9)]
     const first = writeRun(folder(), 'first', {
       options: options('mora'),
@@ -72,7 +55,8 @@ needing(lack('Chromium', chromiumPath)).describe('the dashboard in Chromium', ()
       locked: true,
       checkpoints: [20],
     })
-    writeRun(folder(), 'second', { options: options('lora'), metrics: stepLines(1, 30), card: true })
+    const second = writeRun(folder(), 'second', { options: options('lora'), metrics: stepLines(1, 30), card: true })
+    for (const run of [first, second]) writeFileSync(join(run, 'adapter_config.json'), '{}')
     return first
   }
 
@@ -165,6 +149,10 @@ needing(lack('Chromium', chromiumPath)).describe('the dashboard in Chromium', ()
     expect(await configuration.getByRole('row', { name: /^rank/ }).count()).toBe(1)
     expect(await method.count()).toBe(1)
     expect(await read(page.locator('#samples'))).toMatch(/What is 2 \+ 2\? Step 20 answer of step 20 Earlier \(1\)/)
+    expect(await read(page.locator('#try pre'))).toBe(
+      `mora serve --model base --adapter first=${folder()}/first --adapter second=${folder()}/second`,
+    )
+    expect(await page.locator('#try a').getAttribute('href')).toBe('http://127.0.0.1:8080/#first&second')
     // The address names both, so that it can be kept.
     expect(new URL(page.url()).hash).toBe('#first&second')
     await page.reload()

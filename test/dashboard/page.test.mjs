@@ -7,6 +7,7 @@ import { courseOf, secondsLeft } from '../../lib/dashboard/page/course.js'
 import { formatBytes, formatCount, formatDuration, formatNumber, formatTick } from '../../lib/dashboard/page/format.js'
 import { colourOf, dashesOf, LOOKS } from '../../lib/dashboard/page/look.js'
 import { chartsOf } from '../../lib/dashboard/page/metrics.js'
+import { serveCommand } from '../../lib/dashboard/page/serve-command.js'
 import { joined } from '../../lib/dashboard/page/source.js'
 
 describe('metrics in the page', () => {
@@ -258,5 +259,39 @@ describe('numbers of the page', () => {
     expect(spread(5, 50)).toEqual([0, 1, 2, 3, 4])
     expect(spread(1000, 5)).toEqual([0, 250, 500, 749, 999])
     expect([spread(0, 5), spread(1, 5)]).toEqual([[], [0]])
+  })
+})
+
+describe('the command of a server for runs', () => {
+  const trained = (id, model, serves = 'adapter') => ({
+    summary: { id, name: id === '.' ? 'out' : id },
+    details: { serves, facts: [{ group: 'options', name: 'model', value: model }] },
+  })
+
+  it('has the base of the first run, and the adapters of all on it', () => {
+    const runs = [trained('none', 'base', null), trained('a', 'base'), trained('b', 'other'), trained('c d', 'base')]
+    expect(serveCommand(runs, '/runs')).toEqual({
+      command: "mora serve --model base --adapter a=/runs/a --adapter 'c-d=/runs/c d'",
+      names: ['a', 'c-d'],
+    })
+    expect(serveCommand([trained('.', 'owner/base')], '/runs/out').command).toBe(
+      'mora serve --model owner/base --adapter out=/runs/out',
+    )
+    expect(serveCommand([trained('full', 'base', 'model')], '/runs')).toEqual({
+      command: 'mora serve --model /runs/full/model',
+      names: [],
+    })
+  })
+
+  it('runs nothing else, whatever a run says, and is not made where that is unsure', () => {
+    const { command } = serveCommand([trained("$(x) 'y", '`z`; "$HOME"')], '/runs')
+    expect(command).toBe("mora serve --model '`z`; \"$HOME\"' --adapter '-x-y=/runs/$(x) '\\''y'")
+    const unsure = [
+      [],
+      [trained('a', 'base', null)],
+      [trained('a', 'ba\nse')],
+      [trained('a b', 'm'), trained('a?b', 'm')],
+    ]
+    for (const runs of unsure) expect(serveCommand(runs, '/runs')).toBeNull()
   })
 })

@@ -67,6 +67,7 @@ describe('the runs of a folder', () => {
     const run = writeRun(folder(), 'out', { samples, options, checkpoints: [20, 5] })
     const rollout = { step: 3, prompt: 'p', completion: 'c', rewards: { short: -0.51234, odd: 'x' }, advantage: 1 }
     writeFileSync(join(run, 'rollouts.jsonl'), `${JSON.stringify(rollout)}\n`)
+    writeFileSync(join(run, 'checkpoints/step-000020/adapter_config.json'), '{}')
     const runs = await Runs.in(folder())
     expect(await runs.details('out')).toEqual({
       id: 'out',
@@ -77,12 +78,24 @@ describe('the runs of a folder', () => {
         { group: 'machine', name: 'device', value: 'cpu' },
       ],
       checkpoints: [5, 20],
+      serves: 'adapter',
       samples: [
         ...samples.map((sample) => ({ ...sample, rewards: '' })),
         { step: 3, prompt: 'p', text: 'c', rewards: 'short -0.512' },
       ],
       problems: [],
     })
+  })
+
+  it('have something to serve once it is written', async () => {
+    const run = writeRun(folder(), 'out', { checkpoints: [20] })
+    const serves = async () => (await (await Runs.in(folder())).details('out'))!.serves
+    expect(await serves()).toBeNull()
+    mkdirSync(join(run, 'model'))
+    writeFileSync(join(run, 'model/config.json'), '{}')
+    expect(await serves()).toBe('model')
+    writeFileSync(join(run, 'adapter_config.json'), '{}')
+    expect(await serves()).toBe('adapter')
   })
 
   it('say which of their files cannot be read', async () => {

@@ -24,7 +24,7 @@ test('the package contains only files that it needs', () => {
     /^skills\/mora\/SKILL\.md$/,
     /^llms(-full)?\.txt$/,
     /^dist\/.+\.(js|cjs|d\.ts|d\.cts)$/,
-    /^dist\/dashboard\/page\/([^/]+\/)?[^/]+\.(html|css|js|svg)$/,
+    /^dist\/(dashboard|serve)\/page\/([^/]+\/)?[^/]+\.(html|css|js|svg)$/,
     /^(CMakeLists\.txt|binding\.gyp|native\/common\.cmake|cmake\/[^/]+\.(cmake|cpp))$/,
     /^scripts\/((build-native|run)\.mjs|debian-packages\.sh|setup\.sh)$/,
     /^native\/.+\.(h|cpp|cu|def)$/,

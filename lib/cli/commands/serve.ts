@@ -26,7 +26,7 @@ export const serveCommand = defineCommand({
     }
   },
   async run(options, { terminal, note, log }) {
-    const { adapter = [], allowOtherBase, apiKeyFile, host, port, json } = options
+    const { adapter = [], allowOtherBase, apiKeyFile, host, port, page, json } = options
     const apiKeys = apiKeyFile === undefined ? [] : await readKeys(apiKeyFile)
     const [{ loadModelFor }, { listenServer, serve }] = await Promise.all([
       import('../../models/index.js'),
@@ -35,7 +35,7 @@ export const serveCommand = defineCommand({
     const load = { ...loadOptions(options), onWarning: note }
     using model = await loadModelFor({ passes: 'one token' }, options.model!, load)
     const onError = (error: unknown) => log(error instanceof Error ? (error.stack ?? error.message) : String(error))
-    const server = serve(model, { ...forLibrary(ServeSchema, options), apiKeys, onError })
+    const server = serve(model, { ...forLibrary(ServeSchema, options), apiKeys, page, onError })
     for (const { name, source } of adapter.map(named)) await server.loadAdapter(name, source, { allowOtherBase })
     const listening = await listenServer(server, { host, port, hasKey: apiKeys.length > 0 })
     const { origin, isPublic } = listening

@@ -10,6 +10,7 @@ import { startSamples } from './samples.js'
 import { openSource } from './source.js'
 import { chosenIds, chosenInAddress, shownRuns, state } from './state.js'
 import { startTheme } from './theme.js'
+import { startTryIt } from './try-it.js'
 
 /** Milliseconds between two requests. */
 const INTERVAL = 1_000
@@ -25,6 +26,7 @@ const charts = startCharts()
 const runTable = startRunTable()
 const samples = startSamples()
 const configuration = startConfiguration()
+const tryIt = startTryIt(source.made !== null)
 let announced = Number.NEGATIVE_INFINITY
 let asked = 0
 /** @type {Promise<void> | null} */
@@ -115,6 +117,7 @@ function show() {
   charts.update(runs)
   runTable.update(runs)
   samples.update(runs)
+  tryIt.update(runs)
   configuration.update(runs)
   announce(runs)
 }

@@ -4,6 +4,7 @@ import { byId, element, KeyedChildren, setText } from './elements.js'
 import { formatCount, formatDuration } from './format.js'
 import { showLook, swatch } from './look.js'
 import { chartsOf, latestOf, lowestOf } from './metrics.js'
+import { optionOf } from './options.js'
 import { STATUS } from './run-list.js'
 
 /** @typedef {import('./state.js').ShownRun} ShownRun */
@@ -165,14 +166,6 @@ function optionColumns(runs) {
       value: (run) => optionOf(run, name),
       text: (run) => optionOf(run, name) ?? '–',
     }))
-}
-
-/**
- * @param {ShownRun} run
- * @param {string} wanted
- */
-function optionOf({ details }, wanted) {
-  return details?.facts.find(({ group, name }) => group === 'options' && name === wanted)?.value
 }
 
 /** Shows, above the charts, the progress of a run and the problems of all. */
