@@ -1,10 +1,11 @@
 /** The page to try models: over HTTP, and in a real browser. */
 import { execFile } from 'node:child_process'
-import { request } from 'node:http'
+import { createServer, request } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import type { Locator, Page } from 'playwright-core'
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { GenerateOptions } from '../../lib/generate/index.js'
 import type { Model } from '../../lib/models/index.js'
 import type { ServeOptions } from '../../lib/serve/index.js'
@@ -87,8 +88,9 @@ const read = async (place: Locator) => (await place.allInnerTexts()).join(' ').r
 
 needing(lack('Chromium', chromiumPath)).describe('the page in Chromium', () => {
   const visit = useChromium()
-  const next = drawnTests('the page of mora serve in Chromium', 5, 1)
+  const next = drawnTests('the page of mora serve in Chromium', 6, 1)
   const asked = watchTexts()
+  beforeEach(() => void asked.mockClear())
 
   /** What the server has asked its engine for, by the adapter. */
   const callsOf = (adapter?: string) =>
@@ -338,6 +340,45 @@ needing(lack('Chromium', chromiumPath)).describe('the page in Chromium', () => {
     await message(page).fill('Anybody?')
     await page.keyboard.press('Enter')
     await eventually(page.locator('article .problem')).toMatch(/^The server at .* does not answer\.$/)
+  })
+
+  next().it('cannot be framed, run or read by another page, which cannot ask its server either', async () => {
+    const url = await start()
+    const other = createServer((_, response) => {
+      response.setHeader('content-type', 'text/html')
+      response.end(`<main><h1>Other</h1><iframe src="${url}"></iframe><script src="${url}"></script></main>`)
+    })
+    await new Promise<void>((resolve) => other.listen(0, '127.0.0.1', resolve))
+    try {
+      const { page } = await visit(`http://127.0.0.1:${(other.address() as AddressInfo).port}/`)
+      const body = JSON.stringify({ messages: [{ role: 'user', content: 'Hello' }] })
+      const outcomes = await page.evaluate(
+        async ([url, body]) => {
+          const outcomeOf = (path: string, init: RequestInit) =>
+            fetch(`${url}${path}`, init).then(
+              ({ type, status }) => `${type} ${status}`,
+              () => 'refused',
+            )
+          const json = { 'content-type': 'application/json' }
+          return [
+            await outcomeOf('', {}),
+            await outcomeOf('', { mode: 'no-cors' }),
+            await outcomeOf('v1/models', {}),
+            await outcomeOf('v1/chat/completions', { method: 'POST', body, headers: json }),
+            await outcomeOf('v1/chat/completions', { method: 'POST', body, mode: 'no-cors' }),
+          ]
+        },
+        [url, body] as const,
+      )
+      // The last one arrives as plain text, which the server does not read.
+      expect(outcomes).toEqual(['refused', 'refused', 'refused', 'refused', 'opaque 0'])
+      expect(asked.mock.calls).toEqual([])
+      const frame = page.frames().find((one) => one.parentFrame() !== null)!
+      expect(await frame.locator('h1', { hasText: 'Chat' }).count()).toBe(0)
+    } finally {
+      other.closeAllConnections()
+      other.close()
+    }
   })
 
   next().it.each([
