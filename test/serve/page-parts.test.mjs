@@ -41,7 +41,7 @@ it('a screen reader is told sentences, not tokens, and all of them', () => {
 
 it('a copied request is one argument of a shell, whatever it says', () => {
   const request = { model: 'm', messages: [{ role: 'user', content: '\'; echo "$HOME" `x` \\ \n!!' }] }
-  const command = asCurl('http://[::1]:8080/v1', request, true)
+  const command = asCurl('http://[::1]:8080/v1/chat/completions', request, true)
   const words = execFileSync('bash', ['-c', `curl() { printf '%s\\0' "$@"; }\n${command}`], {
     env: { LLM_KEY: 'sk' },
     encoding: 'utf8',

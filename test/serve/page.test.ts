@@ -15,6 +15,7 @@ import { lack, needing } from '../needs.js'
 import { addRandomAdapter, IDLE, NAME, script, startServer, tinyModel, watchTexts } from './tiny-server.js'
 
 const run = promisify(execFile)
+const root = join(import.meta.dirname, '../..')
 const ADAPTER = 'a<b>'
 
 let tiny: Model
@@ -88,7 +89,7 @@ const read = async (place: Locator) => (await place.allInnerTexts()).join(' ').r
 
 needing(lack('Chromium', chromiumPath)).describe('the page in Chromium', () => {
   const visit = useChromium()
-  const next = drawnTests('the page of mora serve in Chromium', 6, 1)
+  const next = drawnTests('the page of mora serve in Chromium', 8, 1)
   const asked = watchTexts()
   beforeEach(() => void asked.mockClear())
 
@@ -305,7 +306,7 @@ needing(lack('Chromium', chromiumPath)).describe('the page in Chromium', () => {
     const [curl, program] = await page.locator('pre').allInnerTexts()
     const ran = await Promise.all([
       run('bash', ['-c', curl!]),
-      run(process.execPath, ['--input-type=module', '-e', program!], { cwd: join(import.meta.dirname, '../..') }),
+      run(process.execPath, ['--input-type=module', '-e', program!], { cwd: root }),
     ])
     expect(JSON.parse(ran[0].stdout).choices[0].message.content).toBe(' The end.')
     expect(ran[1].stdout).toContain("content: ' The end.'")
@@ -319,6 +320,63 @@ needing(lack('Chromium', chromiumPath)).describe('the page in Chromium', () => {
     await page.getByRole('button', { name: 'Copy as curl' }).click()
     await eventually(page.locator('article [role="status"]').first()).toBe('Copied.')
     expect(await page.evaluate('navigator.clipboard.readText()')).toBe(curl)
+  })
+
+  next().it('has an order of the focus, which is always seen', async () => {
+    script(() => say('Yes.'))
+    const { page } = await visit(await start({ adapters: [] }))
+    await message(page).fill('Hello')
+    await page.keyboard.press('Enter')
+    await ended(page)
+    // Nothing moves that somebody might not want to move.
+    expect(await page.evaluate('document.getAnimations().length')).toBe(0)
+    await page.locator('.skip').focus()
+    const stops: string[] = []
+    while (stops.at(-1) !== 'New conversation') {
+      await page.keyboard.press('Tab')
+      const { name, seen } = await page.evaluate<{ name: string; seen: boolean }>(`(() => {
+        const active = document.activeElement
+        const { outlineStyle } = getComputedStyle(active)
+        const name = (active.labels?.[0] ?? active).innerText.replace(/\\s+/g, ' ').trim()
+        return { name, seen: outlineStyle !== 'none' }
+      })()`)
+      expect(seen, name).toBe(true)
+      stops.push(name)
+    }
+    expect(stops).toEqual([
+      ...['Dark', NAME, 'System prompt', 'Temperature', 'Top p', 'Max tokens', 'Seed'],
+      ...['Continue the message, without a template', 'Token probabilities', 'Tools and schema'],
+      ...[`As code of ${NAME}, answer 1`, 'Message', 'Send', 'New conversation'],
+    ])
+    await page.locator('.skip').focus()
+    await page.keyboard.press('Enter')
+    expect(await page.evaluate('document.activeElement.id')).toBe('message')
+  })
+
+  next().it('continues a text without a template', async () => {
+    script(() => say(' upon', ' a time'))
+    const { page } = await visit(await start({ adapters: [] }))
+    for (const name of ['Continue the message, without a template', 'Token probabilities'])
+      await page.getByRole('checkbox', { name }).check()
+    for (const text of ['Once', 'Twice']) {
+      await message(page).fill(text)
+      await page.keyboard.press('Enter')
+      await ended(page)
+    }
+    expect(asked.mock.calls.map(([{ prompt, messages, logprobs }]) => ({ prompt, messages, logprobs }))).toEqual([
+      { prompt: 'Once', messages: undefined, logprobs: true },
+      { prompt: 'Twice', messages: undefined, logprobs: true },
+    ])
+    const answer = page.locator('article').last()
+    await answer.getByText('Tokens of').click()
+    await expect.poll(() => answer.getByRole('row').allInnerTexts()).toHaveLength(3)
+    await answer.getByText('As code').click()
+    await answer.locator('pre').first().waitFor()
+    const [curl, program] = await answer.locator('pre').allInnerTexts()
+    const { stdout } = await run('bash', ['-c', curl!])
+    expect(JSON.parse(stdout).choices[0].text).toBe(' upon a time')
+    const ran = await run(process.execPath, ['--input-type=module', '-e', program!], { cwd: root })
+    expect(ran.stdout).toBe(' upon a time\n')
   })
 
   next().it('says what the server refuses, and begins anew', async () => {

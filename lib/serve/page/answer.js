@@ -2,12 +2,11 @@
 import { codeToCopy } from '../../dashboard/page/code.js'
 import { element, setText } from '../../dashboard/page/elements.js'
 import { formatCount, formatDuration } from '../../dashboard/page/format.js'
-import { API, hasKey } from './api.js'
+import { API, hasKey, routeOf } from './api.js'
 import { asCurl, asNode } from './as-code.js'
 import { tokenTable } from './tokens.js'
 
 /** @typedef {import('./api.js').Call} Call */
-/** @typedef {import('./api.js').ChatRequest} ChatRequest */
 /** @typedef {import('./api.js').Message} Message */
 
 const ENDS = new Map([
@@ -33,7 +32,7 @@ export class Answer {
   #more = element('div')
 
   /**
-   * @param {ChatRequest} request
+   * @param {import('./api.js').TextRequest} request
    * @param {string} name that no other answer has
    * @param {(results: Message[]) => boolean} onResults takes the results of its calls; false if it cannot yet
    */
@@ -129,7 +128,7 @@ export class Answer {
     if (this.#tokens.length > 0) this.#more.append(onDemand('Tokens', name, () => [tokenTable(this.#tokens, name)]))
     this.#more.append(
       onDemand('As code', name, () => [
-        ...codeToCopy(asCurl(API, request, hasKey()), 'Copy as curl', `curl for ${name}`),
+        ...codeToCopy(asCurl(`${API}/${routeOf(request)}`, request, hasKey()), 'Copy as curl', `curl for ${name}`),
         ...codeToCopy(asNode(API, request, hasKey()), 'Copy for Node.js', `Program for ${name}`),
       ]),
     )

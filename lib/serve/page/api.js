@@ -4,7 +4,10 @@ import { eventsIn } from './events.js'
 /** @typedef {{ token: string, logprob: number, top_logprobs: { token: string, logprob: number }[] }} Token */
 /** @typedef {{ index?: number, id: string, type: string, function: { name: string, arguments: string } }} Call */
 /** @typedef {{ role: string, content: string | null, tool_calls?: Call[], tool_call_id?: string }} Message */
-/** @typedef {{ model: string, messages: Message[], [parameter: string]: unknown }} ChatRequest */
+/**
+ * A request for the next message of a conversation, or for a text that continues a prompt.
+ * @typedef {{ model: string, messages?: Message[], prompt?: string, [parameter: string]: unknown }} TextRequest
+ */
 /** @typedef {{ content?: string, reasoning_content?: string, tool_calls?: (Partial<Call> & { index: number })[] }} Delta */
 /**
  * @typedef {object} Chunk
@@ -44,20 +47,36 @@ export async function listModels() {
   return data.map((/** @type {{ id: string }} */ { id }) => id)
 }
 
+/** Returns the route of a request. @param {TextRequest} request */
+export const routeOf = ({ messages }) => (messages ? 'chat/completions' : 'completions')
+
 /**
  * Yields the pieces of an answer.
- * @param {ChatRequest} request
+ * @param {TextRequest} request
  * @param {AbortSignal} signal
  * @returns {AsyncGenerator<Chunk>}
  */
-export async function* streamChat(request, signal) {
+export async function* streamAnswer(request, signal) {
   const body = JSON.stringify({ ...request, stream: true, stream_options: { include_usage: true } })
   const headers = { 'content-type': 'application/json' }
-  const response = await ask('chat/completions', { method: 'POST', headers, body, signal })
+  const response = await ask(routeOf(request), { method: 'POST', headers, body, signal })
   for await (const event of eventsIn(piecesOf(response))) {
     if (event.error) throw new Refusal(response.status, event.error.message)
-    yield event
+    yield request.messages ? event : { ...event, choices: event.choices.map(asChatChoice) }
   }
+}
+
+/**
+ * Returns a piece of a continued prompt in the form of a chat's.
+ * @param {{ text: string, finish_reason: string | null, logprobs: null | { tokens: string[], token_logprobs: number[], top_logprobs: Record<string, number>[] } }} choice
+ * @returns {Chunk['choices'][number]}
+ */
+function asChatChoice({ text, finish_reason, logprobs }) {
+  const content = (logprobs?.tokens ?? []).map((token, i) => {
+    const top = Object.entries(logprobs?.top_logprobs[i] ?? {}).map(([token, logprob]) => ({ token, logprob }))
+    return { token, logprob: logprobs?.token_logprobs[i] ?? 0, top_logprobs: top }
+  })
+  return { delta: { content: text }, logprobs: { content }, finish_reason }
 }
 
 /**

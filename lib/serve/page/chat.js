@@ -3,7 +3,7 @@ import { byId, element, setText } from '../../dashboard/page/elements.js'
 import { startTheme } from '../../dashboard/page/theme.js'
 import { Announcer } from './announcer.js'
 import { Answer } from './answer.js'
-import { API, listModels, Refusal, streamChat, useKey } from './api.js'
+import { API, listModels, Refusal, streamAnswer, useKey } from './api.js'
 import { chosenModels, readSettings, showModels } from './settings.js'
 
 /** @typedef {import('./api.js').Message} Message */
@@ -120,15 +120,16 @@ async function sendMessage() {
  * @param {readonly Message[]} added to what each model has read
  * @param {Element} place
  */
-async function answerAll(models, { system, parameters }, added, place) {
+async function answerAll(models, { system, raw, parameters }, added, place) {
   const { signal } = begin()
   tell(models.length === 1 ? 'Waiting for the answer.' : `Waiting for ${models.length} answers.`)
   await Promise.all(
     models.map(async (model) => {
       const conversation = [...(histories.get(model) ?? []), ...added]
       const messages = [...(system.trim() === '' ? [] : [{ role: 'system', content: system }]), ...conversation]
+      const text = raw ? { prompt: added[0]?.content ?? '' } : { messages }
       const name = `${model}, answer ${turns.querySelectorAll('.answer').length + 1}`
-      const answer = new Answer({ model, messages, ...parameters }, name, (results) => {
+      const answer = new Answer({ model, ...text, ...parameters }, name, (results) => {
         const now = running ? null : readSettings()
         if (now) void answerAll([model], now, results, place)
         return now !== null
@@ -136,7 +137,7 @@ async function answerAll(models, { system, parameters }, added, place) {
       follow(() => place.append(answer.root))
       await write(answer, signal, models.length > 1 ? `${model}: ` : '')
       // After "New conversation" the answer belongs to none.
-      if (!answer.isEmpty && answer.root.isConnected) histories.set(model, [...conversation, answer.message])
+      if (!raw && !answer.isEmpty && answer.root.isConnected) histories.set(model, [...conversation, answer.message])
     }),
   )
   end(signal)
@@ -166,7 +167,7 @@ function end(signal) {
 async function write(answer, signal, name) {
   const announcer = new Announcer((text) => tell(name + text))
   try {
-    for await (const chunk of streamChat(answer.request, signal)) follow(() => announcer.push(answer.add(chunk)))
+    for await (const chunk of streamAnswer(answer.request, signal)) follow(() => announcer.push(answer.add(chunk)))
     follow(() => answer.end())
     announcer.end()
   } catch (error) {

@@ -9,6 +9,7 @@ const TOP = 5
 const form = byId('settings', HTMLFormElement)
 const [system, tools, schema] = ['system', 'tools', 'schema'].map((id) => byId(id, HTMLTextAreaElement))
 const logprobs = byId('logprobs', HTMLInputElement)
+const raw = byId('raw', HTMLInputElement)
 /** @type {readonly (readonly [parameter: string, id: string])[]} */
 const NUMBERS = [
   ['temperature', 'temperature'],
@@ -49,7 +50,12 @@ function namesInAddress() {
   }
 }
 
-/** @typedef {{ system: string, parameters: Record<string, unknown> }} Settings parameters are those of requests */
+/**
+ * @typedef {object} Settings
+ * @property {string} system prompt
+ * @property {boolean} raw whether a message is a text to continue, without a template and what was said before
+ * @property {Record<string, unknown>} parameters of requests
+ */
 
 /**
  * Returns null, with the first wrong setting focused and its problem told, if requests cannot have these settings.
@@ -66,13 +72,16 @@ export function readSettings() {
   const numbers = NUMBERS.map(([parameter, id]) => [parameter, byId(id, HTMLInputElement).value])
   return {
     system: system?.value ?? '',
+    raw: raw.checked,
     parameters: {
       ...Object.fromEntries(numbers.flatMap(([name, value]) => (value === '' ? [] : [[name, Number(value)]]))),
-      ...(logprobs.checked && { logprobs: true, top_logprobs: TOP }),
+      ...(raw.checked && byId('max-tokens', HTMLInputElement).value === '' && { max_tokens: -1 }),
+      ...(logprobs.checked && (raw.checked ? { logprobs: TOP } : { logprobs: true, top_logprobs: TOP })),
       ...(listed !== undefined && { tools: listed }),
-      ...(shape !== undefined && {
-        response_format: { type: 'json_schema', json_schema: { name: 'answer', schema: shape } },
-      }),
+      ...(shape !== undefined &&
+        (raw.checked
+          ? { structured_outputs: { json: shape } }
+          : { response_format: { type: 'json_schema', json_schema: { name: 'answer', schema: shape } } })),
     },
   }
 }
