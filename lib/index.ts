@@ -41,7 +41,7 @@ export type { StepRow } from './batches/step-rows.js'
 export { InputError, MoraError, RunError, UsageError } from './common/errors.js'
 export { type RandomState, type RandomStream, randomStream } from './common/random.js'
 export { type DoctorReport, doctor } from './doctor.js'
-export type { EngineOptions, EngineUsage } from './engine/index.js'
+export type { EditOptions, Engine, EngineOptions, EngineRequest, EngineUsage, ScoredPrompt } from './engine/index.js'
 export {
   type EmbeddingOptions,
   type EvalProgress,
@@ -137,14 +137,7 @@ export {
 export { type OrpoOptions, orpo } from './objectives/orpo.js'
 export { type RewardModelOptions, reward } from './objectives/reward.js'
 export type { JudgedAnswer, Reward, Rewards } from './objectives/rewards.js'
-export type {
-  AnswerRequest,
-  AnswerWriter,
-  Rollout,
-  SampleContext,
-  SampledStep,
-  SampleReuse,
-} from './objectives/rollouts.js'
+export type { Rollout, SampleContext, SampledStep, SampleReuse } from './objectives/rollouts.js'
 export { type SimpoOptions, simpo } from './objectives/simpo.js'
 export type { Tool, ToolFunction, Tools } from './objectives/tools.js'
 export type { WeightedSum } from './objectives/weighted-sum.js'

@@ -13,8 +13,8 @@ const folder = useTemporaryFolder()
 
 const use = `
 import {
-  AdamW, answerReward, DataLoader, type EvalResult, evaluate, grpo, loadDataset, loadModel, Model, mora, type JudgedAnswer, readRows, tokeniseRow, train,
-  type TrainOptions, UsageError,
+  AdamW, answerReward, DataLoader, type EngineRequest, type EvalResult, evaluate, grpo, loadDataset, loadModel, Model, mora, type JudgedAnswer,
+  type Objective, randomStream, readRows, type SampleContext, type StepRow, tokeniseRow, train, type TrainOptions, UsageError,
 } from 'node-mora'
 import * as adapters from 'node-mora/adapters'
 const options: TrainOptions = { data: 'rows.jsonl', dtype: 'float32' }
@@ -99,6 +99,21 @@ export const wrongRows = (model: Model) => [
   // @ts-expect-error: no such column
   grpo<Ticket>({ rewards: [({ row }) => row.vote] }),
 ]
+// An objective of one's own that samples completions.
+async function sample(rows: readonly StepRow[], { openEngine, stopIds, seed, draws }: SampleContext) {
+  await using engine = openEngine(rows.map(() => 64))
+  const sampled: StepRow[] = []
+  for (const { row, documents: [prompt] } of rows) {
+    const random = randomStream(seed, 'answer', draws, row)
+    const request: EngineRequest = { ids: [...prompt!.ids], maxNewTokens: 8, sampling: { temperature: 1, topK: 0, topP: 1 }, stopIds, random }
+    const ids = [...request.ids]
+    for await (const { id } of engine.write(request)) ids.push(id)
+    const mask = ids.map((_, i) => Number(i >= request.ids.length))
+    sampled.push({ row, documents: [{ ids: Int32Array.from(ids), mask: Uint8Array.from(mask) }] })
+  }
+  return { rows: sampled, rollouts: new Map<number, { advantage: number }>(), metrics: {}, records: [] }
+}
+export const sampling = (loss: Objective['loss']): Objective => ({ name: 'own', sample, loss })
 // @ts-expect-error: the library's own
 export const internal = (model: Model) => model.holdForTraining()
 `

@@ -67,6 +67,7 @@ export class Engine implements AsyncDisposable {
   readonly #exclusive: (() => Promise<void>)[] = []
 
   constructor(
+    /** The model that generates. */
     readonly model: Model | ModelView,
     { sequences = 32, longSequences = sequences, tokens = defaultTokens(model, sequences) }: EngineOptions = {},
   ) {
@@ -79,6 +80,7 @@ export class Engine implements AsyncDisposable {
     this.#slots = Array.from({ length: sequences }, (_, slot) => sequences - 1 - slot)
   }
 
+  /** Load of the engine. */
   get usage(): EngineUsage {
     return {
       running: this.#running.length,
@@ -182,6 +184,7 @@ export class Engine implements AsyncDisposable {
     this.#memory.dispose()
   }
 
+  /** The same as `close`, for `await using`. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close()
   }

@@ -6,24 +6,25 @@ import type { EditOptions } from './logits-edits.js'
 /** Why generation ended: at a stop token or string, or at the limit of tokens. */
 export type FinishReason = 'stop' | 'length'
 
-/** A constraint that a sequence must satisfy. */
-interface TokenConstraint {
-  /** Returns a bit for each token that may come next, in words of 32 bits from the lowest on. */
-  mask(): Promise<Int32Array>
-  /** Advances by the sampled token. */
-  accept(id: number): void
-}
-
 /** A sequence to generate. */
 export interface EngineRequest {
   /** The prompt: at least one token. */
   readonly ids: readonly number[]
+  /** Maximum number of new tokens. */
   readonly maxNewTokens: number
+  /** How tokens are chosen. */
   readonly sampling: Sampling
   /** Penalties, biases and forbidden tokens. */
   readonly edits?: EditOptions | undefined
   /** The constraint that the text must satisfy. */
-  readonly constraint?: TokenConstraint | undefined
+  readonly constraint?:
+    | {
+        /** Returns a bit for each token that may come next, in words of 32 bits from the lowest on. */
+        mask(): Promise<Int32Array>
+        /** Advances by the sampled token. */
+        accept(id: number): void
+      }
+    | undefined
   /** Number of likeliest tokens to return with the log-probability of each new token; undefined: no log-probabilities. */
   readonly topLogprobs?: number | undefined
   /** Tokens that end the sequence. */

@@ -7,6 +7,7 @@ import { reasonOfCaller } from '../common/foreign-errors.js'
 import { plainCopy } from '../common/plain-copy.js'
 import { randomStream } from '../common/random.js'
 import { inParallel } from '../common/task-limit.js'
+import type { Engine } from '../engine/index.js'
 import type { AnyRow } from '../rows/sources/source.js'
 import { optionalInteger } from '../schema/option.js'
 import type { Sampling } from '../tensor/operations/sampling.js'
@@ -17,7 +18,7 @@ import { knownAnswerForm } from '../text/tool-calls/find-form.js'
 import { answerMessage } from '../text/tool-calls/message.js'
 import { type ParsedAnswer, parseAnswer } from '../text/tool-calls/reader.js'
 import type { Question } from './questions.js'
-import type { AnswerWriter, SampleContext } from './rollouts.js'
+import type { SampleContext } from './rollouts.js'
 import { besideOthers, callTool, checkTools, requireTold, type Tools, toldText } from './tools.js'
 
 /** The option for the length of a sampled completion. */
@@ -89,8 +90,8 @@ export async function playAll(
   if (asked.length === 0) return []
   const group = new TaskGroup(context.signal)
   const { signal } = group
-  await using writer = await context.openWriter(asked.map(({ question }) => question.ids.length + options.maxNewTokens))
-  const play = (one: AskedQuestion) => group.run(() => playEpisode(one, writer, { ...context, signal }, options))
+  await using engine = context.openEngine(asked.map(({ question }) => question.ids.length + options.maxNewTokens))
+  const play = (one: AskedQuestion) => group.run(() => playEpisode(one, engine, { ...context, signal }, options))
   return await inParallel(asked, asked.length, play)
 }
 
@@ -106,12 +107,13 @@ export function trainedEpisode({ question, ids, mask }: Episode, { isLeftOut = f
 
 async function playEpisode(
   { question, place }: AskedQuestion,
-  writer: AnswerWriter,
+  engine: Engine,
   context: SampleContext,
   options: EpisodeOptions,
 ): Promise<Episode> {
-  const { tokenizer, seed, draws, signal } = context
-  const { sampling, logprobs } = options
+  const { tokenizer, seed, draws, stopIds, signal } = context
+  const { sampling } = options
+  const topLogprobs = options.logprobs ? 0 : undefined
   const limit = { seconds: options.toolTimeout, signal }
   const environment = await newEnvironment(options.environment, limit)
   const tools = { ...options.tools, ...environment?.tools }
@@ -127,7 +129,7 @@ async function playEpisode(
     if (left < 1) break
     const random = randomStream(seed, 'rollout', draws, place, turn)
     const ids = [...asked.ids, ...told.ids]
-    const tokens = writer.write({ ids, maxNewTokens: left, sampling, logprobs, random, signal })
+    const tokens = engine.write({ ids, maxNewTokens: left, sampling, topLogprobs, stopIds, random, signal })
     const written: number[] = []
     let next = await tokens.next()
     for (; !next.done; next = await tokens.next()) {

@@ -2,8 +2,7 @@
 
 import { type Batch, rowOfDocument } from '../batches/batch.js'
 import type { StepRow } from '../batches/step-rows.js'
-import type { RandomStream } from '../common/random.js'
-import type { NewToken, Sampling } from '../tensor/operations/sampling.js'
+import type { Engine } from '../engine/index.js'
 import type { Tokenizer } from '../text/tokenizer.js'
 import type { WeightedSum } from './weighted-sum.js'
 
@@ -20,28 +19,6 @@ export interface Rollout {
   readonly old?: readonly number[]
 }
 
-/** A completion to sample. */
-export interface AnswerRequest {
-  /** Token ids before the completion. */
-  readonly ids: readonly number[]
-  /** Maximum number of its tokens. */
-  readonly maxNewTokens: number
-  /** Options of sampling. */
-  readonly sampling: Sampling
-  /** Random numbers, one per token. */
-  readonly random: RandomStream
-  /** Whether to return the log-probability of each token. */
-  readonly logprobs: boolean
-  /** Aborting it ends the completion with its reason. */
-  readonly signal?: AbortSignal | undefined
-}
-
-/** Samples completions with the weights at the time when it is opened. */
-export interface AnswerWriter extends AsyncDisposable {
-  /** Samples a completion, token by token, a stop token included; many at once. */
-  write(request: AnswerRequest): AsyncGenerator<NewToken, 'stop' | 'length'>
-}
-
 /** The parts of a run with which an objective samples completions. */
 export interface SampleContext {
   /** Name of the stream of random numbers: the first step that uses the completions, from 0, or a word. */
@@ -52,10 +29,15 @@ export interface SampleContext {
   readonly answers?: number
   /** The model's tokenizer. */
   readonly tokenizer: Tokenizer
+  /** Tokens that end a completion, under the run's chat template. */
+  readonly stopIds: ReadonlySet<number>
   /** Aborting it ends the sampling with its reason. */
   readonly signal?: AbortSignal | undefined
-  /** Opens a writer of completions, given the maximum number of tokens of a prompt with its completion. */
-  openWriter(tokens: readonly number[]): Promise<AnswerWriter>
+  /**
+   * Opens an engine of the current weights, which is to be closed before the sampling ends.
+   * @param tokens for each completion the maximum number of its tokens, its prompt's included
+   */
+  openEngine(tokens: readonly number[]): Engine
   /** Returns ln π of the targets of each row under the current weights. */
   logProbs(rows: readonly StepRow[], temperature: number): Promise<Map<number, number[]>>
   /** Sums values over all ranks. */

@@ -2,7 +2,7 @@
 import { rowOfDocument, targetCounts } from '../batches/batch.js'
 import type { StepRow } from '../batches/step-rows.js'
 import { Engine, PAGE } from '../engine/index.js'
-import { requireTokenizer, stopTokens } from '../generate/index.js'
+import { stopTokens } from '../generate/index.js'
 import type { Model } from '../models/model.js'
 import { tokenLogProbs } from '../objectives/objective.js'
 import type { Rollout, SampleContext, SampledStep } from '../objectives/rollouts.js'
@@ -77,19 +77,21 @@ async function sampledSteps(session: Session, first: number, steps: number): Pro
 }
 
 /** Samples for rows of this rank. */
-export function sampledFor(
+export async function sampledFor(
   { options, work, rows }: Session,
   some: readonly StepRow[],
   what: Pick<SampleContext, 'draws' | 'answers'>,
 ): Promise<SampledStep> {
   const { model, objective, passes, facts, sync, signal } = work
   passes.setDropout(null)
+  const template = model.tokenizer && (await resolveTemplate(options.template, model.tokenizer))
   return objective.sample!(some, {
     ...what,
     seed: options.seed,
     tokenizer: model.tokenizer!,
+    stopIds: await stopTokens(model, template),
     signal,
-    openWriter: (tokens) => openWriter(model, options.template, tokens),
+    openEngine: (tokens) => openEngine(model, tokens),
     async sum(values) {
       const all = await sync.sum(values)
       if (!all) throw DROPPED
@@ -111,25 +113,13 @@ export function sampledFor(
   })
 }
 
-/**
- * Opens an engine that samples with the model's current weights.
- * @param tokens for each answer its number of tokens, prompt included
- */
-async function openWriter(
-  model: Model,
-  template: string,
-  tokens: readonly number[],
-): ReturnType<SampleContext['openWriter']> {
-  const stopIds = await stopTokens(model, await resolveTemplate(template, requireTokenizer(model)))
+/** Opens an engine with memory for as many of the completions as are written at once. */
+function openEngine(model: Model, tokens: readonly number[]): Engine {
   const sequences = Math.min(ANSWERS_AT_ONCE, tokens.length)
   const longest = [...tokens].sort((a, b) => b - a).slice(0, sequences)
   // Memory is allocated in pages; a sequence may fill its last one in part.
   const room = longest.reduce((sum, length) => sum + length + PAGE, 0)
-  const engine = new Engine(model, { sequences, tokens: room })
-  return {
-    write: ({ logprobs, ...request }) => engine.write({ ...request, stopIds, topLogprobs: logprobs ? 0 : undefined }),
-    [Symbol.asyncDispose]: () => engine.close(),
-  }
+  return new Engine(model, { sequences, tokens: room })
 }
 
 /** Joins the samples of all ranks in the order of rows. */

@@ -2,13 +2,14 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test, vi } from 'vitest'
+import { Engine, type EngineRequest } from '../../lib/engine/index.js'
 import { initModel } from '../../lib/models/load-model.js'
 import type { Model } from '../../lib/models/model.js'
 import { type GrpoOptions, grpo } from '../../lib/objectives/grpo.js'
 import type { Objective } from '../../lib/objectives/objective.js'
 import type { Question } from '../../lib/objectives/questions.js'
 import type { JudgedAnswer } from '../../lib/objectives/rewards.js'
-import type { AnswerRequest, SampleContext } from '../../lib/objectives/rollouts.js'
+import type { SampleContext } from '../../lib/objectives/rollouts.js'
 import { type Tools, toolSchemas } from '../../lib/objectives/tools.js'
 import type { Message } from '../../lib/text/template.js'
 import { loadTokenizer } from '../../lib/text/tokenizer.js'
@@ -394,22 +395,22 @@ describe('several turns', () => {
   async function said(turns: string[], options: Partial<GrpoOptions>) {
     using model = await tinyModel()
     const tokenizer = model.tokenizer!
-    const requests: AnswerRequest[] = []
+    const requests: EngineRequest[] = []
+    class SpeakingEngine extends Engine {
+      override async *write(request: EngineRequest) {
+        requests.push(request)
+        for (const id of await tokenizer.encodeContinuation(turns[requests.length - 1]!)) yield { id, logprob: -1 }
+        yield { id: tokenizer.eosId!, logprob: -1 }
+        return 'stop' as const
+      }
+    }
     const context: SampleContext = {
       draws: 0,
       seed: 0,
       answers: 1,
       tokenizer,
-      openWriter: async () => ({
-        async *write(request) {
-          requests.push(request)
-          const turn = turns[requests.length - 1]!
-          for (const id of await tokenizer.encodeContinuation(turn)) yield { id, logprob: -1 }
-          yield { id: tokenizer.eosId!, logprob: -1 }
-          return 'stop'
-        },
-        [Symbol.asyncDispose]: async () => {},
-      }),
+      stopIds: new Set(),
+      openEngine: () => new SpeakingEngine(model, { sequences: 1, tokens: 64 }),
       logProbs: async () => new Map(),
       sum: async (values) => values,
     }
