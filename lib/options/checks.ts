@@ -1,21 +1,19 @@
-/** Checks of combinations of options. */
+/** Checks of combinations of options; those of a run are in train/setup/resolve-options.ts. */
 
 import { isDeepStrictEqual } from 'node:util'
 import type { z } from 'zod'
 import { quoted, UsageError } from '../common/errors.js'
 import { currentVoice, optionName, theOption } from '../common/option-names.js'
-import { checkLoadedForm } from '../models/load-options.js'
-import { objectiveNamed } from '../objectives/index.js'
 import { type DataSource, pathsOf } from '../rows/sources/source.js'
 import { TEXT_TEMPLATE } from '../rows/text-template.js'
 import { type OptionSource, optionPlace } from '../schema/names.js'
 import { type OptionsSchema, optionDefault, optionFacts } from '../schema/option-facts.js'
 import { ANSWER_TASKS, CHOICE_TASKS } from '../tasks/index.js'
 import { AnalyzeSchema } from './analyze.js'
-import { newAdapterOptions, scheduleOptions } from './defaults.js'
+import { newAdapterOptions } from './defaults.js'
 import { type EvalOptions, EvalSchema, type Task, writingOptions } from './eval.js'
 import { methodsWithOption, newAdapterFields, restartFields } from './new-adapter.js'
-import { TrainSchema, type TrainSettings } from './train.js'
+import type { TrainSettings } from './train.js'
 
 /** Throws a `UsageError` that names the required options that were left out. */
 export function requireOptions(
@@ -33,91 +31,25 @@ export function requireOptions(
   throw new UsageError('missing-option', `Missing ${list}; ${missing.length === 1 ? 'it is' : 'they are'} required.`)
 }
 
-function refuse(unfit: boolean, message: string): void {
+/** Throws a `UsageError` with a message about options that do not fit together. */
+export function refuse(unfit: boolean, message: string): void {
   if (unfit) throw new UsageError('unfit-options', message)
 }
 
 /** Refuses two options given together. */
-function exclude(options: object, first: string, second: string, why: string): void {
+export function exclude(options: object, first: string, second: string, why: string): void {
   const areGiven = isGiven(options, first) && isGiven(options, second)
   refuse(areGiven, `${optionName(first)} does not go with ${optionName(second)}: ${why}.`)
 }
 
-function isGiven(options: object, key: string): boolean {
+/** Whether an option is given, and not as `false` or 0. */
+export function isGiven(options: object, key: string): boolean {
   const value = (options as Record<string, unknown>)[key]
   return value !== undefined && value !== false && value !== 0
 }
 
-/** Throws a `UsageError` for options of training that exclude each other. */
-export function checkTrainOptions(options: TrainSettings, source: OptionSource = 'api'): void {
-  checkLoadedForm(options)
-  exclude(options, 'init', 'quantise', 'random weights are trained in full')
-  exclude(options, 'init', 'adapter', 'an adapter belongs to the weights that it was trained on')
-  exclude(options, 'resume', 'overwrite', 'one continues the run, the other replaces it')
-  exclude(options, 'warmupSteps', 'warmupRatio', 'give only one of them')
-  exclude(options, 'deterministic', 'allowChanges', 'a change gives the run other bits')
-  requireOneReader(TrainSchema, options)
-  refuse(
-    options.compute === 'int8' && newAdapterOptions(options).method === 'full',
-    `${optionName('compute')} int8 does not go with method full: only frozen weights are multiplied in 8 bits.`,
-  )
-  checkShard(options)
-  checkAdapterOptions(options)
-  requireNeeded(TrainSchema, options)
-  checkRestarts(options)
-  checkObjective(options, source)
-  exclude(options, 'emaDecay', 'mergeEvery', 'the average is of one adapter, and merging begins another')
-  refuse(
-    options.emaDecay !== undefined && newAdapterOptions(options).method === 'full',
-    `${optionName('emaDecay')} does not go with method full: the average is an adapter of its own.`,
-  )
-  refuse(
-    options.microBatchSize !== undefined && options.microBatchSize > options.batchSize,
-    `${optionName('microBatchSize')} ${options.microBatchSize} is more than the ${options.batchSize} rows of a step (${optionName('batchSize')}).`,
-  )
-}
-
-/** Refuses options that sharding excludes: shards are frozen, and all ranks must take part in each pass. */
-function checkShard(options: TrainSettings): void {
-  exclude(options, 'shard', 'init', 'only weights from a file can be sharded')
-  exclude(options, 'shard', 'mergeEvery', 'adapters cannot be merged into sharded weights')
-  exclude(options, 'shard', 'samplePrompt', 'one rank alone cannot generate with a shard of the weights')
-  refuse(
-    options.shard !== undefined && newAdapterOptions(options).method === 'full',
-    `${optionName('shard')} does not go with method full: only frozen weights are sharded.`,
-  )
-}
-
-/** Refuses options of other objectives, and combinations that leave an objective without its reference. */
-function checkObjective(options: TrainSettings, source: OptionSource): void {
-  if (objectiveNamed(options.objective)?.needsReference?.(options)) {
-    const why = 'the reference of the objective is the model without the adapter'
-    const what = `does not go with ${optionName('objective')} ${options.objective}`
-    const kept = 'precomputeReference'
-    const canKeep = optionFacts(TrainSchema.shape[kept]).objectives?.includes(options.objective)
-    const way = canKeep ? `; ${optionName(kept)} computes it before the first step` : ''
-    if (!options[kept]) {
-      refuse(newAdapterOptions(options).method === 'full', `${optionName('method')} full ${what}: ${why}${way}.`)
-      const changed = `${optionName('mergeEvery')} ${what}: ${why}, and merging changes it${way}.`
-      refuse(options.mergeEvery !== undefined, changed)
-    }
-    refuse(options.shard !== undefined, `${optionName('shard')} ${what}: ${why}, whose passes are not sharded.`)
-  }
-  for (const key of objectiveNamed(options.objective)?.needs ?? []) {
-    const isLeftOut = source !== 'api' && (options as Readonly<Record<string, unknown>>)[key] === undefined
-    refuse(isLeftOut, `${optionName('objective')} ${options.objective} needs ${optionName(key)}.`)
-  }
-  for (const [key, option] of Object.entries(TrainSchema.shape)) {
-    const { objectives } = optionFacts(option)
-    refuse(
-      objectives !== undefined && isGiven(options, key) && !objectives.includes(options.objective),
-      `${optionName(key)} does not go with objective ${options.objective}: it is an option of ${objectives?.join(' and ')}.`,
-    )
-  }
-}
-
 /** Refuses options without the options that they need. */
-function requireNeeded({ shape }: OptionsSchema, options: object): void {
+export function requireNeeded({ shape }: OptionsSchema, options: object): void {
   for (const [key, option] of Object.entries(shape)) {
     if (!isGiven(options, key)) continue
     for (const needed of optionFacts(option).needs ?? [])
@@ -126,25 +58,13 @@ function requireNeeded({ shape }: OptionsSchema, options: object): void {
 }
 
 /** Refuses several options that read standard input, which can be read only once. */
-function requireOneReader({ shape }: OptionsSchema, options: object): void {
+export function requireOneReader({ shape }: OptionsSchema, options: object): void {
   const keys = Object.keys(shape).filter((key) => optionFacts(shape[key]!).hub?.endsWith('-data'))
   const paths = keys.flatMap((key) => pathsOf((options as Readonly<Record<string, DataSource[] | undefined>>)[key]))
   refuse(
     paths.filter((path) => path === '-').length > 1,
     `Standard input (-) can be read only once, but ${keys.map((key) => optionName(key)).join(' and ')} name it more often.`,
   )
-}
-
-function checkAdapterOptions(options: TrainSettings): void {
-  // With an adapter file, options are compared with the file when it is read.
-  if (options.adapter !== undefined) {
-    refuse(
-      options.method === 'full',
-      `${optionName('adapter')} does not go with ${optionName('method')} full: full training has no adapter.`,
-    )
-    return
-  }
-  checkNewAdapterOptions(options)
 }
 
 const { method: _, ...ofSomeMethods } = { ...newAdapterFields, ...restartFields }
@@ -160,23 +80,6 @@ export function checkNewAdapterOptions(options: Partial<TrainSettings>): void {
       `${optionName(key)} does not go with method ${method}: it is an option of ${methods.join(' and ')}.`,
     )
   }
-}
-
-function checkRestarts(options: TrainSettings): void {
-  const { mergeEvery, cycle, operator } = options
-  refuse(
-    cycle !== undefined && operator !== undefined && !cycle.includes(operator),
-    `${optionName('operator')} ${operator} is not among the operators of ${optionName('cycle')} (${cycle?.join(', ')}).`,
-  )
-  const { scheduler } = scheduleOptions(options)
-  refuse(
-    scheduler === 'cosine-restarts' && mergeEvery === undefined,
-    `${optionName('scheduler')} cosine-restarts needs a period: set ${optionName('mergeEvery')}, or use cosine.`,
-  )
-  refuse(
-    scheduler !== 'cosine-restarts' && options.restartWarmupSteps !== undefined,
-    `${optionName('restartWarmupSteps')} does not go with ${optionName('scheduler')} ${scheduler}: it is an option of cosine-restarts.`,
-  )
 }
 
 /** Throws a `UsageError` unless options of `analyze` name an adapter, or a model before. */

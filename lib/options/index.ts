@@ -6,13 +6,7 @@ export type { OptionSource } from '../schema/names.js'
 export { type OptionFacts, type OptionsSchema, optionDefault, optionFacts } from '../schema/option-facts.js'
 export { forLibrary, parseOptions, plainOptions } from '../schema/parse.js'
 export { AnalyzeSchema } from './analyze.js'
-export {
-  checkAnalyzeOptions,
-  checkEvalOptions,
-  checkNewAdapterOptions,
-  checkTrainOptions,
-  requireOptions,
-} from './checks.js'
+export { checkAnalyzeOptions, checkEvalOptions, checkNewAdapterOptions, requireOptions } from './checks.js'
 export { type CommonOptions, CommonOptionsSchema, encodingOptions, loadOptions } from './common.js'
 export { readConfigFile, resolveWithConfig } from './config-file.js'
 export { JSON_SPACINGS, type JsonSpacing } from './constraint.js'

@@ -2,9 +2,9 @@
 
 import { SCORE_WEIGHT } from '../adapters/contract/base-model.js'
 import { quoted, UsageError } from '../common/errors.js'
-import { optionName, TheOption } from '../common/option-names.js'
+import { optionName } from '../common/option-names.js'
 import { HEAD_RATE } from '../objectives/reward.js'
-import { scheduleNames, type TrainInput, type TrainSettings } from '../options/index.js'
+import type { TrainSettings } from '../options/index.js'
 import type { Parameter } from '../tensor/parameter.js'
 import { sourceHash } from './checkpoints/function-hashes.js'
 import type { TrainerState } from './trainer-state.js'
@@ -26,15 +26,6 @@ export type LearningRate = (
     evalLoss: number | null
   },
 ) => number
-
-export function requireNoSchedule(options: Partial<TrainInput>): void {
-  const name = [...scheduleNames, 'headLearningRate' as const].find((name) => options[name] !== undefined)
-  if (name === undefined) return
-  throw new UsageError(
-    'unfit-options',
-    `${TheOption(name)} does not go with a function as ${optionName('learningRate')}, which says the rate of every step: leave one of them out.`,
-  )
-}
 
 /** Returns the text by which `run.yaml` records the function: a hash of its source. What the source refers to is unknown. */
 export function recordedAs(rate: LearningRate): string {

@@ -9,7 +9,7 @@ import type { MethodInput, OptionOfMethod, TrainInput, TrainSettings } from '../
 import { type RowChoices, rowChoiceKinds } from '../rows/row-choices.js'
 import type { AnyRow, DataInput, RowOf } from '../rows/sources/source.js'
 import { type Ranks, someRanks } from '../tensor/ranks.js'
-import { type LearningRate, requireNoSchedule } from './learning-rate.js'
+import type { LearningRate } from './learning-rate.js'
 import { dropFailures, runTraining } from './recipe.js'
 import { type EventCallback, Run } from './run.js'
 import type { RunParts } from './setup/plan-run.js'
@@ -123,22 +123,23 @@ export function trainWith(model: Model, call: TrainOptions, own: RunParts = {}):
   check({ options: call }, trainArguments)
   const { onEvent, signal, learningRate, ranks, method, objective, map, filter, maxTokens, ...given } = call
   signal?.throwIfAborted()
-  const ownMethod = typeof method === 'object' ? method : undefined
-  if (ownMethod) registerMethod(ownMethod)
-  const ownRate = typeof learningRate === 'function' ? learningRate : undefined
-  const value = typeof objective === 'object' ? objective : undefined
-  if (value) check({ objective }, { objective: anObjective })
-  const data = given.data ?? value?.data
-  const byName = {
-    ...(!ownMethod && { method }),
-    ...(!ownRate && { learningRate }),
-    ...(!value && { objective }),
-  } as TrainInput
-  const options = resolveTrainOptions({ ...given, ...(data !== undefined && { data }), ...byName }, ownMethod, value)
-  if (ownRate) requireNoSchedule({ ...given, headLearningRate: options.headLearningRate })
-  const choices = { map, filter, maxTokens }
-  const parts = { objective: value, learningRate: ownRate, signal, ranks, choices, ...own }
-  return startRun(model, options, parts, onEvent)
+  const values = {
+    method: typeof method === 'object' ? method : undefined,
+    objective: typeof objective === 'object' ? objective : undefined,
+    learningRate: typeof learningRate === 'function' ? learningRate : undefined,
+  }
+  if (values.method) registerMethod(values.method)
+  if (values.objective) check({ objective }, { objective: anObjective })
+  const input: TrainInput = {
+    ...given,
+    data: given.data ?? values.objective?.data,
+    method: typeof method === 'object' ? undefined : method,
+    objective: typeof objective === 'object' ? undefined : objective,
+    learningRate: typeof learningRate === 'function' ? undefined : learningRate,
+  }
+  const options = resolveTrainOptions(input, values)
+  const parts = { objective: values.objective, learningRate: values.learningRate, signal, ranks, ...own }
+  return startRun(model, options, { choices: { map, filter, maxTokens }, ...parts }, onEvent)
 }
 
 /** Starts a run with checked options, which run.yaml records unchanged. */

@@ -3,13 +3,13 @@ import { UsageError } from '../../lib/common/errors.js'
 import { speaking } from '../../lib/common/option-names.js'
 import {
   checkEvalOptions,
-  checkTrainOptions,
   EvalSchema,
   newAdapterOptions,
   parseOptions,
   plainOptions,
   TrainSchema,
 } from '../../lib/options/index.js'
+import { checkTrainOptions } from '../../lib/train/setup/resolve-options.js'
 
 const train = (raw: unknown) => parseOptions(TrainSchema, raw)
 const flags = (raw: unknown) => parseOptions(TrainSchema, raw, 'flags')

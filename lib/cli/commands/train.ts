@@ -1,12 +1,6 @@
 import { MoraError } from '../../common/errors.js'
 import { formatBytes } from '../../io/disk-space.js'
-import {
-  checkTrainOptions,
-  loadOptions,
-  newAdapterOptions,
-  TrainSchema,
-  type TrainSettings,
-} from '../../options/index.js'
+import { loadOptions, newAdapterOptions, TrainSchema, type TrainSettings } from '../../options/index.js'
 import type { JobRanks } from '../../ranks/job-ranks.js'
 import { HostMemory } from '../../tensor/host-memory.js'
 import type { Ranks } from '../../tensor/ranks.js'
@@ -14,6 +8,7 @@ import type { ShardRanks } from '../../tensor/shards.js'
 import type { TrainEvent, TrainResult } from '../../train/events.js'
 import { isKnownToAllRanks, RankSync, reportsError } from '../../train/rank-sync.js'
 import type { Run } from '../../train/run.js'
+import { checkTrainOptions } from '../../train/setup/resolve-options.js'
 import { isStoppedEarly, stoppedEarly } from '../../train/stopped-early.js'
 import { type CommandContext, type CommandResult, defineCommand } from '../command.js'
 import { requireInputs, requirePath } from '../paths.js'

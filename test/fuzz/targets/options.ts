@@ -1,7 +1,8 @@
 /** Options from YAML. */
 import { join } from 'node:path'
 import { resolveWithConfig } from '../../../lib/options/config-file.js'
-import { checkTrainOptions, TrainSchema } from '../../../lib/options/index.js'
+import { TrainSchema } from '../../../lib/options/index.js'
+import { checkTrainOptions } from '../../../lib/train/setup/resolve-options.js'
 import type { Target } from '../cases.js'
 import { mutateBytes } from '../mutate-bytes.js'
 import { mutateText } from '../mutate-text.js'
