@@ -1,8 +1,6 @@
 /** Options that describe a new adapter, for training and for counting its parameters. */
-import type { AdapterMethod } from '../adapters/contract/adapter.js'
+import type { AdapterMethod, OptionFields } from '../adapters/contract/adapter.js'
 import { newAdapterGroup as group, sharedFields } from '../adapters/contract/adapter-config.js'
-import { loraRestartFields } from '../adapters/methods/lora.js'
-import { moraRestartFields } from '../adapters/methods/mora.js'
 import OWN_METHODS from '../adapters/own-methods.js'
 import {
   ADAPTER_METHODS,
@@ -21,10 +19,16 @@ export type Method = (typeof METHODS)[number]
 type EveryOf<Union> = (Union extends unknown ? (one: Union) => void : never) extends (all: infer All) => void
   ? All
   : never
-type MethodFields = EveryOf<(typeof OWN_METHODS)[number]['options']>
+type OwnMethod = (typeof OWN_METHODS)[number]
+type RestartFieldsOf<Of extends OwnMethod> = Named<NonNullable<Of['restart']>['options']>
+/** Fields whose type names them: a method without options of restarts has the type of any. */
+type Named<Fields> = Fields extends OptionFields ? (string extends keyof Fields ? never : Fields) : never
 
-/** Options of single methods; options of the same name are the same option. */
-const methodFields = Object.assign({}, ...OWN_METHODS.map(({ options }) => options)) as MethodFields
+/** Options of single methods, and of their restarts; options of the same name are the same option. */
+const methodFields = Object.assign({}, ...OWN_METHODS.map(({ options }) => options)) as EveryOf<OwnMethod['options']>
+const restartFieldsOfMethods = Object.assign({}, ...OWN_METHODS.map(({ restart }) => restart?.options)) as EveryOf<
+  RestartFieldsOf<OwnMethod>
+>
 
 const { rank, ...sharedButRank } = sharedFields
 
@@ -66,10 +70,10 @@ export type DescribedField = keyof typeof described
 export const describedFields = Object.keys(described) as DescribedField[]
 
 /** The options of a method that other methods lack. */
-export type OptionOfMethod<Name extends Method = Method> =
-  | (Name extends 'mora' ? keyof typeof moraRestartFields : never)
-  | (Name extends 'lora' ? keyof typeof loraRestartFields : never)
-  | (Name extends AdapterMethodName ? keyof Extract<(typeof OWN_METHODS)[number], { name: Name }>['options'] : never)
+export type OptionOfMethod<Name extends Method = Method> = Name extends AdapterMethodName
+  ? keyof EveryOf<FieldsOf<Extract<OwnMethod, { name: Name }>>>
+  : never
+type FieldsOf<Of extends OwnMethod> = Of['options'] | RestartFieldsOf<Of>
 
 /** Returns the options that describe an adapter of a method; a method registered by the user adds its own. */
 export function describedFieldsOf(method: string): readonly string[] {
@@ -84,8 +88,7 @@ export const restartFields = {
     defaultText: 'never',
     group,
   }),
-  ...moraRestartFields,
-  ...loraRestartFields,
+  ...restartFieldsOfMethods,
 }
 export const restartOptions = Object.keys(restartFields) as (keyof typeof restartFields)[]
 

@@ -162,9 +162,9 @@ export interface RestartRunOptions {
 }
 
 /** How an adapter changes that is repeatedly merged into the weights and restarted. */
-export interface RestartRule<Config extends AdapterConfigBase> {
+export interface RestartRule<Config extends AdapterConfigBase, Fields extends OptionFields = OptionFields> {
   /** Its options of training besides `mergeEvery`. */
-  readonly options?: OptionFields
+  readonly options?: Fields
   /** Returns the configuration of a new adapter at the beginning of such a run; absent: unchanged. */
   first?(config: Config, options: RestartRunOptions): Config
   /**
@@ -189,6 +189,7 @@ export interface RestartRule<Config extends AdapterConfigBase> {
 export interface AdapterMethod<
   Config extends AdapterConfigBase = AdapterConfigBase,
   Fields extends OptionFields = OptionFields,
+  RestartFields extends OptionFields = OptionFields,
 > {
   /** The method's name in files, in run.yaml and as the value of `--method`. */
   readonly name: Config['method']
@@ -203,7 +204,7 @@ export interface AdapterMethod<
   /** Returns the default peak learning rate. */
   learningRate(config: Config): number
   /** How it restarts; absent: the method cannot be merged and restarted while it trains. */
-  readonly restart?: RestartRule<Config>
+  readonly restart?: RestartRule<Config, RestartFields>
   /** Names of methods whose adapters it can train further, because it computes the same from their files. */
   readonly continues?: readonly string[]
   /** Whether it supports the embeddings. */

@@ -1,6 +1,6 @@
 /** LoRA, and its variants that differ in the scale, in what is trained, or in the rates. */
 import { optionalChoice, optionalReal } from '../../schema/option.js'
-import type { ConfigOf, RestartRunOptions } from '../contract/adapter.js'
+import type { AdapterMethod, ConfigOf, RestartRunOptions } from '../contract/adapter.js'
 import { checkedConfig, newAdapterGroup as group } from '../contract/adapter-config.js'
 import { positiveEntry } from '../contract/peft-entries.js'
 import { type LowRankConfig, type LowRankOptions, lowRankConfig, lowRankFields, lowRankMethod } from './low-rank.js'
@@ -8,13 +8,15 @@ import { type LowRankConfig, type LowRankOptions, lowRankConfig, lowRankFields, 
 export { LoraLayer } from './lora-layer.js'
 
 /** Options of restarts (ReLoRA, arXiv 2307.05695). */
-export const loraRestartFields = {
+const restartFields = {
   reloraA: optionalChoice('A after each merge: new random values, or those at the start again', ['random', 'start'], {
     defaultText: 'random',
     group,
     needs: ['mergeEvery'],
   }),
 }
+
+type LoraConfig = ConfigOf<'lora', LowRankConfig>
 
 interface LoraRestartOptions extends RestartRunOptions {
   readonly reloraA?: 'random' | 'start'
@@ -30,25 +32,27 @@ interface LoraRestartOptions extends RestartRunOptions {
  * await model.addAdapter('style', lora({ rank: 16, alpha: 32, dropout: 0.05 }))
  * ```
  */
-export function lora(options: LowRankOptions = {}): ConfigOf<'lora', LowRankConfig> {
+export function lora(options: LowRankOptions = {}): LoraConfig {
   return lowRankConfig('lora', options)
 }
 
-export const loraMethod = lowRankMethod<ConfigOf<'lora', LowRankConfig>>({
-  name: 'lora',
-  options: lowRankFields,
-  config: lora,
-  learningRate: 2e-4,
-  embeddings: true,
+export const loraMethod: AdapterMethod<LoraConfig, typeof lowRankFields, typeof restartFields> = {
+  ...lowRankMethod<LoraConfig>({
+    name: 'lora',
+    options: lowRankFields,
+    config: lora,
+    learningRate: 2e-4,
+    embeddings: true,
+  }),
   restart: {
-    options: loraRestartFields,
+    options: restartFields,
     plan: (config, { reloraA = 'random' }: LoraRestartOptions) => ({
       options: { reloraA },
       restored: reloraA === 'start' ? ['lora_A'] : [],
       after: () => config,
     }),
   },
-})
+}
 
 /** Rank-stabilised LoRA (arXiv 2312.03732): ΔW = alpha / √rank · B A. Alpha defaults to 2 · rank. */
 export function rslora(options: LowRankOptions = {}): ConfigOf<'rslora', LowRankConfig> {

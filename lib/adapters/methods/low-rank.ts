@@ -48,7 +48,7 @@ export function lowRankConfig<const M extends string>(method: M, options: LowRan
 }
 
 interface LowRankVariant<C extends LowRankConfig, Fields extends OptionFields>
-  extends Pick<AdapterMethod<C, Fields>, 'rankMeaning' | 'restart' | 'embeddings' | 'continues'> {
+  extends Pick<AdapterMethod<C, Fields>, 'rankMeaning' | 'embeddings' | 'continues'> {
   readonly name: C['method']
   readonly options: Fields
   /** Completes a configuration from options. */
@@ -174,13 +174,12 @@ export function alphaOf(config: LowRankConfig, layer: LayerFacts): number {
 export function lowRankMethod<C extends LowRankConfig, Fields extends OptionFields = typeof lowRankFields>(
   variant: LowRankVariant<C, Fields>,
 ): AdapterMethod<C, Fields> {
-  const { name, options, rankMeaning, restart, embeddings, continues, frozenA, further } = variant
+  const { name, options, rankMeaning, embeddings, continues, frozenA, further } = variant
   const { scale = (alpha: number, rank: number) => alpha / rank, initialA = kaimingUniform } = variant
   return {
     name,
     options,
     rankMeaning,
-    restart,
     embeddings,
     continues,
     config: (given) => variant.config(given),

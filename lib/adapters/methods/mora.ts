@@ -54,7 +54,7 @@ const fields = {
 }
 
 /** Options of restarts (ReMoRA, the paper's section 5.3 and Appendix B). */
-export const moraRestartFields = {
+const restartFields = {
   cycle: choices('operators to use in turn, one after each merge', OPERATORS, {
     defaultText: '--operator if given, else sharing,sharing-grouped',
     group,
@@ -142,7 +142,7 @@ export function operatorCycle({
 const permutationOf = ({ regroup, seed }: MoraRestartOptions, cycle: number): PermutationKey | null =>
   regroup === 'permute' ? { seed, cycle } : null
 
-export const moraMethod: AdapterMethod<MoraConfig, typeof fields> = {
+export const moraMethod: AdapterMethod<MoraConfig, typeof fields, typeof restartFields> = {
   name: 'mora',
   options: fields,
   config: mora,
@@ -180,7 +180,7 @@ export const moraMethod: AdapterMethod<MoraConfig, typeof fields> = {
 
   // Each restart takes the next operator of the cycle (section 5.3 and Appendix B), or also another permutation.
   restart: {
-    options: moraRestartFields,
+    options: restartFields,
     first: (config, options: MoraRestartOptions) => ({ ...config, permutation: permutationOf(options, 0) }),
     plan(config, options: MoraRestartOptions) {
       const cycle = cycleOf(config, options)
