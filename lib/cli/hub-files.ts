@@ -1,9 +1,9 @@
 /** Downloads the files of hub ids among a command's options before the work starts. */
 
+import { formatBytes } from '../common/bytes.js'
 import { UsageError } from '../common/errors.js'
 import { counted } from '../common/printable.js'
 import { type DownloadProgress, type HubOptions, hubIdOf, locate } from '../hub/index.js'
-import { formatBytes } from '../io/disk-space.js'
 import type { CommonOptions, OptionsSchema } from '../options/index.js'
 import type { DataPurpose } from '../rows/files/data-files.js'
 import { type DataSource, pathsOf, withPaths } from '../rows/sources/source.js'

@@ -1,10 +1,11 @@
 /** Downloads one file into the cache: resumes after an interruption, checks the hash, then renames it into place. */
+
 import { constants } from 'node:fs'
 import { type FileHandle, open, rename, rm } from 'node:fs/promises'
 import { dirname } from 'node:path'
+import { formatBytes } from '../common/bytes.js'
 import { MoraError, RunError } from '../common/errors.js'
 import { makeFolder, sync, writeError } from '../io/atomic.js'
-import { formatBytes } from '../io/disk-space.js'
 import { type CachedRepository, contentHash } from './cache.js'
 import { whileLocked } from './lock.js'
 import { nameOf, type Subject } from './refusals.js'

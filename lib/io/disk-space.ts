@@ -1,4 +1,5 @@
 import { statfs } from 'node:fs/promises'
+import { formatBytes } from '../common/bytes.js'
 import { RunError } from '../common/errors.js'
 
 /**
@@ -15,17 +16,4 @@ export async function requireFreeSpace(folder: string, bytes: number, what: stri
     'disk-full',
     `${what} takes ${formatBytes(bytes)}, but only ${formatBytes(free)} are free in ${folder}: free some space or choose another folder.`,
   )
-}
-
-const UNITS = ['B', 'kB', 'MB', 'GB', 'TB', 'PB'] as const
-
-/** Formats bytes in powers of 1000, as disks are sold: `1.4 GB`. */
-export function formatBytes(bytes: number): string {
-  let value = bytes
-  let unit = 0
-  while (value >= 999.5 && unit < UNITS.length - 1) {
-    value /= 1000
-    unit++
-  }
-  return `${unit > 0 && value < 10 ? value.toFixed(1) : Math.round(value)} ${UNITS[unit]}`
 }

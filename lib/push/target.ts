@@ -1,8 +1,8 @@
+import { formatBytes } from '../common/bytes.js'
 import { MoraError, quoted, RunError, UsageError } from '../common/errors.js'
 import { TheOption } from '../common/option-names.js'
 import { keepSecret } from '../common/printable.js'
 import { isCommit, nameOf, type Pacing, type Subject, sendingFetch } from '../hub/index.js'
-import { formatBytes } from '../io/disk-space.js'
 
 type Library = typeof import('@huggingface/hub')
 

@@ -1,8 +1,9 @@
 import { existsSync } from 'node:fs'
 import { aFlag, aText, check, optionsSchema, wholeBetween } from '../common/arguments.js'
+import { formatBytes } from '../common/bytes.js'
 import { MoraError, UsageError } from '../common/errors.js'
 import { absenceText, MAX_THREADS, type NativeDevice, native } from '../native/addon.js'
-import { binarySize, freeAddresses, limitTensorMemory, memoryOf, PROCESS_BYTES } from './memory-budget.js'
+import { freeAddresses, limitTensorMemory, memoryOf, PROCESS_BYTES } from './memory-budget.js'
 
 /** Selects the device that computes, and how. */
 export interface DeviceOptions {
@@ -50,12 +51,12 @@ let hasAddresses = false
 /** Opens a device; throws if the process has too little memory for a model. */
 function openWithEnoughMemory(kind: string, index: number, threads: number): NativeDevice {
   const tooLittle = (has: string) => {
-    const needs = `Node.js and libraries take about ${binarySize(PROCESS_BYTES)} before there is a model`
+    const needs = `Node.js and libraries take about ${formatBytes(PROCESS_BYTES)} before there is a model`
     return new UsageError('too-little-memory', `${needs}, but ${has}: give it more.`)
   }
   hasAddresses ||= freeAddresses() >= LEAST_ADDRESSES
   if (!hasAddresses) {
-    const [needed, left] = [LEAST_ADDRESSES, freeAddresses()].map(binarySize)
+    const [needed, left] = [LEAST_ADDRESSES, freeAddresses()].map(formatBytes)
     const problem = `Tensors and libraries need ${needed} of addresses, but ulimit -v leaves ${left}: raise it.`
     throw new UsageError('too-little-memory', problem)
   }

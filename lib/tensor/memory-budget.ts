@@ -1,6 +1,7 @@
 /** The memory budget: how much is free, and errors for what does not fit. */
 import { readFileSync } from 'node:fs'
 import { totalmem } from 'node:os'
+import { formatBytes } from '../common/bytes.js'
 import { UsageError } from '../common/errors.js'
 import type { NativeDevice } from '../native/addon.js'
 
@@ -34,12 +35,12 @@ export function requireFreeMemory(
 ): void {
   const isShared = device.kind === 'cpu'
   const tooLittle = (bytes: number, has: string) =>
-    new UsageError('too-little-memory', `${what} needs about ${binarySize(bytes)} of memory, but ${has}: ${remedy}.`)
+    new UsageError('too-little-memory', `${what} needs about ${formatBytes(bytes)} of memory, but ${has}: ${remedy}.`)
   const bytes = isShared ? tensors + making : tensors
   const free = freeMemory(device)
-  if (bytes > free) throw tooLittle(bytes, `${memoryOf(device)}, of which ${binarySize(free)} are free`)
+  if (bytes > free) throw tooLittle(bytes, `${memoryOf(device)}, of which ${formatBytes(free)} are free`)
   const ofSystem = freeSystemMemory()
-  if (!isShared && making > ofSystem) throw tooLittle(making, `this machine has ${binarySize(ofSystem)} free`)
+  if (!isShared && making > ofSystem) throw tooLittle(making, `this machine has ${formatBytes(ofSystem)} free`)
 }
 
 /** Fraction of the tensors' memory lost to fragmentation: free pieces between tensors that are too small. */
@@ -64,17 +65,11 @@ export function limitTensorMemory(device: NativeDevice): void {
 /** Describes a device's memory: `this machine has 23.5 GiB`, or the limit of the control group. */
 export function memoryOf(device: MemoryDevice): string {
   const { totalMemory } = device.facts()
-  const size = binarySize(totalMemory)
+  const size = formatBytes(totalMemory)
   if (device.kind !== 'cpu') return `the device ${device.kind} has ${size}`
   return totalMemory < totalmem()
     ? `this process may have ${size} (the limit of its control group)`
     : `this machine has ${size}`
-}
-
-/** Formats bytes in binary units: `700 MiB` or `23.5 GiB`. */
-export function binarySize(bytes: number): string {
-  const mebibytes = bytes / 2 ** 20
-  return mebibytes < 10_000 ? `${Math.ceil(mebibytes)} MiB` : `${(mebibytes / 1024).toFixed(1)} GiB`
 }
 
 /** Returns the bytes of address space that `ulimit -v` leaves to this process; infinite without a limit. */

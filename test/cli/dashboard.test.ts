@@ -113,7 +113,7 @@ describe('mora report', () => {
     expect(readFileSync(output)).toHaveLength(bytes)
     const again = await mora('report', run)
     expect(again).toMatchObject({ exitCode: 2, stderr: expect.stringContaining('is there already') })
-    expect((await mora('report', run, '--overwrite')).stdout).toMatch(/^output .*\nruns +1\nsize +\d+ kB\n$/)
+    expect((await mora('report', run, '--overwrite')).stdout).toMatch(/^output .*\nruns +1\nsize +[\d.]+ KiB\n$/)
   })
 
   it('never writes over what it reads', async () => {

@@ -1,16 +1,18 @@
 import { describe, expect, it } from 'vitest'
 import { formatDuration, formatFacts, formatNumber, formatTable } from '../../lib/cli/terminal/format.js'
-import { formatBytes } from '../../lib/io/disk-space.js'
+import { formatBytes } from '../../lib/common/bytes.js'
 
 describe('figures for people', () => {
   it('shorten sizes', () => {
-    expect([0, 999, 1000, 1_234_567, 999_999, 24e9].map(formatBytes)).toEqual([
+    expect([0, 1023, 1024, 1_234_567, 2 ** 20 - 1, 968.4 * 2 ** 20, 24e9, 2 ** 61].map(formatBytes)).toEqual([
       '0 B',
-      '999 B',
-      '1.0 kB',
-      '1.2 MB',
-      '1.0 MB',
-      '24 GB',
+      '1023 B',
+      '1 KiB',
+      '1.18 MiB',
+      '1 MiB',
+      '968 MiB',
+      '22.4 GiB',
+      '2048 PiB',
     ])
   })
 

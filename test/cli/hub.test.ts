@@ -52,8 +52,8 @@ describe('mora train with hub ids', () => {
     const { exitCode, json, stderr } = await moraJson(...adapting('out'))
     expect(exitCode, stderr).toBe(0)
     expect(json).toMatchObject({ steps: 2, evalLoss: expect.any(Number) })
-    expect(stderr).toMatch(/^owner\/demo {2}\d+ % {2}.* of 1\.8 MB/m)
-    expect(stderr).toMatch(/^downloaded owner\/demo: 5 files, 1\.8 MB$/m)
+    expect(stderr).toMatch(/^owner\/demo {2}\d+ % {2}.* of 1\.\d+ MiB/m)
+    expect(stderr).toMatch(/^downloaded owner\/demo: 5 files, 1\.\d+ MiB$/m)
     expect(stderr).not.toContain('hf_secret')
 
     const { options } = parse(readFileSync(at('out/run.yaml'), 'utf8')) as { options: Record<string, unknown> }

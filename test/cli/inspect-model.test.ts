@@ -79,7 +79,7 @@ test.each(['codes', 'blocks'])('--train reports the memory to load %s', async (k
     expect(weightMemory[dtype].quantised).toBeLessThan(weightMemory[dtype].floats)
   }
   const { stdout } = await inspect('--model', path, '--train')
-  expect(stdout).toMatch(/weights in bfloat16 +\d+ MiB, with --quantised \d+ MiB/)
+  expect(stdout).toMatch(/weights in bfloat16 +[\d.]+ [KM]iB, with --quantised [\d.]+ [KM]iB/)
 })
 
 test('--train is of a model alone', async () => {

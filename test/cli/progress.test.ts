@@ -77,11 +77,13 @@ describe('the line of a step', () => {
   it('has step, loss, speed, memory and, from the second on, the time left', () => {
     let time = 0
     const line = new StepLine(() => time)
-    const figures = { totalSteps: 101, tokensPerSecond: 12_345.6, memoryBytes: 512_000_000 }
-    expect(line.format({ ...figures, step: 1, loss: 1.23456 })).toBe('step 1/101  loss 1.2346  12,346 tokens/s  512 MB')
+    const figures = { totalSteps: 101, tokensPerSecond: 12_345.6, memoryBytes: 512 * 2 ** 20 }
+    expect(line.format({ ...figures, step: 1, loss: 1.23456 })).toBe(
+      'step 1/101  loss 1.2346  12,346 tokens/s  512 MiB',
+    )
     time = 2_000
     expect(line.format({ ...figures, step: 2, loss: 1 })).toBe(
-      'step 2/101  loss 1.0000  12,346 tokens/s  512 MB  3m18s left',
+      'step 2/101  loss 1.0000  12,346 tokens/s  512 MiB  3m18s left',
     )
   })
   it('has the course of the loss beside it, where the terminal has room for one', () => {

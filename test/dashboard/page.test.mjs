@@ -228,7 +228,7 @@ describe('numbers of the page', () => {
       '–',
       '–',
     ])
-    expect([999, 1000, 3.24e9, null].map(formatBytes)).toEqual(['999 B', '1.0 kB', '3.2 GB', '–'])
+    expect([1023, 1024, 3.24e9, null].map(formatBytes)).toEqual(['1023 B', '1 KiB', '3.02 GiB', '–'])
     expect([1234567.8, null].map(formatCount)).toEqual(['1,234,568', '–'])
   })
 

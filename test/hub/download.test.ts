@@ -29,7 +29,7 @@ describe('a connection that is cut', () => {
     await expectRejection(
       fetchAll(),
       'download-cut',
-      /\(5 attempts\); what arrived \(50 kB of 300 kB\) is kept; the same command resumes from there\.$/,
+      /\(5 attempts\); what arrived \(48\.8 KiB of 293 KiB\) is kept; the same command resumes from there\.$/,
     )
     expect(hub().waits).toEqual([1, 2, 4, 8])
     expect(kept()).toEqual([PARTIAL, `blobs/${gitHash(SMALL)}`].sort())
@@ -185,7 +185,7 @@ describe('the disk', () => {
       })
       response.end()
     })
-    await expectRejection(fetchAll(), 'disk-full', /^The model owner\/name takes 563 TB, but only .* are free in /)
+    await expectRejection(fetchAll(), 'disk-full', /^The model owner\/name takes 512 TiB, but only .* are free in /)
     expect(hub().standIn.downloads).toEqual([])
     expect(kept()).toEqual([])
   })

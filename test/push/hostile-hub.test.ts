@@ -79,7 +79,7 @@ test('a hub that requests large files inside the commit is refused before they a
   expect(await refusal()).toMatchObject({
     code: 'hub-error',
     message:
-      'The hub wants 3.0 GB inside the commit itself, with "adapter_model.safetensors" of 3.0 GB, but only 134 MB go there: this hub does not take large files.',
+      'The hub wants 2.79 GiB inside the commit itself, with "adapter_model.safetensors" of 2.79 GiB, but only 128 MiB go there: this hub does not take large files.',
   })
   expect(hub().standIn.requests.some(({ path }) => path.includes('commit'))).toBe(false)
 })

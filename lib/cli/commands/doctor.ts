@@ -1,5 +1,5 @@
+import { formatBytes } from '../../common/bytes.js'
 import type { DoctorReport } from '../../doctor.js'
-import { formatBytes } from '../../io/disk-space.js'
 import { DoctorSchema } from '../../options/index.js'
 import type { CheckResult, SelfCheck } from '../../self-check/index.js'
 import { defineCommand } from '../command.js'

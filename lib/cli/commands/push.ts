@@ -1,7 +1,7 @@
 import { createInterface } from 'node:readline'
+import { formatBytes } from '../../common/bytes.js'
 import { UsageError } from '../../common/errors.js'
 import { asMessage } from '../../common/printable.js'
-import { formatBytes } from '../../io/disk-space.js'
 import { PushSchema } from '../../options/index.js'
 import { defineCommand } from '../command.js'
 import { requirePath } from '../paths.js'

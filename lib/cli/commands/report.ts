@@ -1,5 +1,5 @@
 import { dirname, join } from 'node:path'
-import { formatBytes } from '../../io/disk-space.js'
+import { formatBytes } from '../../common/bytes.js'
 import { requireFreeOutput } from '../../io/free-output.js'
 import { ReportSchema } from '../../options/index.js'
 import { defineCommand } from '../command.js'

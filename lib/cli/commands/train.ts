@@ -1,5 +1,5 @@
+import { formatBytes } from '../../common/bytes.js'
 import { MoraError } from '../../common/errors.js'
-import { formatBytes } from '../../io/disk-space.js'
 import { loadOptions, newAdapterOptions, TrainSchema, type TrainSettings } from '../../options/index.js'
 import type { JobRanks } from '../../ranks/job-ranks.js'
 import { HostMemory } from '../../tensor/host-memory.js'

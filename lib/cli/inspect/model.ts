@@ -1,12 +1,12 @@
 /** Describes a model from its files alone; no weights are loaded. */
 
+import { formatBytes } from '../../common/bytes.js'
 import type { HubOptions } from '../../hub/index.js'
 import { ModelSource } from '../../models/index.js'
 import { bytesOfWeights } from '../../models/load/storage-plan.js'
 import type { ModelSizes } from '../../models/network/model-config.js'
 import { type AttentionPlan, attentionsOf } from '../../models/network/plan.js'
 import { bytesPerValue, elementsOf } from '../../native/addon.js'
-import { binarySize } from '../../tensor/memory-budget.js'
 import { loadTokenizer } from '../../text/tokenizer.js'
 import { formatCount, formatFacts } from '../terminal/format.js'
 
@@ -145,15 +145,15 @@ export function describeModel(model: ModelReport): string {
   ]
   if (quantisation) {
     const { format, weights, bitsPerValue, bytes, bfloat16Bytes } = quantisation
-    const sizes = `${binarySize(bytes)}, as bfloat16 ${binarySize(bfloat16Bytes)}`
+    const sizes = `${formatBytes(bytes)}, as bfloat16 ${formatBytes(bfloat16Bytes)}`
     facts.push([
       'quantised',
       `${weights} weights, most in ${format}, ${bitsPerValue.toFixed(2)} bits a value: ${sizes}`,
     ])
   }
   for (const [dtype, { floats, quantised }] of Object.entries(weightMemory ?? {})) {
-    const asStored = quantised < floats ? `, with --quantised ${binarySize(quantised)}` : ''
-    facts.push([`weights in ${dtype}`, `${binarySize(floats)}${asStored}`])
+    const asStored = quantised < floats ? `, with --quantised ${formatBytes(quantised)}` : ''
+    facts.push([`weights in ${dtype}`, `${formatBytes(floats)}${asStored}`])
   }
   return formatFacts(facts)
 }

@@ -1,7 +1,7 @@
 /** Progress of long work: one line that changes on a terminal, a plain line now and then elsewhere. */
 
+import { formatBytes } from '../../common/bytes.js'
 import { asMessage } from '../../common/printable.js'
-import { formatBytes } from '../../io/disk-space.js'
 import { formatCount, formatDuration, formatNumber } from './format.js'
 import { Sparkline } from './sparkline.js'
 import type { TerminalOutput } from './terminal.js'

@@ -1,4 +1,4 @@
-import { formatBytes } from '../../io/disk-space.js'
+import { formatBytes } from '../../common/bytes.js'
 import { formatDuration } from './format.js'
 import type { Progress } from './progress.js'
 import type { TerminalOutput } from './terminal.js'

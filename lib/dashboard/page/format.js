@@ -26,14 +26,17 @@ export function formatRate(value) {
   return value === null || value === undefined ? none : String(Number(value.toPrecision(4)))
 }
 
-const UNITS = ['B', 'kB', 'MB', 'GB', 'TB']
+const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB']
 
-/** @param {Value} value in bytes; shown in powers of 1000, like on the command line */
+/**
+ * Formats bytes as the command line does (lib/common/bytes.ts, which a browser cannot read).
+ * @param {Value} value
+ */
 export function formatBytes(value) {
   if (value === null || value === undefined) return none
   let [size, unit] = [value, 0]
-  while (size >= 999.5 && unit < UNITS.length - 1) [size, unit] = [size / 1000, unit + 1]
-  return `${unit > 0 && size < 10 ? size.toFixed(1) : Math.round(size)} ${UNITS[unit]}`
+  while (size >= 1023.5 && unit < UNITS.length - 1) [size, unit] = [size / 1024, unit + 1]
+  return `${size < 100 ? Number(size.toPrecision(3)) : Math.round(size)} ${UNITS[unit]}`
 }
 
 /**

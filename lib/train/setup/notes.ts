@@ -2,11 +2,11 @@
 
 import { isSelected } from '../../adapters/contract/patterns.js'
 import { rankNotes } from '../../adapters/planning/adapter-cost.js'
+import { formatBytes } from '../../common/bytes.js'
 import { optionName, theOption } from '../../common/option-names.js'
 import { slowdown } from '../../models/load/storage-plan.js'
 import type { Model } from '../../models/model.js'
 import type { TrainSettings } from '../../options/index.js'
-import { binarySize } from '../../tensor/memory-budget.js'
 import type { RunRows } from '../rows.js'
 import type { TrainedPart } from './plan-model.js'
 
@@ -37,7 +37,7 @@ function storageOfBase({ base, device, dtype, quantised }: Model, tokens: number
   if (format === undefined || format === dtype || /float/i.test(format)) return []
   if (!quantised) return [`The model's weights are stored as ${format}; training computes with them in ${dtype}.`]
   const { kept, onLoad } = quantised
-  const size = binarySize(quantised.saved)
+  const size = formatBytes(quantised.saved)
   const times = slowdown(quantised, device.kind, tokens)
   const instead = onLoad || !kept ? '' : `; ${theOption('quantised', false)} turns them into ${dtype}`
   return [

@@ -1,10 +1,11 @@
 import { type AdapterCost, costOfValues } from '../../adapters/planning/adapter-cost.js'
+import { formatBytes } from '../../common/bytes.js'
 import { UsageError } from '../../common/errors.js'
 import { optionName, TheOption, theOption } from '../../common/option-names.js'
 import type { Model } from '../../models/model.js'
 import { bytesPerValue, elementsOf } from '../../native/addon.js'
 import { maxLengthOf, type TrainSettings } from '../../options/index.js'
-import { binarySize, freeMemory, type MemoryDevice, memoryOf, PROCESS_BYTES } from '../../tensor/memory-budget.js'
+import { freeMemory, type MemoryDevice, memoryOf, PROCESS_BYTES } from '../../tensor/memory-budget.js'
 import { logitsBytes } from '../../tensor/operations/loss.js'
 
 /** Maximum tokens in one forward pass: more are no faster. */
@@ -90,13 +91,13 @@ export function requireMemory(
   const isLimited = memory < Math.min(all, totalMemory)
   const among = sharing > 1 ? ` for ${sharing} ranks` : ''
   const available = isLimited
-    ? `${TheOption('memory')} is ${binarySize(memory)}`
+    ? `${TheOption('memory')} is ${formatBytes(memory)}`
     : capitalised(memoryOf(device)) + among
-  const rest = isLimited || all > totalMemory ? '' : `, of which ${binarySize(free)} are free`
+  const rest = isLimited || all > totalMemory ? '' : `, of which ${formatBytes(free)} are free`
   const trains = demand.bytes > tensors / 4
   const parts = [
-    `${binarySize(tensors)} for tensors`,
-    trains ? `of which ${binarySize(demand.bytes)} for ${demand.trained.toLocaleString('en-US')} trained values` : '',
+    `${formatBytes(tensors)} for tensors`,
+    trains ? `of which ${formatBytes(demand.bytes)} for ${demand.trained.toLocaleString('en-US')} trained values` : '',
     all > tensors ? 'the rest for Node.js and libraries' : '',
   ]
   const remedies = [
@@ -109,7 +110,7 @@ export function requireMemory(
   ]
   throw new UsageError(
     'too-little-memory',
-    `${available}${rest}, but this model needs about ${binarySize(all)} for ${tokens} tokens at a time (${listed(parts)}): ` +
+    `${available}${rest}, but this model needs about ${formatBytes(all)} for ${tokens} tokens at a time (${listed(parts)}): ` +
       `${listed(remedies, ', or ')}.`,
   )
 }

@@ -63,7 +63,7 @@ test('the tokens of a pass are those of its rows, and no more than one pass allo
 describe('mora train', () => {
   test('keeps quantised weights by default, and says why and how to change it', async () => {
     expect(await said(codes)).toMatch(
-      /weights stay in fp4, and take 1 MiB less than in float32\. .*Passes of 56 tokens take about \d+\.\d\d times as long with them in fp4 as in float32; --no-quantised turns them into float32\./,
+      /weights stay in fp4, and take \d+ KiB less than in float32\. .*Passes of 56 tokens take about \d+\.\d\d times as long with them in fp4 as in float32; --no-quantised turns them into float32\./,
     )
   })
 
@@ -74,7 +74,7 @@ describe('mora train', () => {
     ['the adapter is merged on the way', ['--merge-every', '1', '--rank', '2']],
   ])('computes with floats if %s, and says what keeping would save', async (_, more) => {
     expect(await said(codes, ...more)).toMatch(
-      /stored as fp4; training computes with them in float32; with --quantised they stay as they are, and take 1 MiB less\. .*Passes of \d+ tokens would take about \d+\.\d\d times as long with them in fp4 as in float32\./,
+      /stored as fp4; training computes with them in float32; with --quantised they stay as they are, and take \d+ KiB less\. .*Passes of \d+ tokens would take about \d+\.\d\d times as long with them in fp4 as in float32\./,
     )
   })
 
