@@ -22,6 +22,13 @@ export class MoraError extends Error {
 /** Wrong usage, found before work starts: an unknown option or value, a missing file, inputs that do not match. */
 export class UsageError extends MoraError {
   override readonly exitCode = 2
+  /** Name of the wrong option, as the library spells it; undefined where it is not one option that is wrong. */
+  readonly option: string | undefined
+
+  constructor(code: string, message: string, options: ErrorOptions & { option?: string | undefined } = {}) {
+    super(code, message, options)
+    this.option = options.option
+  }
 }
 
 /** A file or a row whose content violates its format; the message names the file. */
@@ -41,7 +48,7 @@ export function reworded(error: unknown, words: (message: string) => string): un
   const message = words(error.message)
   if (message === error.message) return error
   const Kind = error.constructor as new (code: string, message: string, options?: ErrorOptions) => MoraError
-  return new Kind(error.code, message, { cause: error })
+  return new Kind(error.code, message, { cause: error, ...(error instanceof UsageError && { option: error.option }) })
 }
 
 /** Most bytes of UTF-8 that a message quotes from a text. */

@@ -123,6 +123,7 @@ export async function limitsOf(
     throw new UsageError(
       'unfit-options',
       `Expected ${theOption('minNewTokens')} to be at most ${optionName('maxNewTokens')}, which is ${maxNewTokens}, but received ${minNewTokens}.`,
+      { option: 'minNewTokens' },
     )
   }
   const badWords = tokenizer ? await badWordTokens(tokenizer, options.badWords ?? []) : []

@@ -54,6 +54,7 @@ function checkOption(schema: OptionsSchema, key: string, value: unknown, source:
     throw new UsageError(
       'unfit-options',
       `${typeof source === 'object' ? `The option ${optionPlace(key, source)}` : TheOption(key)} is for the command line only; ${facts.instead ?? 'remove it'}.`,
+      { option: key },
     )
   }
   if (option.safeParse(value).success) return
@@ -63,6 +64,7 @@ function checkOption(schema: OptionsSchema, key: string, value: unknown, source:
   throw new UsageError(
     'bad-value',
     `Expected ${expects} for ${name} but received ${quoted(value)}${suggestion ? `; did you mean ${suggestion}?` : '.'}`,
+    { option: key },
   )
 }
 
@@ -89,7 +91,7 @@ export function unknownOption(schema: OptionsSchema, key: string, source: Option
   const plain = (name: string) => (typeof source === 'object' ? name : optionPlace(name, source))
   const words = near && (known.includes(near) ? plain(near) : inWords(near, source))
   const way = words ? `did you mean ${words}?` : list
-  return new UsageError('unknown-option', `Unknown option ${written}${place}; ${way}`)
+  return new UsageError('unknown-option', `Unknown option ${written}${place}; ${way}`, { option: key })
 }
 
 /** `--method dora` on the command line, `method: dora` elsewhere. */

@@ -1,5 +1,6 @@
 /** Errors in OpenAI's form. */
-import { MoraError, RunError } from '../common/errors.js'
+import { MoraError, RunError, UsageError } from '../common/errors.js'
+import { fieldOf } from '../common/option-names.js'
 
 /** Details of an error beside its message. */
 interface ErrorDetails {
@@ -72,7 +73,8 @@ export function apiErrorOf(error: unknown): ApiError {
   if (error instanceof MoraError) {
     const known = KNOWN[error.code]
     if (known) return new ApiError(known.status, error.message, { ...known, cause: error })
-    if (!(error instanceof RunError)) return new ApiError(400, error.message, { code: error.code, cause: error })
+    const param = error instanceof UsageError && error.option !== undefined ? fieldOf(error.option) : undefined
+    if (!(error instanceof RunError)) return new ApiError(400, error.message, { code: error.code, param, cause: error })
   }
   return new ApiError(500, 'The server failed; its log says why.', { code: 'internal_error', cause: error })
 }

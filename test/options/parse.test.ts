@@ -128,7 +128,7 @@ describe('errors of options', () => {
       }
     })()
     expect(error).toBeInstanceOf(UsageError)
-    expect(error).toMatchObject({ code: 'bad-value', exitCode: 2 })
+    expect(error).toMatchObject({ code: 'bad-value', exitCode: 2, option: 'rank' })
   })
 })
 

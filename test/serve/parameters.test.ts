@@ -174,8 +174,9 @@ describe('a request', () => {
     ] as const
     for (const [path, body, most] of cases) {
       const { status, error } = await ask(path, body)
-      expect([status, error?.message]).toEqual([
+      expect([status, error?.param, error?.message]).toEqual([
         400,
+        'min_tokens',
         `Expected min_tokens to be at most max_tokens, which is ${most}, but received ${body.min_tokens}.`,
       ])
     }
