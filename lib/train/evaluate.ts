@@ -3,6 +3,7 @@ import { aBatch, type Batch } from '../batches/batch.js'
 import { stepsOf } from '../batches/step-rows.js'
 import { aSignal, check, having, optionsSchema } from '../common/arguments.js'
 import { RunError } from '../common/errors.js'
+import { generate } from '../generate/index.js'
 import type { LoadedModel } from '../models/index.js'
 import { sft } from '../objectives/cross-entropy.js'
 import { runObjective } from '../objectives/objective.js'
@@ -14,6 +15,9 @@ import { RankSync } from './rank-sync.js'
 import { sampledFor } from './rollouts.js'
 import type { RunWork, Session } from './session.js'
 import { afterEvaluation } from './trainer-state.js'
+
+/** Maximum number of tokens of a sample. */
+const SAMPLE_TOKENS = 64
 
 const meanLossArguments = {
   model: having('a model', 'lossAsync', 'setDropout'),
@@ -119,9 +123,12 @@ function nonFiniteEvaluation(evalLoss: number, { progress, output: { lastCheckpo
 /** Generates an answer to every prompt of `samplePrompt`, greedily, and writes a line for each. */
 export async function takeSamples({ options, work, output, progress }: Session): Promise<SampleEvent[]> {
   const { step } = progress.state
+  const { template, samplePrompt = [] } = options
+  const { model, signal } = work
   const events: SampleEvent[] = []
-  for (const prompt of options.samplePrompt ?? []) {
-    events.push({ type: 'sample', step, prompt, text: await work.sample(prompt) })
+  for (const prompt of samplePrompt) {
+    const { text } = await generate(model, { prompt, template, maxNewTokens: SAMPLE_TOKENS, signal })
+    events.push({ type: 'sample', step, prompt, text })
   }
   if (output.folder) await appendSamples(output.folder.samples, events)
   progress.state = { ...progress.state, sampledAt: step }

@@ -214,7 +214,7 @@ function release({ work, rows, output, progress }: Session): void {
   progress.hasEnded = true
   work.optimizer.dispose()
   setHeadRate(work.parameters, 1)
-  work.teacher?.dispose()
+  for (const teacher of work.teachers) teacher.dispose()
   rows.steps.close()
   output.folder?.close()
 }

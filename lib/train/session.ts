@@ -43,10 +43,8 @@ export interface RunWork {
   readonly restarts: (RestartPlan & { readonly values: ReadonlyMap<string, Float32Array> }) | null
   /** Copies of the values that the run began with; null for a resumed run, and where they take too much memory. */
   readonly initial: ReadonlyMap<Parameter, Float32Array> | null
-  /** Returns the text that the model generates after a prompt, with its current weights. */
-  readonly sample: (prompt: string) => Promise<string>
-  /** The model that the run has loaded for its objective; null if there is none. */
-  readonly teacher: Model | null
+  /** Models that the run has loaded for its objective. */
+  readonly teachers: readonly Model[]
   /** Whether the trained values are the values after the last step, its metrics are written, and nothing is saving them. */
   canBeSaved: boolean
 }

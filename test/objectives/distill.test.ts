@@ -6,7 +6,9 @@ import { parse } from 'yaml'
 import { packBatch } from '../../lib/batches/packing.js'
 import { DEMO_MODEL } from '../../lib/demo/demo.js'
 import { loadModel } from '../../lib/models/index.js'
+import { sft } from '../../lib/objectives/cross-entropy.js'
 import { distill } from '../../lib/objectives/distill.js'
+import type { Objective } from '../../lib/objectives/objective.js'
 import { type TrainOptions, train } from '../../lib/train/train.js'
 import { drawn } from '../drawn.js'
 import { goldenPath, largestDifference } from '../golden/files.js'
@@ -106,6 +108,27 @@ test('a run records its teacher, and resumes with the same bits and no other tea
   expect(rest.losses).toEqual(whole.losses.slice(2))
   expect(rest.adapter).toEqual(whole.adapter)
 })
+
+test.each([null, new Error('no more')])(
+  'of an objective with two teachers, both are disposed of: %s',
+  async (failure) => {
+    const before = liveBytes(testDevice())
+    const objective: Objective = {
+      name: 'two teachers',
+      loss: sft().loss,
+      async prepare({ teacher: load }) {
+        await load(teacher)
+        await load(teacher)
+        if (failure) throw failure
+        return this
+      },
+    }
+    const ended = run({ objective, teacher: undefined, beta: undefined, maxSteps: 1 })
+    if (failure) await expect(ended).rejects.toBe(failure)
+    else await ended
+    expect(liveBytes(testDevice())).toBe(before)
+  },
+)
 
 test('evaluation data have the divergence, too', async () => {
   const evalData = (course().data as object[]).slice(0, 3)

@@ -35,8 +35,6 @@ export interface RunParts {
   choices?: RowChoices | undefined
   /** Returns the time of a monotonic clock in milliseconds, by which temporary checkpoints become due. */
   now?: (() => number) | undefined
-  /** Returns the text that the model currently generates after a prompt; used for `samplePrompt` only. */
-  sample?: (prompt: string) => Promise<string>
 }
 
 /** The parts with which a run is set up. */
@@ -67,7 +65,7 @@ export async function planRun(parts: SetUpParts, undo: (() => unknown)[]) {
   requireAsLoaded(model, given, sync.ranks)
   const folder = sync.isFirst ? await claimFolder(model, given) : null
   undo.push(() => folder?.close())
-  const { objective, functions, teacher, reference } = await objectiveOfRun(model, given, parts, undo)
+  const { objective, functions, teachers, reference } = await objectiveOfRun(model, given, parts, undo)
   const options = await withCommits(model, { ...given, teacher: reference }, { onWarning: notice, signal })
   const resumed = options.resume === true ? options.output : options.resume
   const point = await findResumePointOnRanks(resumed || undefined, sync, notice)
@@ -77,7 +75,7 @@ export async function planRun(parts: SetUpParts, undo: (() => unknown)[]) {
   passes.compute = model.compute
   // Before rows are read, which may take long, reject what cannot fit.
   if (plan.cost) tokenBudget(model, options.memory, stepDemand(plan.cost, false, options), sync.ranks.localSize)
-  return { ...parts, options, folder, teacher, objective, functions, point, plan }
+  return { ...parts, options, folder, teachers, objective, functions, point, plan }
 }
 
 /** Claims the folder that the options name, if any. */

@@ -25,7 +25,7 @@ export async function withPrecomputedValues(
   rows: RunRows,
   { path, isResumed }: { path: string | null; isResumed: boolean },
 ): Promise<RunWork> {
-  const { objective, facts, sync, restarts, teacher } = work
+  const { objective, facts, sync, restarts, teachers } = work
   const { keep } = objective
   if (!keep) return work
   const hash = createHash('sha256')
@@ -43,7 +43,7 @@ export async function withPrecomputedValues(
     values = new Map(all.flatMap((bytes) => [...decoded(bytes, hash)!]))
     if (isOnDisk) await writeFileAtomic(path, encoded(values, hash))
   }
-  teacher?.dispose()
+  for (const teacher of teachers) teacher.dispose()
   const kept = (batch: Batch) => lookUp(values, batch)
   const { loss, stepSums } = objective
   return {

@@ -9,8 +9,8 @@ import type { Tokenizer } from '../../text/tokenizer.js'
 
 /**
  * Returns the objective that a program gave, or else the one that the options name, prepared for the run; the functions that a resumed
- * run must have again; the teacher that the run has loaded, and the reference of any teacher, which `run.yaml` records.
- * @param undo gets the disposal of the loaded teacher
+ * run must have again; the teachers that the run has loaded, and the reference of its teacher, which `run.yaml` records.
+ * @param undo gets the disposal of the loaded teachers
  */
 export async function objectiveOfRun(
   model: Model,
@@ -20,11 +20,14 @@ export async function objectiveOfRun(
 ) {
   const name = parts.objective?.name ?? options.objective
   const own = parts.objective ?? (await objectiveByName(options))
-  const loaded: Model[] = []
-  undo.push(() => loaded[0]?.dispose())
-  const load = async (teacher: string) => {
-    loaded.push(await loadTeacher(teacher, model, options, parts.signal))
-    return loaded[0]!
+  const teachers: Model[] = []
+  undo.push(() => {
+    for (const teacher of teachers) teacher.dispose()
+  })
+  const load = async (path: string) => {
+    const teacher = await loadTeacher(path, model, options, parts.signal)
+    teachers.push(teacher)
+    return teacher
   }
   const prepared = await own.prepare?.({
     batchSize: options.batchSize,
@@ -41,7 +44,7 @@ export async function objectiveOfRun(
   return {
     objective: runObjective(objective),
     functions: { ...parts.choices, ...(isCustom && { objective: own }), ...objective.functions },
-    teacher: loaded[0] ?? null,
+    teachers,
     reference: teacher,
   }
 }

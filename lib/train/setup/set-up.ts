@@ -1,5 +1,4 @@
 import { dirname } from 'node:path'
-import { generate } from '../../generate/index.js'
 import { AdamW } from '../../optim/adamw.js'
 import { schedule } from '../../optim/schedule.js'
 import { scheduleOptions } from '../../options/index.js'
@@ -24,9 +23,6 @@ import { withPrecomputedValues } from './precomputed-values.js'
 import { factsOfResumed, repeatRestarts, resumedBudget, takeOver } from './resumed.js'
 import { factsToCompare } from './same-on-ranks.js'
 import { requireMemory, stepDemand, tokenBudget } from './token-budget.js'
-
-/** Maximum number of tokens in a sample. */
-const SAMPLE_TOKENS = 64
 
 /**
  * Prepares a run for its next step: claims the output folder, finds the checkpoint to resume, reads the data, creates the
@@ -68,7 +64,7 @@ function setUpRows({ model, options, sync, point, ...parts }: PlannedRun): Promi
 
 /** Makes the trained tensors and their optimizer, with the values of the checkpoint to resume, and tries a pass. */
 async function setUpWork(run: PlannedRun, rows: RunRows, undo: (() => unknown)[]): Promise<RunWork> {
-  const { model, passes, options, objective, plan, point, sync, signal, notice, teacher } = run
+  const { model, passes, options, objective, plan, point, sync, signal, notice, teachers } = run
   // Weights may be gathered from here on, which needs every rank.
   if (model.shards) await sync.agree()
   const part = await plan.make(objective.labels?.())
@@ -99,10 +95,6 @@ async function setUpWork(run: PlannedRun, rows: RunRows, undo: (() => unknown)[]
   if (point) await restoreTensors(point.path, point.record.updates, parameters, optimizer)
   await requireCapable(model, passes, objective, parameters, part.resolved.method)
   signal?.throwIfAborted()
-  const sample = async (prompt: string) => {
-    const { template } = options
-    return (await generate(model, { prompt, template, maxNewTokens: SAMPLE_TOKENS, signal })).text
-  }
   return {
     model,
     passes,
@@ -117,8 +109,7 @@ async function setUpWork(run: PlannedRun, rows: RunRows, undo: (() => unknown)[]
     adapter: part.restarts || options.init !== undefined ? null : part.adapter,
     restarts: part.restarts && { ...part.restarts, values },
     initial: point ? null : await initialValues(parameters),
-    sample: run.sample ?? sample,
-    teacher,
+    teachers,
     canBeSaved: true,
   }
 }
