@@ -62,9 +62,9 @@ function setUpRows({ model, options, sync, point, ...parts }: PlannedRun): Promi
   return loadRunRows(model, options, { ...parts, ranks: sync.ranks, from })
 }
 
-/** Makes the trained tensors and their optimizer, with the values of the checkpoint to resume, and tries a pass. */
-async function setUpWork(run: PlannedRun, rows: RunRows, undo: (() => unknown)[]): Promise<RunWork> {
-  const { model, passes, options, objective, plan, point, sync, signal, notice, teachers } = run
+/** Makes the tensors to train, and chooses the maximum number of tokens of a pass, which must fit in memory beside them. */
+async function makePart(run: PlannedRun, rows: RunRows): Promise<{ part: TrainedPart; budget: number }> {
+  const { model, options, objective, plan, point, sync, notice } = run
   // Weights may be gathered from here on, which needs every rank.
   if (model.shards) await sync.agree()
   const part = await plan.make(objective.labels?.())
@@ -79,7 +79,13 @@ async function setUpWork(run: PlannedRun, rows: RunRows, undo: (() => unknown)[]
     model.adapterSet.recordTemplate(part.adapter, template?.hash)
   }
   if (objective.pooling) model.adapterSet.recordPooling(part.adapter, objective.pooling)
+  return { part, budget }
+}
 
+/** Makes the trained tensors and their optimizer, with the values of the checkpoint to resume, and tries a pass. */
+async function setUpWork(run: PlannedRun, rows: RunRows, undo: (() => unknown)[]): Promise<RunWork> {
+  const { model, passes, options, objective, point, sync, signal, notice, teachers } = run
+  const { part, budget } = await makePart(run, rows)
   const parametersOf = () => model.trainableParameters().map(({ parameter }) => parameter)
   const values = await valuesToRestore(part.restarts, parametersOf())
   const collected = await collectFacts(run, rows, part, parametersOf(), budget)
