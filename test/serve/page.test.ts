@@ -386,6 +386,7 @@ needing(lack('Chromium', chromiumPath)).describe('the page in Chromium', () => {
     await message(page).fill('word '.repeat(2_000))
     await page.keyboard.press('Enter')
     await eventually(page.locator('article .problem')).toMatch(/\d+/)
+    await expect.poll(() => message(page).inputValue()).toBe('word '.repeat(2_000))
     await message(page).fill('Again')
     await page.keyboard.press('Enter')
     await eventually(page.locator('article').last()).toContain('Yes.')

@@ -93,6 +93,8 @@ export class Answer {
     setText(this.#state, [...tokens, how || (ENDS.get(this.#finish) ?? this.#finish)].filter(Boolean).join(' · '))
     this.root.removeAttribute('aria-busy')
     this.#text.normalize()
+    // A call that was cut has no result.
+    if (how !== '') delete this.message.tool_calls
     if (this.message.tool_calls) this.#addResults(this.message.tool_calls)
     this.#addMore()
   }

@@ -110,11 +110,12 @@ async function sendMessage() {
   turns.append(
     element('section', { class: 'turn', 'aria-label': title }, element('h2', { class: 'unseen' }, title), words, place),
   )
-  await answerAll(chosenModels(), settings, [{ role: 'user', content: prompt }], place)
+  const isAnswered = await answerAll(chosenModels(), settings, [{ role: 'user', content: prompt }], place)
+  if (!isAnswered && message.value === '') message.value = prompt
 }
 
 /**
- * Lets models answer, all at once.
+ * Lets models answer, all at once. Returns whether one of them says anything.
  * @param {readonly string[]} models
  * @param {import('./settings.js').Settings} settings
  * @param {readonly Message[]} added to what each model has read
@@ -123,7 +124,7 @@ async function sendMessage() {
 async function answerAll(models, { system, raw, parameters }, added, place) {
   const { signal } = begin()
   tell(models.length === 1 ? 'Waiting for the answer.' : `Waiting for ${models.length} answers.`)
-  await Promise.all(
+  const answers = await Promise.all(
     models.map(async (model) => {
       const conversation = [...(histories.get(model) ?? []), ...added]
       const messages = [...(system.trim() === '' ? [] : [{ role: 'system', content: system }]), ...conversation]
@@ -138,9 +139,11 @@ async function answerAll(models, { system, raw, parameters }, added, place) {
       await write(answer, signal, models.length > 1 ? `${model}: ` : '')
       // After "New conversation" the answer belongs to none.
       if (!raw && !answer.isEmpty && answer.root.isConnected) histories.set(model, [...conversation, answer.message])
+      return answer
     }),
   )
   end(signal)
+  return answers.some(({ isEmpty }) => !isEmpty)
 }
 
 function begin() {
