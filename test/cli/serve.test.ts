@@ -41,6 +41,7 @@ describe('mora serve', () => {
     const { choices } = await client.completions.create({ model: 'a', prompt: 'The', max_tokens: 2 })
     expect(choices).toHaveLength(1)
     expect((await fetch(`${origin}/v1/models`)).status).toBe(401)
+    expect(await (await fetch(origin!)).text()).toMatch(/^<!doctype html>/)
     process.emit('SIGINT', 'SIGINT')
     expect(await ended).toBe(0)
     expect(terminal.written.stderr).toBe('')
@@ -68,13 +69,14 @@ describe('mora serve', () => {
 })
 
 needing(lacksBuild).test('a process that is terminated writes its answers to their end', async () => {
-  const child = spawn(process.execPath, [main, 'serve', '--model', DEMO_MODEL, '--port', '0', '--json'])
+  const child = spawn(process.execPath, [main, 'serve', '--model', DEMO_MODEL, '--port', '0', '--json', '--no-page'])
   const ended = once(child, 'close')
   const [started] = (await once(child.stdout, 'data')) as [Buffer]
   const { url } = JSON.parse(String(started)) as { url: string }
   const client = new OpenAI({ baseURL: `${url}/v1`, apiKey: 'none', maxRetries: 0 })
   const request = { model: 'demo-model', prompt: 'The', max_tokens: 200, temperature: 1, stream: true } as const
   const stream = await client.completions.create(request)
+  expect((await fetch(url)).status).toBe(404)
   let pieces = 0
   let finish: string | null = null
   for await (const { choices } of stream) {
