@@ -32,7 +32,7 @@ interface LoraRestartOptions extends RestartRunOptions {
  * await model.addAdapter('style', lora({ rank: 16, alpha: 32, dropout: 0.05 }))
  * ```
  */
-export function lora(options: LowRankOptions = {}): LoraConfig {
+export function lora(options: LowRankOptions = {}): ConfigOf<'lora', LowRankConfig> {
   return lowRankConfig('lora', options)
 }
 
