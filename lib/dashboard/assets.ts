@@ -11,7 +11,7 @@ const TYPES = {
   svg: 'image/svg+xml',
 } as const
 
-/** What keeps a page from other sites and from caches, beside its Content-Security-Policy. */
+/** Headers that keep a page from other sites and from caches, beside its Content-Security-Policy. */
 export const PAGE_HEADERS = {
   'cross-origin-opener-policy': 'same-origin',
   'cross-origin-resource-policy': 'same-origin',

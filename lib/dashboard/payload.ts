@@ -77,7 +77,7 @@ export interface RunDetails {
   facts: { group: string; name: string; value: string }[]
   /** Steps of the existing checkpoints. */
   checkpoints: number[]
-  /** What the folder holds for `mora serve`; null before the first checkpoint. */
+  /** The kind of result that `mora serve` can load; null before the first checkpoint. */
   serves: 'adapter' | 'model' | null
   /** The newest samples, in order. */
   samples: Sample[]

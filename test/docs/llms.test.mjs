@@ -1,4 +1,4 @@
-/** What coding agents read: llms.txt, llms-full.txt and the skill. */
+/** Files for coding agents: llms.txt, llms-full.txt and the skill. */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'

@@ -93,7 +93,7 @@ needing(lack('Chromium', chromiumPath)).describe('the page in Chromium', () => {
   const asked = watchTexts()
   beforeEach(() => void asked.mockClear())
 
-  /** What the server has asked its engine for, by the adapter. */
+  /** Calls of the server's engine with an adapter, or with the base. */
   const callsOf = (adapter?: string) =>
     asked.mock.calls.map(([call]) => call).filter(({ adapters }) => String(adapters ?? '') === (adapter ?? ''))
   const say = (...pieces: string[]) => pieces.map((text) => ({ text }))

@@ -1,4 +1,4 @@
-/** Tells a screen reader what is written: in sentences, since single tokens would interrupt each other. */
+/** Tells a screen reader an answer in sentences, since single tokens would interrupt each other. */
 
 /** Characters from which on a complete sentence is told. */
 const ENOUGH = 160

@@ -21,7 +21,7 @@ const problem = byId('problem', HTMLElement)
 const keyForm = byId('key-form', HTMLFormElement)
 const key = byId('key', HTMLInputElement)
 
-/** What each model has read and said, without the system prompt. @type {Map<string, Message[]>} */
+/** The conversation of each model, without the system prompt. @type {Map<string, Message[]>} */
 const histories = new Map()
 /** Ends the answers that are being written; null if there are none. @type {AbortController | null} */
 let running = null
