@@ -16,8 +16,6 @@ const restartFields = {
   }),
 }
 
-type LoraConfig = ConfigOf<'lora', LowRankConfig>
-
 interface LoraRestartOptions extends RestartRunOptions {
   readonly reloraA?: 'random' | 'start'
 }
@@ -36,8 +34,8 @@ export function lora(options: LowRankOptions = {}): ConfigOf<'lora', LowRankConf
   return lowRankConfig('lora', options)
 }
 
-export const loraMethod: AdapterMethod<LoraConfig, typeof lowRankFields, typeof restartFields> = {
-  ...lowRankMethod<LoraConfig>({
+export const loraMethod: AdapterMethod<ConfigOf<'lora', LowRankConfig>, typeof lowRankFields, typeof restartFields> = {
+  ...lowRankMethod<ConfigOf<'lora', LowRankConfig>>({
     name: 'lora',
     options: lowRankFields,
     config: lora,
