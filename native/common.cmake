@@ -43,6 +43,23 @@ if(MORA_COVERAGE)
   target_link_options(mora_options INTERFACE --coverage)
 endif()
 
+# What asks the system (native/core/system): one interface, and folders with a form of it for each system.
+if(WIN32)
+  set(MORA_SYSTEM windows absent)
+elseif(APPLE)
+  set(MORA_SYSTEM posix macos absent)
+else()
+  set(MORA_SYSTEM posix linux)
+endif()
+set(MORA_SYSTEM_SOURCES "")
+foreach(folder ${MORA_SYSTEM})
+  file(GLOB sources CONFIGURE_DEPENDS ${MORA_ROOT}/native/core/system/${folder}/*.cpp)
+  list(APPEND MORA_SYSTEM_SOURCES ${sources})
+endforeach()
+
 # Shared by backends; the CUDA backends are separate libraries with a copy of their own.
 set(MORA_SHARED_SOURCES ${MORA_ROOT}/native/core/arena.cpp ${MORA_ROOT}/native/core/libraries/nvidia_folders.cpp
   ${MORA_ROOT}/native/core/profile.cpp ${MORA_ROOT}/native/core/process/worker.cpp)
+set(system_libraries ${MORA_SYSTEM_SOURCES})
+list(FILTER system_libraries INCLUDE REGEX "/(libraries|text)\\.cpp$")
+list(APPEND MORA_SHARED_SOURCES ${system_libraries})

@@ -95,6 +95,7 @@ function probed(sources, variables) {
     [
       ...['-std=c++20', '-Inative', '-isystem', join(toolkit12, 'include'), ...sources],
       'native/core/libraries/nvidia_folders.cpp',
+      'native/core/system/posix/libraries.cpp',
       '-ldl',
       '-o',
       probe,

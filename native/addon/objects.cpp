@@ -4,7 +4,7 @@
 #include <cstring>
 
 #include "core/gpu.h"
-#include "core/process/process_limits.h"
+#include "core/system/limits.h"
 #include "operations/operations.h"
 #include "quantise/block_scales.h"
 

@@ -1,14 +1,12 @@
-// Memory that processes of a machine share: an object without a name, which others open as /proc/PID/fd/DESCRIPTOR. The
-// system frees it with its last descriptor and mapping, however the processes end.
+// Tensors over memory that processes of a machine share (core/system/shared_memory.h). On Linux, others open an object
+// as /proc/PID/fd/DESCRIPTOR.
 #pragma once
 #include <cstdint>
 
+#include "core/system/shared_memory.h"
 #include "core/tensor.h"
 
 namespace mora {
-
-/// Creates an empty object that cannot shrink and returns its descriptor. Throws Error with the system's reason.
-int createSharedMemory();
 
 /// Maps bytes [offset, offset + bytes) of an object; all who map them see what is written. Returns uint8 [bytes] of the
 /// device cpu. The object grows as needed; `offset` is a multiple of a page. Throws Error with the system's reason.

@@ -4,13 +4,13 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
-#include <fstream>
 #include <memory>
 #include <stdexcept>
 #include <string>
 
 #include "core/operation_cost.h"
-#include "core/process/process_limits.h"
+#include "core/system/limits.h"
+#include "core/system/processor.h"
 #include "cpu/kernels.h"
 #include "cpu/parallel.h"
 #include "cpu/products/matmul.h"
@@ -52,18 +52,11 @@ Status copyToHost(Stream* stream, void* host, const void* source, size_t bytes, 
   });
 }
 
-std::string cpuModel() {
-  std::ifstream info("/proc/cpuinfo");
-  for (std::string line; std::getline(info, line);)
-    if (line.rfind("model name", 0) == 0) return line.substr(line.find(':') + 2);
-  return "CPU";
-}
-
 Status deviceFacts(int32_t, DeviceFacts* facts) {
   // Every layer asks for it, and virtual machines take long to report the processor's features.
   static const DeviceFacts known = [] {
     DeviceFacts all{};
-    std::snprintf(all.name, sizeof all.name, "%s", cpuModel().c_str());
+    std::snprintf(all.name, sizeof all.name, "%s", processorName().c_str());
     all.totalMemory = availableMemory();
     all.threads = availableProcessors();
     all.fastBfloat16 = cpu::hasFastBfloat16() ? 1 : 0;

@@ -1,55 +1,22 @@
 #include "cpu/stream.h"
 
-#include <sys/mman.h>
-#include <sys/resource.h>
-#include <unistd.h>
-#ifdef __GLIBC__
-#include <malloc.h>
-#endif
-
-#include <algorithm>
 #include <chrono>
 #include <cstdio>
-#include <cstring>
 #include <new>
 #include <stdexcept>
 
 #include "core/error.h"
-#include "core/process/process_limits.h"
+#include "core/system/limits.h"
+#include "core/system/memory.h"
 #include "cpu/team.h"
 
 namespace mora {
-namespace {
-
-// Reserved addresses cost nothing until they are used; less is reserved if the system allows less. If the process is
-// limited (ulimit -v), half is left to the rest of it.
-std::byte* reserve(uint64_t& capacity) {
-  uint64_t most = 2 * availableMemory();
-  rlimit addresses{};
-  if (getrlimit(RLIMIT_AS, &addresses) == 0) most = std::min<uint64_t>(most, addresses.rlim_cur / 2);
-  for (capacity = most; capacity >= (uint64_t{1} << 24); capacity /= 2) {
-    void* base = mmap(nullptr, capacity, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (base == MAP_FAILED) continue;
-#ifdef MADV_HUGEPAGE
-    madvise(base, capacity, MADV_HUGEPAGE);
-#endif
-    return static_cast<std::byte*>(base);
-  }
-  throw std::bad_alloc();
-}
-
-// glibc returns freed memory to the system from 128 KiB on, until a large block is freed; then from twice its size.
-// Without this, up to 8 MiB that oneDNN frees while making its primitives would stay in the process.
-void keepTrimming() {
-#ifdef __GLIBC__
-  static const bool kept [[maybe_unused]] = mallopt(M_TRIM_THRESHOLD, 128 << 10) == 1;
-#endif
-}
-
-}  // namespace
 
 Stream::Stream(int32_t threads)
-    : worker_(*new Worker), base_(reserve(capacity_)), limit_(availableMemory()), arena_(capacity_) {
+    : worker_(*new Worker),
+      addresses_(2 * availableMemory()),
+      limit_(availableMemory()),
+      arena_(addresses_.bytes()) {
   keepTrimming();
   setThreads(threads);
 }
@@ -110,13 +77,17 @@ Status Stream::allocate(size_t bytes, void** data) {
   if (limit_ > 0 && (bytes > limit_ || arena_.inUse() > limit_ - bytes)) return Status::outOfMemory;
   const uint64_t offset = arena_.allocate(bytes);
   if (offset == Arena::kNone) return Status::outOfMemory;
-  *data = base_ + offset;
+  if (!addresses_.use(offset + bytes)) {
+    arena_.release(offset);
+    return Status::outOfMemory;
+  }
+  *data = addresses_.data() + offset;
   return Status::ok;
 }
 
 void Stream::release(void* data) {
   const std::lock_guard lock(memoryMutex_);
-  arena_.release(static_cast<uint64_t>(static_cast<std::byte*>(data) - base_));
+  arena_.release(static_cast<uint64_t>(static_cast<std::byte*>(data) - addresses_.data()));
 }
 
 MemoryFigures Stream::memoryFigures() {
@@ -135,18 +106,12 @@ void Stream::resetPeak() {
 }
 
 // In stream order: operations that later allocate from these ranges write to them later. Memory that the rest of the
-// process has freed is returned too: glibc keeps most of it, a large part of what reading a model took.
+// process has freed is returned too: the C library keeps most of it, a large part of what reading a model took.
 Status Stream::trim() {
   const std::lock_guard lock(memoryMutex_);
   return enqueue("trim", [this, ranges = arena_.takeCached()] {
-    const uint64_t page = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
-    for (const auto& [offset, bytes] : ranges) {
-      const uint64_t from = (offset + page - 1) / page * page, to = (offset + bytes) / page * page;
-      if (to > from) madvise(base_ + from, to - from, MADV_DONTNEED);
-    }
-#ifdef __GLIBC__
-    malloc_trim(0);
-#endif
+    for (const auto& [offset, bytes] : ranges) addresses_.release(offset, bytes);
+    trimHeap();
   });
 }
 

@@ -8,6 +8,7 @@
 #include "core/backend.h"
 #include "core/process/worker.h"
 #include "core/profile.h"
+#include "core/system/memory.h"
 
 namespace mora {
 
@@ -47,8 +48,7 @@ struct Stream {
   StreamError error_{};
 
   std::mutex memoryMutex_;
-  uint64_t capacity_ = 0;
-  std::byte* base_;
+  AddressRange addresses_;
   uint64_t limit_;
   Arena arena_;
 

@@ -1,7 +1,6 @@
 #include "cpu/team.h"
 
 #include <hwy/cache_control.h>
-#include <sched.h>
 
 #include <algorithm>
 #include <atomic>
@@ -13,8 +12,8 @@
 #include <utility>
 #include <vector>
 
-#include "core/process/process_limits.h"
-#include "cpu/scheduling.h"
+#include "core/system/limits.h"
+#include "core/system/scheduling.h"
 
 namespace mora::cpu {
 namespace {
@@ -93,16 +92,15 @@ class Team {
   /// Keeps members on separate processors: if others use these too, the system may put two members on one of them and
   /// none on another.
   void keepApart(int member) {
-    const int processor = sched_getcpu();
+    const int processor = currentProcessor();
     parts_[static_cast<size_t>(member)].processor.store(processor, std::memory_order_relaxed);
-    if (member == 0) return;
-    cpu_set_t taken;
-    CPU_ZERO(&taken);
+    if (member == 0 || processor < 0) return;
+    ProcessorSet taken;
     for (int i = 0; i < size(); ++i) {
       const int other = parts_[static_cast<size_t>(i)].processor.load(std::memory_order_relaxed);
-      if (i != member && other >= 0) CPU_SET(static_cast<size_t>(other), &taken);
+      if (i != member && other >= 0 && static_cast<size_t>(other) < taken.size()) taken.set(static_cast<size_t>(other));
     }
-    if (processor >= 0 && CPU_ISSET(static_cast<size_t>(processor), &taken)) leaveProcessors(taken);
+    if (static_cast<size_t>(processor) < taken.size() && taken[static_cast<size_t>(processor)]) leaveProcessors(taken);
   }
 
   void takeItems(int member) {

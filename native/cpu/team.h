@@ -3,7 +3,7 @@
 // Each thread that starts jobs has its own team and is a member of it. Members first take items from their own part of
 // a job, which is often still in their caches, then from the others' parts, so nobody waits for a preempted member,
 // unless it is in the middle of an item. Waiting members spin for a short time, then sleep. Members keep to different
-// processors and yield between items (scheduling.h).
+// processors and yield between items (core/system/scheduling.h).
 #pragma once
 #include <cstdint>
 
@@ -12,7 +12,7 @@ namespace mora::cpu {
 /// Number of members of the calling thread's team, itself included; 1 within a job, since jobs don't nest.
 int teamSize();
 
-/// Sets the size of the calling thread's team; 0 means availableProcessors() (core/process/process_limits.h).
+/// Sets the size of the calling thread's team; 0 means availableProcessors() (core/system/limits.h).
 void setTeamSize(int members);
 
 namespace detail {

@@ -1,10 +1,8 @@
 #include "ranks/gloo_library.h"
 
-#include <dlfcn.h>
-
 #include <filesystem>
 
-#include "core/libraries/own_folder.h"
+#include "core/system/libraries.h"
 #include "ranks/surroundings.h"
 
 namespace mora::ranks {
@@ -17,17 +15,17 @@ struct Opened {
 };
 
 Opened open() {
-  const std::filesystem::path library = folderOfThisLibrary() / "mora_gloo.so";
+  const std::filesystem::path library = folderOfThisLibrary() / (std::string("mora_gloo") + kLibrarySuffix);
   const std::string build = "run \"npm run build native\"";
   std::error_code ignored;
   if (!std::filesystem::exists(library, ignored))
     return {.absence = {"node-mora was built without gloo", "install libgloo-dev (Debian, Ubuntu), then " + build}};
   leaveProcessAlone();
-  void* const handle = dlopen(library.c_str(), RTLD_NOW | RTLD_LOCAL);
-  if (!handle)
-    return {.absence = {std::string("gloo could not be opened: ") + dlerror(), "install libgloo-dev, then " + build}};
-  const auto entry = reinterpret_cast<GlooEntry*>(dlsym(handle, "moraGlooRank"));
-  const auto version = reinterpret_cast<GlooVersion*>(dlsym(handle, "moraGlooVersion"));
+  std::string why;
+  void* const handle = openLibrary(library, why);
+  if (!handle) return {.absence = {"gloo could not be opened: " + why, "install libgloo-dev, then " + build}};
+  const auto entry = reinterpret_cast<GlooEntry*>(addressIn(handle, "moraGlooRank"));
+  const auto version = reinterpret_cast<GlooVersion*>(addressIn(handle, "moraGlooVersion"));
   if (!entry || !version) return {.absence = {library.string() + " is of another node-mora", build}};
   return {entry, version};
 }

@@ -3,14 +3,13 @@
 // Every call is non-blocking and then polled, by one thread: MPI's own waits spin, which would take a core from another
 // rank of this machine for as long as that computes, and never end where a rank is gone. Only where ranks meet before a
 // collective, waiting has pauses. Meanwhile ranks send each other beats.
-#include <dlfcn.h>
-
 #include <algorithm>
 #include <cstdint>
 #include <thread>
 #include <utility>
 
 #include "core/error.h"
+#include "core/system/libraries.h"
 #include "ranks/beat.h"
 #include "ranks/mpi_library.h"
 
@@ -35,7 +34,7 @@ struct Constants {
 
 Constants<void*> ofOpenMpi(void* library) {
   const auto object = [library](const char* name) {
-    void* const address = dlsym(library, name);
+    void* const address = addressIn(library, name);
     if (!address) throw Error("no-mpi", std::string("This Open MPI has no ") + name + ".");
     return address;
   };
@@ -157,7 +156,7 @@ class Mpi : public Engine {
  private:
   template <typename Function>
   static void find(void* library, const char* name, Function*& function) {
-    function = reinterpret_cast<Function*>(dlsym(library, name));
+    function = reinterpret_cast<Function*>(addressIn(library, name));
     if (!function) throw Error("no-mpi", std::string("This MPI library has no ") + name + ".");
   }
 

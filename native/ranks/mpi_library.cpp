@@ -1,10 +1,9 @@
 #include "ranks/mpi_library.h"
 
-#include <dlfcn.h>
-
 #include <vector>
 
 #include "core/error.h"
+#include "core/system/libraries.h"
 #include "ranks/surroundings.h"
 
 namespace mora::ranks {
@@ -14,7 +13,7 @@ namespace {
 constexpr size_t kLongestVersion = 8192;
 
 std::string mpiVersionOf(void* handle) {
-  const auto ask = reinterpret_cast<int (*)(char*, int*)>(dlsym(handle, "MPI_Get_library_version"));
+  const auto ask = reinterpret_cast<int (*)(char*, int*)>(addressIn(handle, "MPI_Get_library_version"));
   if (!ask) return "";
   std::vector<char> text(kLongestVersion + 1, '\0');
   int length = 0;
@@ -33,18 +32,18 @@ MpiLibrary openMpi(const std::vector<std::string>& names) {
   std::string causes;
   for (const std::string& name : names) {
     // Global: plug-ins of the library find its symbols.
-    void* const handle = dlopen(name.c_str(), RTLD_NOW | RTLD_GLOBAL);
+    std::string why;
+    void* const handle = openLibrary(name, why, Symbols::global);
     if (!handle) {
-      const char* const why = dlerror();
-      causes += (causes.empty() ? "" : "; ") + std::string(why ? why : name.c_str());
+      causes += (causes.empty() ? "" : "; ") + why;
       continue;
     }
     MpiLibrary library{handle, MpiAbi::mpich, mpiVersionOf(handle)};
     if (library.version.empty())
       throw Error("not-mpi", name + " is no MPI library: it has no MPI_Get_library_version.");
-    if (dlsym(handle, "ompi_mpi_comm_world"))
+    if (addressIn(handle, "ompi_mpi_comm_world"))
       library.abi = MpiAbi::openMpi;
-    else if (dlsym(handle, "MPI_Abi_get_version") && name.find("mpi_abi") != std::string::npos)
+    else if (addressIn(handle, "MPI_Abi_get_version") && name.find("mpi_abi") != std::string::npos)
       library.abi = MpiAbi::standard;
     return library;
   }

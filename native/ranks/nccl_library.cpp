@@ -1,13 +1,11 @@
 #include "ranks/nccl_library.h"
 
-#include <dlfcn.h>
-
 #include <filesystem>
 #include <optional>
 #include <system_error>
 
-#include "core/libraries/library_functions.h"
 #include "core/libraries/nvidia_folders.h"
+#include "core/system/libraries.h"
 
 namespace mora::ranks {
 namespace {
@@ -37,7 +35,7 @@ std::string fill(NcclTable& table, void* library) {
 }
 
 int ncclVersionOf(void* library) {
-  const auto ask = reinterpret_cast<decltype(NcclTable::getVersion)>(dlsym(library, "ncclGetVersion"));
+  const auto ask = reinterpret_cast<decltype(NcclTable::getVersion)>(addressIn(library, "ncclGetVersion"));
   int version = 0;
   return ask && ask(&version) == NcclResult::success ? version : 0;
 }
@@ -55,9 +53,10 @@ Opened open() {
     std::error_code ignored;
     if (!folder.empty() && !fs::exists(path, ignored)) continue;
     const auto note = [&](const std::string& why) { failures += (failures.empty() ? "" : "; ") + why; };
-    void* const handle = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+    std::string why;
+    void* const handle = openLibrary(path, why);
     if (!handle) {
-      if (!folder.empty()) note(dlerror());
+      if (!folder.empty()) note(why);
       continue;
     }
     Nccl library{};

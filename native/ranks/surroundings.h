@@ -1,6 +1,6 @@
 // What the libraries that connect ranks must not do to the process that opens them.
 #pragma once
-#include <cstdlib>
+#include "core/system/libraries.h"
 
 namespace mora::ranks {
 
@@ -8,10 +8,9 @@ namespace mora::ranks {
 /// order to hear of freed memory; UCX also takes the handlers of faults, of which V8 needs one for WebAssembly.
 /// Debian's gloo brings both. Asks them not to, unless the environment says otherwise. Before any of them is opened.
 inline void leaveProcessAlone() {
-  constexpr int keep = 0;
-  setenv("OMPI_MCA_memory", "^patcher", keep);
-  setenv("UCX_MEM_MMAP_HOOK_MODE", "none", keep);
-  setenv("UCX_ERROR_SIGNALS", "", keep);
+  suggestToLibraries("OMPI_MCA_memory", "^patcher");
+  suggestToLibraries("UCX_MEM_MMAP_HOOK_MODE", "none");
+  suggestToLibraries("UCX_ERROR_SIGNALS", "");
 }
 
 }  // namespace mora::ranks

@@ -14,9 +14,9 @@
 #include <vector>
 
 #include "check.h"
-#include "core/process/process_limits.h"
+#include "core/system/limits.h"
+#include "core/system/scheduling.h"
 #include "cpu/parallel.h"
-#include "cpu/scheduling.h"
 
 using mora::cpu::parallelRanges;
 using mora::cpu::setTeamSize;
@@ -155,15 +155,15 @@ void membersMayUseAllProcessors() {
 }
 
 void leavesAProcessor() {
-  cpu_set_t before, after, taken;
+  cpu_set_t before, after;
   CHECK(sched_getaffinity(0, sizeof(before), &before) == 0);
-  for (int processor = 0; processor < CPU_SETSIZE; ++processor) {
-    if (!CPU_ISSET(static_cast<size_t>(processor), &before)) continue;
-    CPU_ZERO(&taken);
-    CPU_SET(static_cast<size_t>(processor), &taken);
-    mora::cpu::leaveProcessors(taken);
+  mora::ProcessorSet all;
+  for (size_t processor = 0; processor < all.size(); ++processor) {
+    if (!CPU_ISSET(processor, &before)) continue;
+    all.set(processor);
+    mora::leaveProcessors(mora::ProcessorSet().set(processor));
   }
-  mora::cpu::leaveProcessors(before);  // there is no other processor
+  mora::leaveProcessors(all);  // there is no other processor
   CHECK(sched_getaffinity(0, sizeof(after), &after) == 0);
   CHECK(CPU_EQUAL(&before, &after));
 }

@@ -1,6 +1,4 @@
 // Opens the CUDA backend, a shared library in the folder of this code's library.
-#include <dlfcn.h>
-
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -11,7 +9,7 @@
 #include "core/backend.h"
 #include "core/gpu.h"
 #include "core/libraries/cuda_library.h"
-#include "core/libraries/own_folder.h"
+#include "core/system/libraries.h"
 
 namespace mora {
 namespace {
@@ -57,10 +55,11 @@ Absence notBuilt(const std::filesystem::path& library) {
   return {library.string() + ", the CUDA backend, is not there although it was built with the addon", build};
 }
 
-Opened openLibrary(const std::filesystem::path& library) {
-  void* const handle = dlopen(library.c_str(), RTLD_NOW | RTLD_LOCAL);
-  if (!handle) return {nullptr, {std::string("the CUDA backend could not be loaded: ") + dlerror(), ""}};
-  const auto entry = reinterpret_cast<CudaBackendEntry*>(dlsym(handle, "moraCudaBackend"));
+Opened openBackend(const std::filesystem::path& library) {
+  std::string why;
+  void* const handle = openLibrary(library, why);
+  if (!handle) return {nullptr, {"the CUDA backend could not be loaded: " + why, ""}};
+  const auto entry = reinterpret_cast<CudaBackendEntry*>(addressIn(handle, "moraCudaBackend"));
   if (!entry) return {nullptr, {library.string() + " is not a backend of node-mora", ""}};
   char problem[4096] = "", remedy[4096] = "";
   const Backend* const backend = entry(problem, sizeof problem, remedy, sizeof remedy);
@@ -72,14 +71,15 @@ Opened openLibrary(const std::filesystem::path& library) {
                    "run \"npm run build native\""}};
   };
   if (backend->abi != kBackendAbi) return other(backend->abi, kBackendAbi);
-  const auto extrasEntry = reinterpret_cast<CudaExtrasEntry*>(dlsym(handle, "moraCudaExtras"));
+  const auto extrasEntry = reinterpret_cast<CudaExtrasEntry*>(addressIn(handle, "moraCudaExtras"));
   const CudaExtras* const extras = extrasEntry ? extrasEntry() : nullptr;
   if (!extras || extras->abi != kCudaExtrasAbi) return other(extras ? extras->abi : 0, kCudaExtrasAbi);
   return {backend, {}, extras};
 }
 
 Opened open() {
-  std::filesystem::path library = folderOfThisLibrary() / (emulated() ? "mora_cuda_emulated.so" : "mora_cuda.so");
+  std::filesystem::path library = folderOfThisLibrary() / (emulated() ? "mora_cuda_emulated" : "mora_cuda");
+  library += kLibrarySuffix;
   std::error_code ignored;
   if (!std::filesystem::exists(library, ignored)) {
     const std::lock_guard lock(elsewhere().mutex);
@@ -87,11 +87,11 @@ Opened open() {
     if (emulated() || elsewhere().path.empty()) return {nullptr, notBuilt(library)};
     library = elsewhere().path;
   }
-  const Opened newest = openLibrary(library);
+  const Opened newest = openBackend(library);
   // Packages contain builds for CUDA 12 and 13: the driver decides which one works.
-  const std::filesystem::path older = library.parent_path() / "mora_cuda_12.so";
+  const std::filesystem::path older = library.parent_path() / (std::string("mora_cuda_12") + kLibrarySuffix);
   if (newest.backend || emulated() || !std::filesystem::exists(older, ignored)) return newest;
-  return openLibrary(older);
+  return openBackend(older);
 }
 
 }  // namespace

@@ -1,34 +1,19 @@
 #include "cpu/products/matrix_units.h"
 
-#if defined(__x86_64__) && defined(__linux__)
-#include <sys/syscall.h>
-#include <unistd.h>
-#endif
+#include <hwy/base.h>
+
+#include "core/system/processor.h"
 
 namespace mora::cpu {
 
-#if defined(__x86_64__) && defined(__linux__)
-
-namespace {
-
-/// Linux reserves space for the registers on request (Documentation/arch/x86/xstate.rst).
-bool askForTiles() {
-  constexpr int kRequestPermission = 0x1023, kTileData = 18;
-  return __builtin_cpu_supports("amx-tile") && __builtin_cpu_supports("amx-bf16") &&
-         syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
-}
-
-}  // namespace
-
 bool hasMatrixUnits() {
-  static const bool has = askForTiles();
+#if HWY_ARCH_X86_64
+  static const bool has =
+      __builtin_cpu_supports("amx-tile") && __builtin_cpu_supports("amx-bf16") && mayUseTiles();
   return has;
-}
-
 #else
-
-bool hasMatrixUnits() { return false; }
-
+  return false;
 #endif
+}
 
 }  // namespace mora::cpu

@@ -1,14 +1,12 @@
 #include "cuda/products/cublas.h"
 
-#include <dlfcn.h>
-
 #include <mutex>
 #include <optional>
 #include <utility>
 #include <vector>
 
-#include "core/libraries/library_functions.h"
 #include "core/libraries/nvidia_folders.h"
+#include "core/system/libraries.h"
 
 namespace mora::cuda {
 namespace {
@@ -21,9 +19,10 @@ void* openIn(const fs::path& folder, const std::string& version, std::string& wh
   const fs::path light = folder / ("libcublasLt.so." + version), whole = folder / ("libcublas.so." + version);
   std::error_code ignored;
   if (!folder.empty() && !fs::exists(whole, ignored)) return nullptr;
-  dlopen(light.c_str(), RTLD_NOW | RTLD_LOCAL);
-  void* const library = dlopen(whole.c_str(), RTLD_NOW | RTLD_LOCAL);
-  if (!library && !folder.empty()) why += std::string(why.empty() ? "" : "; ") + dlerror();
+  std::string reason;
+  openLibrary(light, reason);
+  void* const library = openLibrary(whole, reason);
+  if (!library && !folder.empty()) why += std::string(why.empty() ? "" : "; ") + reason;
   return library;
 }
 

@@ -1,5 +1,5 @@
 // The limits of control groups, from their files: versions 1 and 2, nested, unlimited, absent, as in a container.
-#include "core/process/process_limits.h"
+#include "core/system/linux/control_groups.h"
 
 #include <cmath>
 #include <cstdlib>

@@ -1,12 +1,13 @@
-#include "cpu/scheduling.h"
+#include "core/system/scheduling.h"
 
+#include <sched.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
 
-namespace mora::cpu {
+namespace mora {
 namespace {
 
 /// The start of Linux's `struct sched_attr`, which older C libraries lack.
@@ -42,11 +43,14 @@ void takeShortTurns() {
   syscall(SYS_sched_setattr, 0, &attributes, 0);
 }
 
-void leaveProcessors(const cpu_set_t& taken) {
+int currentProcessor() { return sched_getcpu(); }
+
+void leaveProcessors(const ProcessorSet& taken) {
   cpu_set_t allowed, free;
   if (sched_getaffinity(0, sizeof(allowed), &allowed) != 0) return;
-  CPU_AND(&free, &allowed, &taken);
-  CPU_XOR(&free, &free, &allowed);
+  CPU_ZERO(&free);
+  for (size_t processor = 0; processor < taken.size(); ++processor)
+    if (CPU_ISSET(processor, &allowed) && !taken[processor]) CPU_SET(processor, &free);
   if (CPU_COUNT(&free) == 0 || sched_setaffinity(0, sizeof(free), &free) != 0) return;
   sched_setaffinity(0, sizeof(allowed), &allowed);
 }
@@ -66,4 +70,4 @@ void BetweenItems::pause() {
   begin_ = timeOf(CLOCK_MONOTONIC);
 }
 
-}  // namespace mora::cpu
+}  // namespace mora

@@ -1,7 +1,4 @@
-#include "core/process/process_limits.h"
-
-#include <sched.h>
-#include <unistd.h>
+#include "core/system/linux/control_groups.h"
 
 #include <algorithm>
 #include <cmath>
@@ -52,12 +49,6 @@ void limitBy(GroupLimits& limits, const fs::path& mounted, fs::path group, Limit
   }
 }
 
-int boundProcessors() {
-  cpu_set_t set;
-  if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
-  return static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN));  // more processors than the set can hold
-}
-
 }  // namespace
 
 GroupLimits groupLimits(const fs::path& root) {
@@ -76,21 +67,6 @@ GroupLimits groupLimits(const fs::path& root) {
       limitBy(limits, mounts / controllers, group, limitsOfVersion1);
   }
   return limits;
-}
-
-int availableProcessors() {
-  static const int known = static_cast<int>(
-      std::clamp(std::ceil(groupLimits().processors), 1.0, static_cast<double>(std::max(1, boundProcessors()))));
-  return known;
-}
-
-uint64_t availableMemory() {
-  static const uint64_t known = [] {
-    const auto physical = static_cast<uint64_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
-    const double bytes = groupLimits().bytes;
-    return bytes < static_cast<double>(physical) ? static_cast<uint64_t>(bytes) : physical;
-  }();
-  return known;
 }
 
 }  // namespace mora
