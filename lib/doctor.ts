@@ -6,8 +6,8 @@ import { check, optionsSchema, wholeFrom } from './common/arguments.js'
 import { packageVersion } from './common/package-info.js'
 import { type DeviceFacts, type Native, native } from './native/addon.js'
 import { loadBinary, NativeError } from './native/binary.js'
-import { cpuFlags } from './native/processor.js'
 import { findLaunchers, findRanksLibraries } from './ranks/installed.js'
+import { cpuFlags } from './system/processor.js'
 
 /** The report of `doctor`, and the document of `mora doctor --json`. */
 export interface DoctorReport {

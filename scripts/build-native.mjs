@@ -9,6 +9,7 @@
  *   --older                        into build-older/Release, for older systems (scripts/sysroot), without the CUDA backend
  *   --arm64                        into build-arm64/Release, the same for Linux arm64 on another machine
  *                                  (scripts/check-arm64.mjs)
+ *   --windows                      into build-windows/Release, for Windows x64 by MinGW (scripts/check-windows.mjs)
  *   --into=FOLDER                  into FOLDER/Release instead
  *   --if-needed                    does nothing if the result is newer than its sources, if MORA_BINARY names an addon, or if
  *                                  the package for this platform has one that loads; where it cannot be built, a message and
@@ -39,6 +40,7 @@ const { values: options } = parseArgs({
     coverage: { type: 'boolean', default: false },
     older: { type: 'boolean', default: false },
     arm64: { type: 'boolean', default: false },
+    windows: { type: 'boolean', default: false },
     into: { type: 'string' },
     'if-needed': { type: 'boolean', default: false },
     required: { type: 'boolean', default: false },
@@ -48,6 +50,10 @@ const { values: options } = parseArgs({
 const { folder, configuration } = placeOf(options)
 /** The architecture of the sysroot to build against; empty without one. */
 const sysroot = options.arm64 ? 'arm64' : options.older ? process.arch : ''
+/** What CMake is told of another system than this one; undefined for this one. */
+const toolchain = options.windows
+  ? join('scripts', 'windows', 'mingw.cmake')
+  : sysroot && join('scripts', 'sysroot', `${sysroot}.cmake`)
 const binary = join(folder, configuration, options.emulated ? 'mora_cuda_emulated.so' : 'mora.node')
 // CMake has a folder of its own: node-gyp keeps its makefile in build/ when it drives this script through binding.gyp.
 const cmakeFolder = join(folder, 'cmake', configuration)
@@ -55,7 +61,7 @@ const cmakeFolder = join(folder, 'cmake', configuration)
 /** The processor that an addon is compiled for, beside the addon; without this file, all. lib/native/processor.ts reads it. */
 const processorFile = join(folder, configuration, 'processor.json')
 const processor =
-  sysroot || options.coverage || process.env.MORA_BUILD_PROCESSORS === 'all' ? undefined : thisProcessor()
+  toolchain || options.coverage || process.env.MORA_BUILD_PROCESSORS === 'all' ? undefined : thisProcessor()
 
 if (options['if-needed'] && (isUpToDate() || (!options.required && (await isElsewhere())))) process.exit(0)
 if (sysroot && !unpackSysroot()) giveUp('what it is linked with could not be had (see above)')
@@ -74,9 +80,10 @@ utimesSync(binary, now, now)
 if (options.sanitize) console.error(`Use it with MORA_BUILD=${folder} and the sanitizer's runtime in LD_PRELOAD.`)
 
 /** @param {typeof options} given */
-function placeOf({ debug, sanitize, coverage, older, arm64, into }) {
+function placeOf({ debug, sanitize, coverage, older, arm64, windows, into }) {
   if (coverage) return { folder: join(root, 'build-coverage'), configuration: 'Debug' }
   if (arm64) return { folder: join(root, 'build-arm64'), configuration: 'Release' }
+  if (windows) return { folder: join(root, 'build-windows'), configuration: 'Release' }
   if (!sanitize) {
     const folder = into ? resolve(into) : join(root, older ? 'build-older' : 'build')
     return { folder, configuration: debug ? 'Debug' : 'Release' }
@@ -96,7 +103,7 @@ function isUpToDate() {
   const builtFor = existsSync(processorFile) ? readFileSync(processorFile, 'utf8') : undefined
   if (builtFor !== (processor && JSON.stringify(processor))) return false
   const built = statSync(binary).mtimeMs
-  const more = options.emulated ? [join('test', 'simt')] : sysroot ? [join('scripts', 'sysroot')] : []
+  const more = options.emulated ? [join('test', 'simt')] : toolchain ? [dirname(toolchain)] : []
   const folders = ['native', 'cmake', ...more]
   const sources = folders
     .flatMap((name) => readdirSync(join(root, name), { recursive: true, withFileTypes: true }))
@@ -155,9 +162,9 @@ function runCMake(step) {
     MORA_SANITIZE: options.sanitize ?? '',
     MORA_COVERAGE: options.coverage ? 'ON' : 'OFF',
     ...(options.emulated && { MORA_EMULATED: 'ON' }),
-    ...(sysroot && { CMAKE_TOOLCHAIN_FILE: join(root, 'scripts', 'sysroot', `${sysroot}.cmake`) }),
-    // With a sysroot, npm run build cuda builds it.
-    MORA_CUDA: process.env.MORA_BUILD_CUDA || (hasGpu() && !sysroot ? 'AUTO' : 'OFF'),
+    ...(toolchain && { CMAKE_TOOLCHAIN_FILE: join(root, toolchain) }),
+    // For other systems, npm run build cuda builds it.
+    MORA_CUDA: process.env.MORA_BUILD_CUDA || (hasGpu() && !toolchain ? 'AUTO' : 'OFF'),
     ...(process.env.MORA_WARNINGS === 'error' && { CMAKE_COMPILE_WARNING_AS_ERROR: 'ON' }),
     MORA_PROCESSOR: processor?.name ?? '',
   }

@@ -34,6 +34,11 @@ const groups = {
       'node scripts/build-native.mjs --emulated',
     ],
     older: ['the addon for older systems', 'node scripts/build-native.mjs --older'],
+    windows: [
+      'the addon for Windows x64, by MinGW',
+      'bash scripts/windows/setup.sh',
+      'node scripts/build-native.mjs --windows',
+    ],
     cuda: ['the CUDA backend for all GPUs', 'node scripts/build-cuda.mjs'],
     'gpu-tests': [
       'the tests of kernels for a GPU',

@@ -11,6 +11,7 @@ const lib = fileURLToPath(new URL('../lib', import.meta.url))
 const houses: Readonly<Record<string, readonly (readonly string[])[]>> = {
   '.': [
     ['common'],
+    ['system'],
     ['native'],
     ['io'],
     ['tensor', 'schema'],

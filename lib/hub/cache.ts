@@ -3,10 +3,11 @@
  * (`blobs`), the last known commits of branches and tags (`refs`), and a folder of links for each commit (`snapshots`).
  */
 import { createHash } from 'node:crypto'
-import { readdir, stat, symlink } from 'node:fs/promises'
+import { readdir, stat } from 'node:fs/promises'
 import { dirname, join, relative } from 'node:path'
 import { makeFolder, writeError, writeFileAtomic } from '../io/atomic.js'
 import { readText } from '../io/open.js'
+import { linkFile } from '../system/files.js'
 import { isCommit } from './id.js'
 import type { Subject } from './refusals.js'
 
@@ -77,7 +78,7 @@ export class CachedRepository {
     const path = join(this.snapshot(commit), file)
     const target = relative(dirname(path), this.blob(hash))
     await makeFolder(dirname(path))
-    await symlink(target, path).catch((error: NodeJS.ErrnoException) => {
+    await linkFile(target, path, this.blob(hash)).catch((error: NodeJS.ErrnoException) => {
       if (error.code !== 'EEXIST') throw writeError(error, path)
     })
   }

@@ -1,11 +1,12 @@
 /** Downloads one file into the cache: resumes after an interruption, checks the hash, then renames it into place. */
 
 import { constants } from 'node:fs'
-import { type FileHandle, open, rename, rm } from 'node:fs/promises'
+import { type FileHandle, open, rm } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { formatBytes } from '../common/bytes.js'
 import { MoraError, RunError } from '../common/errors.js'
-import { makeFolder, sync, writeError } from '../io/atomic.js'
+import { makeFolder, writeError } from '../io/atomic.js'
+import { renamed, sync } from '../system/files.js'
 import { type CachedRepository, contentHash } from './cache.js'
 import { whileLocked } from './lock.js'
 import { nameOf, type Subject } from './refusals.js'
@@ -55,7 +56,7 @@ async function fetchWhole(file: RemoteFile, partial: string, context: DownloadCo
       await rm(partial, { force: true })
       if (!(await fillUp(file, partial, context))) throw damaged(file)
     }
-    await rename(partial, place)
+    await renamed(partial, place)
     await sync(dirname(place))
   } catch (error) {
     const isAborted = context.signal?.aborted && error === context.signal.reason

@@ -3,7 +3,7 @@
  * and then renamed into place. Writing into a folder also removes what killed processes left there.
  */
 import { createHash } from 'node:crypto'
-import { closeSync, fsyncSync, mkdirSync, openSync, statSync } from 'node:fs'
+import { mkdirSync, statSync } from 'node:fs'
 import {
   appendFile,
   copyFile,
@@ -14,13 +14,13 @@ import {
   readdir,
   readlink,
   realpath,
-  rename,
   rm,
   stat,
   symlink,
 } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { RunError, reworded, UsageError } from '../common/errors.js'
+import { renamed, renamedOver, sync, syncNow } from '../system/files.js'
 import { removeLeftovers, temporaryBeside } from './leftovers.js'
 
 /** `write` and FileHandle.write take at most 2^31 - 1 bytes at once. */
@@ -55,7 +55,7 @@ export async function writeStreamAtomic(path: string, write: (handle: FileHandle
     } finally {
       await handle.close()
     }
-    await rename(temporary, path)
+    await renamedOver(temporary, path, temporaryBeside(path, 'old'))
     await sync(folder)
   } catch (error) {
     await rm(temporary, { force: true }).catch(() => {})
@@ -112,7 +112,7 @@ export async function replaceFolder<Result>(
 export async function removeFolder(path: string): Promise<void> {
   const left = temporaryBeside(path, 'tmp')
   try {
-    await rename(path, left)
+    await renamed(path, left)
     await sync(dirname(left))
     await rm(left, { recursive: true, force: true })
   } catch (error) {
@@ -208,7 +208,7 @@ async function keepFiles(from: string, to: string, isKept: (file: string) => boo
 
 async function swap(temporary: string, place: string): Promise<void> {
   const old = temporaryBeside(place, 'old')
-  const existed = await rename(place, old).then(
+  const existed = await renamed(place, old).then(
     () => true,
     (error: NodeJS.ErrnoException) => {
       if (error.code === 'ENOENT') return false
@@ -216,9 +216,9 @@ async function swap(temporary: string, place: string): Promise<void> {
     },
   )
   try {
-    await rename(temporary, place)
+    await renamed(temporary, place)
   } catch (error) {
-    if (existed) await rename(old, place)
+    if (existed) await renamed(old, place)
     throw error
   }
   // Otherwise the disk might store the removal below before the renames.
@@ -234,16 +234,6 @@ async function syncTree(folder: string): Promise<void> {
     else if (entry.isFile()) await sync(path)
   }
   await sync(folder)
-}
-
-/** Makes a file's content, or renames and new names inside a folder, survive a power cut. */
-export async function sync(path: string): Promise<void> {
-  const handle = await open(path, 'r')
-  try {
-    await handle.sync()
-  } finally {
-    await handle.close()
-  }
 }
 
 /** Rewords errors of the file system as a sentence about `path`; returns others unchanged. */
@@ -275,12 +265,3 @@ export function makeFolders(folder: string): void {
 }
 
 const isFolder = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false
-
-function syncNow(folder: string): void {
-  const descriptor = openSync(folder, 'r')
-  try {
-    fsyncSync(descriptor)
-  } finally {
-    closeSync(descriptor)
-  }
-}

@@ -1,7 +1,7 @@
 /** Identifies a process and a thread of it. */
 import { createHash } from 'node:crypto'
-import { readFileSync, readlinkSync } from 'node:fs'
 import { hostname } from 'node:os'
+import { isGone, startOfProcess, startOfThread, threadId } from '../system/processes.js'
 import { jsonIn } from './json.js'
 
 /** One thread of a process, also distinguishable from a later one with the same number. */
@@ -20,7 +20,7 @@ interface ProcessIdentity {
 /** Returns the identity of the calling process and thread. */
 export function thisProcess(): ProcessIdentity {
   const { pid } = process
-  return { pid, host: hostname(), started: startOf(String(pid)), thread: thisThread() }
+  return { pid, host: hostname(), started: startOfProcess(pid), thread: thisThread() }
 }
 
 /** Parses the identity in a JSON text; null if it is not a complete one. */
@@ -36,17 +36,17 @@ export function identityIn(text: string): ProcessIdentity | null {
 export function isAlive({ pid, host, started, thread }: ProcessIdentity): boolean | null {
   if (host !== hostname()) return null
   if (isGone(pid)) return false
-  const now = startOf(String(pid))
+  const now = startOfProcess(pid)
   if (started !== null && now !== null && started !== now) return false
   // If the system lists threads, one that is not in the list has ended.
-  return thread === null || now === null || startOf(`${pid}/task/${thread.id}`) === thread.started
+  return thread === null || now === null || startOfThread(pid, thread.id) === thread.started
 }
 
 const TAG_DIGITS = 6
 
 /** Returns twelve hexadecimal digits that identify this process in file names. */
 export function processTag(pid = process.pid): string {
-  return tagOf(hostname()) + tagOf(startOf(String(pid)) ?? '')
+  return tagOf(hostname()) + tagOf(startOfProcess(pid) ?? '')
 }
 
 /** Whether the process with this number and tag ran on this machine and has ended. */
@@ -56,59 +56,8 @@ export function hasEnded(pid: number, tag: string): boolean {
 
 const tagOf = (text: string) => createHash('sha256').update(text).digest('hex').slice(0, TAG_DIGITS)
 
-function isGone(pid: number): boolean {
-  try {
-    process.kill(pid, 0)
-    return false
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'ESRCH'
-  }
-}
-
 function thisThread(): ProcessIdentity['thread'] {
   const id = threadId()
-  const started = id === null ? null : startOf(`self/task/${id}`)
+  const started = id === null ? null : startOfThread('self', id)
   return id === null || started === null ? null : { id, started }
-}
-
-/** Returns the system's id of the calling thread (Linux); null on other systems. */
-export function threadId(): number | null {
-  try {
-    return Number(readlinkSync('/proc/thread-self').split('/').at(-1))
-  } catch {
-    return null
-  }
-}
-
-/** Returns the processor time of a thread of this process [s]; null where the system does not tell it. */
-export function threadSeconds(id: number): number | null {
-  const fields = statOf(`self/task/${id}`)
-  // Fields 14 and 15, in hundredths of a second on every Linux.
-  return fields && (Number(fields[11]) + Number(fields[12])) / 100
-}
-
-/**
- * Returns the boot's id and the clock ticks from then to the start of a process or thread (Linux: field 22 of /proc/PID/stat);
- * null on other systems, or if it has ended.
- */
-function startOf(place: string): string | null {
-  const fields = statOf(place)
-  if (!fields) return null
-  const [state] = fields
-  if (state === 'Z' || state === 'X') return 'ended'
-  try {
-    return `${readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()} ${fields[19]}`
-  } catch {
-    return null
-  }
-}
-
-/** Returns the fields of /proc/PLACE/stat from the third on, the state; null if it cannot be read. */
-function statOf(place: string): string[] | null {
-  try {
-    const stat = readFileSync(`/proc/${place}/stat`, 'utf8')
-    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')
-  } catch {
-    return null
-  }
 }

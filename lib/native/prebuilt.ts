@@ -4,8 +4,8 @@
  */
 import { createRequire } from 'node:module'
 import { arch, platform } from 'node:os'
-import { runApart } from '../common/own-process.js'
 import { packageVersion } from '../common/package-info.js'
+import { runApart } from '../system/own-process.js'
 
 const require = createRequire(import.meta.url)
 

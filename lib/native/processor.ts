@@ -1,29 +1,7 @@
-/** The instructions of this machine's processor, and whether an addon that was compiled for one processor can run here. */
-import { closeSync, openSync, readFileSync, readSync } from 'node:fs'
+/** Whether an addon that was compiled for one processor can run on this machine's. */
+import { readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-
-/** Bytes of /proc/cpuinfo that hold the first processor: with hundreds, the whole file takes longer than loading the addon. */
-const FIRST_PROCESSOR = 2 ** 14
-
-/** Returns the flags of /proc/cpuinfo (x86 `flags`, Arm `Features`); none if the system is not Linux. */
-export function cpuFlags(): string[] {
-  return /^(?:flags|Features)\s*:(.*)$/m.exec(firstProcessor())?.[1]?.trim().split(/\s+/) ?? []
-}
-
-function firstProcessor(): string {
-  let file: number
-  try {
-    file = openSync('/proc/cpuinfo', 'r')
-  } catch {
-    return ''
-  }
-  try {
-    const start = Buffer.alloc(FIRST_PROCESSOR)
-    return start.toString('utf8', 0, readSync(file, start))
-  } finally {
-    closeSync(file)
-  }
-}
+import { cpuFlags } from '../system/processor.js'
 
 /** The flags of x86 and of Arm that stand for instructions that compilers use. */
 const INSTRUCTIONS =

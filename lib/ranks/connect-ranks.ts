@@ -1,8 +1,8 @@
-import { readFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { atLeast, check, optionsSchema } from '../common/arguments.js'
 import { RunError } from '../common/errors.js'
 import { type NativeRanks, native } from '../native/addon.js'
+import { allowedProcessors } from '../system/processes.js'
 import { gatherJson, single } from '../tensor/ranks.js'
 import type { Tensor } from '../tensor/tensor.js'
 import { ConnectedRanks, type JobRanks } from './job-ranks.js'
@@ -121,8 +121,7 @@ interface Neighbours {
 }
 
 export function placeOfThisProcess(): Place {
-  const [, processors = ''] = /^Cpus_allowed_list:\s*(\S+)/m.exec(readFileSync('/proc/self/status', 'utf8')) ?? []
-  return { machine: hostname(), processors }
+  return { machine: hostname(), processors: allowedProcessors() }
 }
 
 /** @param places of all ranks */

@@ -1,7 +1,7 @@
 /** Libraries and launchers on this machine that can connect or start ranks, for `mora doctor`. */
 import { spawnSync } from 'node:child_process'
-import { runApart } from '../common/own-process.js'
 import { binaryPath } from '../native/binary.js'
+import { runApart } from '../system/own-process.js'
 import { MPICH, OPEN_MPI, STANDARD_MPI } from './launcher.js'
 
 /**

@@ -1,9 +1,10 @@
-import { existsSync } from 'node:fs'
 import { aFlag, aText, check, optionsSchema, wholeBetween } from '../common/arguments.js'
 import { formatBytes } from '../common/bytes.js'
 import { MoraError, UsageError } from '../common/errors.js'
 import { absenceText, MAX_THREADS, type NativeDevice, native } from '../native/addon.js'
-import { freeAddresses, limitTensorMemory, memoryOf, PROCESS_BYTES } from './memory-budget.js'
+import { freeAddresses } from '../system/memory.js'
+import { signOfGpu } from '../system/processor.js'
+import { limitTensorMemory, memoryOf, PROCESS_BYTES } from './memory-budget.js'
 
 /** Selects the device that computes, and how. */
 export interface DeviceOptions {
@@ -71,15 +72,13 @@ function openWithEnoughMemory(kind: string, index: number, threads: number): Nat
   return device
 }
 
-/** Files that exist on machines with an NVIDIA GPU: of its driver, of Jetson's, and of Windows's under WSL. */
-const gpuFiles = ['/dev/nvidia0', '/dev/nvhost-ctrl-gpu', '/usr/lib/wsl/lib/libcuda.so.1']
 let isNoticed = false
 
 function kindOfThisMachine(): 'cuda' | 'cpu' {
   const why = native.whyUnavailable('cuda')
   if (why === null) return 'cuda'
   // A user with a GPU expects it to be used.
-  const file = isNoticed ? undefined : gpuFiles.find((each) => existsSync(each))
+  const file = isNoticed ? undefined : signOfGpu()
   if (file) {
     isNoticed = true
     process.emitWarning(`This machine has an NVIDIA GPU (${file}), but computes on the CPU: ${absenceText(why)}.`, {

@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto'
 import { closeSync, openSync, readSync, writeSync } from 'node:fs'
 import { type NativeDevice, native } from '../native/addon.js'
+import { pathOfSharedMemory } from '../system/memory.js'
 import { failureReason, gatherJson, type Ranks } from './ranks.js'
 import { keep } from './scope.js'
 import { Tensor } from './tensor.js'
@@ -154,7 +155,7 @@ export class HostMemory {
 
 /** Opens the part of another rank and returns its descriptor. */
 function opened({ pid, descriptor, proof }: Place, rank: number): number {
-  const path = `/proc/${pid}/fd/${descriptor}`
+  const path = pathOfSharedMemory(pid, descriptor)
   let found: number
   try {
     found = openSync(path, 'r')

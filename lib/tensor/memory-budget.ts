@@ -1,9 +1,9 @@
 /** The memory budget: how much is free, and errors for what does not fit. */
-import { readFileSync } from 'node:fs'
 import { totalmem } from 'node:os'
 import { formatBytes } from '../common/bytes.js'
 import { UsageError } from '../common/errors.js'
 import type { NativeDevice } from '../native/addon.js'
+import { freeSystemMemory } from '../system/memory.js'
 
 /** Bytes of a process on the CPU besides its tensors: Node.js, libraries, a tokenizer and their working memory. */
 export const PROCESS_BYTES = 256 * 2 ** 20
@@ -70,26 +70,4 @@ export function memoryOf(device: MemoryDevice): string {
   return totalMemory < totalmem()
     ? `this process may have ${size} (the limit of its control group)`
     : `this machine has ${size}`
-}
-
-/** Returns the bytes of address space that `ulimit -v` leaves to this process; infinite without a limit. */
-export function freeAddresses(): number {
-  const [limit, taken] = [procNumber('self/limits', 'Max address space'), procNumber('self/status', 'VmSize:')]
-  return limit === null || taken === null ? Number.POSITIVE_INFINITY : limit - 1024 * taken
-}
-
-/** Returns the kernel's estimate of available memory, swap included; infinite if it gives none. */
-function freeSystemMemory(): number {
-  const [available, swap] = [procNumber('meminfo', 'MemAvailable:'), procNumber('meminfo', 'SwapFree:')]
-  return available === null ? Number.POSITIVE_INFINITY : 1024 * (available + (swap ?? 0))
-}
-
-/** Reads a number from a file of /proc; null if it is absent. */
-function procNumber(file: string, name: string): number | null {
-  try {
-    const [, number] = new RegExp(`^${name}\\s+(\\d+)`, 'm').exec(readFileSync(`/proc/${file}`, 'utf8')) ?? []
-    return number === undefined ? null : Number(number)
-  } catch {
-    return null
-  }
 }

@@ -1,5 +1,5 @@
 import { expect } from 'vitest'
-import { threadId, threadSeconds } from '../../lib/io/process-identity.js'
+import { threadId, threadSeconds } from '../../lib/system/processes.js'
 import { lacksLinux, needing } from '../needs.js'
 
 needing(lacksLinux).test("a thread's processor time grows as it computes", () => {

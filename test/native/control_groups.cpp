@@ -8,6 +8,7 @@
 #include <string>
 
 #include "check.h"
+#include "core/system/limits.h"
 
 namespace fs = std::filesystem;
 using mora::GroupLimits;

@@ -1,7 +1,6 @@
 /** Handles Ctrl-C, termination and a closed terminal while work is running whose state is worth saving. */
 import { isatty } from 'node:tty'
-
-const SIGNALS = ['SIGINT', 'SIGTERM'] as const
+import { ENDING_SIGNALS } from '../../system/signals.js'
 
 /** Maximum time that a process whose work is done may take to end after a signal. */
 const MOST_MILLISECONDS = 1000
@@ -46,7 +45,7 @@ export async function interruptible<Value>(
     saveAtOnce?.()
     stop()
   }
-  const signals = saveAtOnce ? [...SIGNALS, 'SIGUSR2' as const] : SIGNALS
+  const signals = saveAtOnce ? [...ENDING_SIGNALS, 'SIGUSR2' as const] : ENDING_SIGNALS
   const onContinue = () => saveAtOnce?.()
   const onTerminal = [0, 2].some((descriptor) => isatty(descriptor))
   const onHangup = () => {

@@ -1,5 +1,6 @@
 /** The input and outputs of a command: the process's own streams, or those of a test. */
 import { closeSync, openSync } from 'node:fs'
+import { devNull } from 'node:os'
 import { isatty } from 'node:tty'
 import { printable } from '../../common/printable.js'
 
@@ -57,7 +58,7 @@ export function releaseLostTerminals(): void {
   process.on('exit', () => {
     for (const descriptor of terminals.filter((descriptor) => !isatty(descriptor))) {
       closeSync(descriptor)
-      openSync('/dev/null', 'r+') // takes the lowest free number
+      openSync(devNull, 'r+') // takes the lowest free number
     }
   })
 }

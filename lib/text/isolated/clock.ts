@@ -4,7 +4,8 @@
  */
 import { writeSync } from 'node:fs'
 import { workerData } from 'node:worker_threads'
-import { lastWords, place } from './limits.js'
+import { endThisProcess } from '../../system/processes.js'
+import { type Ending, lastWords, place } from './limits.js'
 
 const TICKS_OF_A_SECOND = 10
 
@@ -23,7 +24,7 @@ setInterval(() => {
   if (mebibytes > 0 && process.memoryUsage.rss() > mebibytes * 2 ** 20) end('SIGKILL')
 }, 1000 / TICKS_OF_A_SECOND)
 
-function end(signal: NodeJS.Signals): void {
-  writeSync(2, lastWords(Atomics.load(current, place.request)))
-  process.kill(process.pid, signal)
+function end(ending: Ending): void {
+  writeSync(2, lastWords(Atomics.load(current, place.request), ending))
+  endThisProcess(ending)
 }

@@ -4,7 +4,7 @@ import { createRequire } from 'node:module'
 import type { Socket } from 'node:net'
 import { InputError, UsageError } from '../../common/errors.js'
 import { endedFromOutside, failed, type Named, noProcess, notSent } from './failures.js'
-import { MEBIBYTES, WORDS } from './limits.js'
+import { LAST_WORD, MEBIBYTES, WORDS } from './limits.js'
 import type { Answers, Asked, IsolatedAnswer, Shared } from './requests.js'
 import { Turns } from './turns.js'
 
@@ -150,6 +150,8 @@ class IsolatedProcess {
   #words = ''
   /** The numbers of the request that the process named as its last, and of the request that it encodes alone. */
   readonly #named = new Map<string, number>()
+  /** How the process says that it ends. */
+  #ending: string | undefined
   #idle: NodeJS.Timeout | undefined
   #left: NodeJS.Timeout | undefined
   /** Whether the process was killed because its work was cancelled. */
@@ -172,6 +174,7 @@ class IsolatedProcess {
     words.on('data', (piece: Buffer) => {
       const words = this.#words + piece.toString('latin1')
       for (const [, what, number] of words.matchAll(WORDS)) this.#named.set(what!, Number(number))
+      this.#ending ??= LAST_WORD.exec(words)?.[1]
       this.#words = words.slice(-MOST_WORDS)
     })
     // Writing to a process that has ended fails before its `close` event arrives.
@@ -179,7 +182,7 @@ class IsolatedProcess {
       if (!this.#isStarted && this.#child.pid === undefined) this.#fail(cause.message)
     })
     // By then all messages and output of the process have been read.
-    this.#child.on('close', (code, signal) => this.#fail(signal ?? `exit code ${code}`))
+    this.#child.on('close', (code, signal) => this.#fail(this.#ending ?? signal ?? `exit code ${code}`))
   }
 
   /** Whether the process can take another request without a long wait. */

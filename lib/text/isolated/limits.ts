@@ -17,11 +17,19 @@ export const tokenizerMebibytes = (characters: number, available: number): numbe
  */
 export const place = { work: 0, seconds: 1, mebibytes: 2, request: 3 } as const
 
-/** Returns the notice that a process writes before its clock ends it during the work for a request; −1 for several. */
-export const lastWords = (request: number): string => `\nrequest ${request}\n`
+/** How a process's clock ends it: it takes too much time, or too much memory. */
+export type Ending = 'SIGALRM' | 'SIGKILL'
+
+/**
+ * Returns the notices that a process writes before its clock ends it during the work for a request; −1 for several. Windows, which
+ * has no signals, does not tell how a process ended.
+ */
+export const lastWords = (request: number, ending: Ending): string => `\nrequest ${request}\n\nended ${ending}\n`
 
 /** Returns the notice that a process writes before it encodes the conversation of a request alone. */
 export const encodingWords = (request: number): string => `\nencoding ${request}\n`
 
-/** Matches both notices: their kind, and the number of the request. */
+/** Matches notices with the number of a request: their kind, and the number. */
 export const WORDS = /\n(request|encoding) (-?\d+)\n/g
+/** Matches the notice of how a process ends. */
+export const LAST_WORD = /\nended (SIGALRM|SIGKILL)\n/

@@ -6,6 +6,7 @@ import { constants, freemem, setPriority } from 'node:os'
 import { Worker } from 'node:worker_threads'
 import { MoraError, UsageError } from '../../common/errors.js'
 import { speaking } from '../../common/option-names.js'
+import { endThisProcess } from '../../system/processes.js'
 import { type ChatAnswers, ChatTurns } from '../masks/chat-turns.js'
 import { answerTokens } from '../masks/mask-answers.js'
 import { TokenMarks } from '../masks/token-marks.js'
@@ -303,5 +304,5 @@ process.on('message', ({ shared, requests }: Asked) => {
   if (!isBusy) void answerAll()
 })
 // An exit would wait for the tokenizer, maybe forever.
-process.on('disconnect', () => process.kill(process.pid, 'SIGKILL'))
+process.on('disconnect', () => endThisProcess('SIGKILL'))
 process.send!('started')
