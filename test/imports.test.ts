@@ -177,3 +177,9 @@ test('no two files of lib export things of one name', () => {
   expect(owners.size).toBeGreaterThan(1000)
   expect([...owners].filter(([, paths]) => paths.size > 1).map(([name, paths]) => [name, ...paths])).toEqual([])
 })
+
+test('only system reads what the kernel tells in files', () => {
+  const readers = files.filter((file) => /['`]\/(?:proc|sys)\//.test(readFileSync(join(lib, file), 'utf8')))
+  expect(readers.filter((file) => !file.startsWith('system/'))).toEqual([])
+  expect(readers).not.toEqual([])
+})

@@ -42,3 +42,10 @@ test('no file includes itself by others', () => {
   for (const file of files) visit(file, [])
   expect(circles).toEqual([])
 })
+
+test('only core/system includes headers of the operating system', () => {
+  const header = /^#include <((?:sys|mach)\/.*|(?:dlfcn|fcntl|malloc|pthread|sched|unistd|windows)\.h)>/m
+  const elsewhere = files.filter((file) => header.test(readFileSync(join(native, file), 'utf8')))
+  expect(elsewhere.filter((file) => !file.startsWith('core/system/'))).toEqual([])
+  expect(elsewhere).not.toEqual([])
+})
