@@ -39,6 +39,15 @@ function row([name, schema], { positional = [] }) {
   return `| ${cells.map((cell) => cell.replaceAll('|', '\\|').replaceAll('<', '&lt;')).join(' | ')} |`
 }
 
+/** Pages that describe options which titled groups of other pages name only. */
+const OWNERS = ['train', 'generate']
+const rowsOfOwners = new Map(
+  OWNERS.flatMap((name) => {
+    const owner = commands.find((command) => command.name === name)
+    return Object.entries(owner.schema.shape).map((entry) => [row(entry, owner), name])
+  }),
+)
+
 function tables(entries, command = {}) {
   const groups = new Map()
   for (const entry of entries) {
@@ -47,8 +56,22 @@ function tables(entries, command = {}) {
   }
   return [...groups]
     .map(([group, options]) => {
-      const heading = group && groups.size > 1 ? `**${group.replace(/:$/, '')}**\n\n` : ''
-      return `${heading}| option | meaning | default |\n|---|---|---|\n${options.map((entry) => row(entry, command)).join('\n')}\n`
+      const isTitled = group !== '' && groups.size > 1
+      const rows = options.map((entry) => row(entry, command))
+      const elsewhere = isTitled && !OWNERS.includes(command.name) ? rows.filter((text) => rowsOfOwners.has(text)) : []
+      const own = rows.filter((text) => !elsewhere.includes(text))
+      return [
+        isTitled && `**${group.replace(/:$/, '')}**\n`,
+        own.length > 0 && `| option | meaning | default |\n|---|---|---|\n${own.join('\n')}\n`,
+        ...OWNERS.map((owner) => {
+          const names = elsewhere
+            .filter((text) => rowsOfOwners.get(text) === owner)
+            .map((text) => text.split(' | ')[0].slice(2).replaceAll('\\|', '|'))
+          return names.length > 0 && `As for [\`mora ${owner}\`](${owner}.md#options): ${names.join(', ')}.\n`
+        }),
+      ]
+        .filter(Boolean)
+        .join('\n')
     })
     .join('\n')
 }
