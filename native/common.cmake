@@ -23,13 +23,16 @@ if(CCACHE)
 endif()
 
 add_library(mora_options INTERFACE)
+# A system's form may leave fields of the interface unused (core/system).
 target_compile_options(mora_options INTERFACE
-  $<$<COMPILE_LANGUAGE:CXX>:-Wall;-Wextra;-Wpedantic> $<$<AND:$<COMPILE_LANGUAGE:CXX>,$<CONFIG:Release>>:-O3>)
+  $<$<COMPILE_LANGUAGE:CXX>:-Wall;-Wextra;-Wpedantic> $<$<COMPILE_LANG_AND_ID:CXX,Clang,AppleClang>:-Wno-unused-private-field>
+  $<$<AND:$<COMPILE_LANGUAGE:CXX>,$<CONFIG:Release>>:-O3>)
 target_include_directories(mora_options INTERFACE ${MORA_ROOT}/native)
 # Instruction sets that kernels are compiled for: SSE2, AVX2, AVX-512, and AVX-512 with bf16; on arm64 NEON with and
 # without bf16. SVE is impossible: the kernels keep vectors in arrays and structures, which need a known length.
+# On Macs only SSE2 and AVX2, since few have AVX-512, and NEON without bf16, in which no product runs there.
 target_compile_definitions(mora_options INTERFACE HWY_WANT_AVX3_ZEN4
-  HWY_DISABLED_TARGETS=\(HWY_SSSE3|HWY_SSE4|HWY_AVX3_DL|HWY_ALL_SVE\))
+  HWY_DISABLED_TARGETS=\(HWY_SSSE3|HWY_SSE4|HWY_AVX3_DL|HWY_ALL_SVE$<$<PLATFORM_ID:Darwin>:|HWY_AVX3|HWY_AVX3_ZEN4|HWY_AVX3_SPR|HWY_NEON_BF16>\))
 if(MORA_SANITIZE)
   target_compile_options(mora_options INTERFACE
     -fsanitize=${MORA_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer -g1 -O1)

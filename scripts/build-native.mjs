@@ -10,6 +10,8 @@
  *   --arm64                        into build-arm64/Release, the same for Linux arm64 on another machine
  *                                  (scripts/check-arm64.mjs)
  *   --windows                      into build-windows/Release, for Windows x64 by MinGW (scripts/check-windows.mjs)
+ *   --macos=arm64, --macos=x64     into build-macos-arm64/Release or build-macos-x64/Release, for macOS by zig
+ *                                  (scripts/check-macos.mjs)
  *   --into=FOLDER                  into FOLDER/Release instead
  *   --if-needed                    does nothing if the result is newer than its sources, if MORA_BINARY names an addon, or if
  *                                  the package for this platform has one that loads; where it cannot be built, a message and
@@ -41,6 +43,7 @@ const { values: options } = parseArgs({
     older: { type: 'boolean', default: false },
     arm64: { type: 'boolean', default: false },
     windows: { type: 'boolean', default: false },
+    macos: { type: 'string' },
     into: { type: 'string' },
     'if-needed': { type: 'boolean', default: false },
     required: { type: 'boolean', default: false },
@@ -53,7 +56,9 @@ const sysroot = options.arm64 ? 'arm64' : options.older ? process.arch : ''
 /** What CMake is told of another system than this one; undefined for this one. */
 const toolchain = options.windows
   ? join('scripts', 'windows', 'mingw.cmake')
-  : sysroot && join('scripts', 'sysroot', `${sysroot}.cmake`)
+  : options.macos
+    ? join('scripts', 'macos', `${options.macos}.cmake`)
+    : sysroot && join('scripts', 'sysroot', `${sysroot}.cmake`)
 const binary = join(folder, configuration, options.emulated ? 'mora_cuda_emulated.so' : 'mora.node')
 // CMake has a folder of its own: node-gyp keeps its makefile in build/ when it drives this script through binding.gyp.
 const cmakeFolder = join(folder, 'cmake', configuration)
@@ -80,10 +85,11 @@ utimesSync(binary, now, now)
 if (options.sanitize) console.error(`Use it with MORA_BUILD=${folder} and the sanitizer's runtime in LD_PRELOAD.`)
 
 /** @param {typeof options} given */
-function placeOf({ debug, sanitize, coverage, older, arm64, windows, into }) {
+function placeOf({ debug, sanitize, coverage, older, arm64, windows, macos, into }) {
   if (coverage) return { folder: join(root, 'build-coverage'), configuration: 'Debug' }
   if (arm64) return { folder: join(root, 'build-arm64'), configuration: 'Release' }
   if (windows) return { folder: join(root, 'build-windows'), configuration: 'Release' }
+  if (macos) return { folder: join(root, `build-macos-${macos}`), configuration: 'Release' }
   if (!sanitize) {
     const folder = into ? resolve(into) : join(root, older ? 'build-older' : 'build')
     return { folder, configuration: debug ? 'Debug' : 'Release' }
@@ -166,6 +172,7 @@ function runCMake(step) {
     // For other systems, npm run build cuda builds it.
     MORA_CUDA: process.env.MORA_BUILD_CUDA || (hasGpu() && !toolchain ? 'AUTO' : 'OFF'),
     ...(process.env.MORA_WARNINGS === 'error' && { CMAKE_COMPILE_WARNING_AS_ERROR: 'ON' }),
+    ...(process.env.MORA_BUILD_PRODUCTS && { MORA_PRODUCTS: process.env.MORA_BUILD_PRODUCTS }),
     MORA_PROCESSOR: processor?.name ?? '',
   }
   const child = spawnSync(

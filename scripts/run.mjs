@@ -39,6 +39,12 @@ const groups = {
       'bash scripts/windows/setup.sh',
       'node scripts/build-native.mjs --windows',
     ],
+    macos: [
+      'the addons for macOS, by zig',
+      'bash scripts/macos/setup.sh',
+      'node scripts/build-native.mjs --macos=arm64',
+      'node scripts/build-native.mjs --macos=x64',
+    ],
     cuda: ['the CUDA backend for all GPUs', 'node scripts/build-cuda.mjs'],
     'gpu-tests': [
       'the tests of kernels for a GPU',
@@ -62,6 +68,7 @@ const groups = {
     gpu: ['results and speed on a GPU', 'node scripts/check-gpu.mjs'],
     systems: ['older and other Linux systems', 'node scripts/check-systems.mjs'],
     arm64: ['Linux arm64, by QEMU', 'bash scripts/prepare.sh', 'node scripts/check-arm64.mjs'],
+    macos: ['macOS, without running it', 'node scripts/check-macos.mjs'],
     'llama-cpp': ['exported files in llama.cpp', 'node scripts/check-llama-cpp.mjs'],
     mutation: ['whether tests notice changes of the code', 'node scripts/mutation.mjs'],
     coverage: [

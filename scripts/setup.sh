@@ -71,7 +71,7 @@ node-mora needs these packages to be built and tested (their Debian names): ${mi
   Debian, Ubuntu: apt-get install ${missing[*]}
   Fedora: dnf install cmake gcc-c++ make eigen3-devel ccache onednn-devel highway-devel
   Arch: pacman -S cmake gcc make eigen ccache onednn highway
-  macOS: brew install cmake onednn highway eigen libomp ccache
+  macOS: xcode-select --install; brew install cmake highway eigen ccache
 END
 }
 

@@ -14,6 +14,7 @@
 #include "cpu/kernels.h"
 #include "cpu/parallel.h"
 #include "cpu/products/matmul.h"
+#include "cpu/products/product_library.h"
 #include "cpu/stream.h"
 #include "cpu/tensor_view.h"
 

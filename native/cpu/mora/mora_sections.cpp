@@ -10,7 +10,7 @@
 #include "cpu/kernels.h"
 #include "cpu/mora/merge_ranges.h"
 #include "cpu/parallel.h"
-#include "cpu/products/matmul.h"
+#include "cpu/products/product_library.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "cpu/mora/mora_sections.cpp"

@@ -1,15 +1,13 @@
 #include "cpu/products/matmul.h"
 
 #include <hwy/targets.h>
-#include <dnnl.hpp>
 
 #include <algorithm>
 #include <vector>
 
 #include "cpu/few_rows/few_rows.h"
-#include "cpu/processor.h"
-#include "cpu/products/float_products.h"
 #include "cpu/products/panel_products.h"
+#include "cpu/products/product_library.h"
 #include "cpu/products/small_products.h"
 #include "cpu/products/tens_of_rows.h"
 #include "cpu/tensor_view.h"
@@ -124,13 +122,6 @@ bool isTiny(const TensorDesc& b) {
   return elementsOf(b) <= kElements && b.shape[1] <= kDepth;
 }
 
-/// On Arm, oneDNN multiplies bf16 in plain loops, unless built with the Arm Compute Library; Debian's and ours are not.
-bool onednnMultipliesBfloat16() { return !HWY_ARCH_ARM && onednnHasBfloat16(); }
-
-/// Intel's cores with AVX512-BF16 and FP16 but without AMX: VDPBF16PS is slower there than float32 FMAs (measured: 87
-/// against 150 GFLOP/s a core). A rule, not a measurement at start-up, so that results are the same every time.
-bool slowBfloat16() { return isIntel() && dnnl::get_effective_cpu_isa() == dnnl::cpu_isa::avx10_1_512; }
-
 /// Widening reads and writes each operand once more, which pays if every element takes part in enough multiplications.
 bool widenPays(int64_t m, int64_t n, int64_t k) {
   constexpr double kEnough = 128;
@@ -167,7 +158,7 @@ void matmul(TensorDesc a, bool transposeA, TensorDesc b, bool transposeB, Tensor
     return multiplyTensOfRows(a, b, c, alpha, accumulate);
   if (isSmall(a, b, c)) return multiplySmall(a, transposeA, b, transposeB, c, alpha, accumulate);
   const bool widen = a.dtype != b.dtype || a.dtype == DType::f16;
-  if (widen || (a.dtype == DType::bf16 && (!onednnMultipliesBfloat16() || (slowBfloat16() && widenPays(m, n, k)))))
+  if (widen || (a.dtype == DType::bf16 && (!multipliesBfloat16() || (slowBfloat16() && widenPays(m, n, k)))))
     multiplyWidened(a, transposeA, b, transposeB, c, alpha, accumulate);
   else
     multiplyFloats(a, transposeA, b, transposeB, c, alpha, accumulate);
@@ -189,35 +180,6 @@ void prepareProducts() {
   }
 }
 
-bool hasFastBfloat16() {
-  switch (dnnl::get_effective_cpu_isa()) {
-    case dnnl::cpu_isa::avx10_1_512:
-      return !slowBfloat16();
-    case dnnl::cpu_isa::avx512_core_bf16:
-    case dnnl::cpu_isa::avx10_1_512_amx:
-    case dnnl::cpu_isa::avx10_1_512_amx_fp16:
-    case dnnl::cpu_isa::avx2_vnni_2:
-      return true;
-    default:
-      return false;
-  }
-}
-
-bool hasInt8Products() {
-  switch (dnnl::get_effective_cpu_isa()) {
-    case dnnl::cpu_isa::avx2_vnni:
-    case dnnl::cpu_isa::avx2_vnni_2:
-    case dnnl::cpu_isa::avx512_core_vnni:
-    case dnnl::cpu_isa::avx512_core_bf16:
-    case dnnl::cpu_isa::avx10_1_512:
-    case dnnl::cpu_isa::avx10_1_512_amx:
-    case dnnl::cpu_isa::avx10_1_512_amx_fp16:
-      return true;
-    default:
-      return false;
-  }
-}
-
 std::string instructionSets() {
   const int64_t targets = hwy::SupportedTargets() & HWY_TARGETS;  // targets that the kernels were compiled for
 #ifdef MORA_PROCESSOR
@@ -225,14 +187,12 @@ std::string instructionSets() {
 #else
   const std::string compiledFor = "";
 #endif
-  return std::string("Highway ") + hwy::TargetName(targets & -targets) + compiledFor + ", oneDNN ISA " +
-         std::to_string(static_cast<int>(dnnl::get_effective_cpu_isa()));
+  return std::string("Highway ") + hwy::TargetName(targets & -targets) + compiledFor + ", " + productInstructions();
 }
 
 std::vector<std::pair<std::string, std::string>> libraries() {
-  const dnnl_version_t* dnnl = dnnl_version();
   return {
-      {"oneDNN", std::to_string(dnnl->major) + "." + std::to_string(dnnl->minor) + "." + std::to_string(dnnl->patch)},
+      productLibrary(),
       {"Highway", std::to_string(HWY_MAJOR) + "." + std::to_string(HWY_MINOR) + "." + std::to_string(HWY_PATCH)}};
 }
 

@@ -1,4 +1,4 @@
-// Products on the CPU by oneDNN: a primitive is made once per set of shapes and strides, and cached.
+// Products on the CPU: each goes to own kernels, or to the library (product_library.h).
 #pragma once
 #include <string>
 #include <utility>
@@ -8,17 +8,13 @@
 
 namespace mora::cpu {
 
-/// Runs one small product of each type, so that oneDNN's global objects exist from here on.
+/// Runs one small product of each type, so that the library's global objects exist from here on.
 void prepareProducts();
 /// Whether products of up to kMostFewRows rows on this thread sum each row as if it were alone.
 void setRowsAlone(bool alone);
 /// The most rows whose products read the weight in its stored form.
 int64_t mostStoredRows();
-/// True if the processor multiplies bfloat16 faster than float32.
-bool hasFastBfloat16();
-/// True if the processor multiplies 8-bit integers with exact sums (VNNI, AMX); oneDNN's saturate on others.
-bool hasInt8Products();
-/// The instruction sets that oneDNN and Highway use, for people.
+/// The instruction sets that Highway and the library of products use, for people.
 std::string instructionSets();
 /// Names and versions of the libraries that do the arithmetic.
 std::vector<std::pair<std::string, std::string>> libraries();

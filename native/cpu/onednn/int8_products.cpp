@@ -8,9 +8,9 @@
 #include <vector>
 
 #include "cpu/kernels.h"
-#include "cpu/products/matmul.h"
-#include "cpu/products/onednn.h"
+#include "cpu/onednn/onednn.h"
 #include "cpu/products/product_cut.h"
+#include "cpu/products/product_library.h"
 #include "cpu/products/rounded_rows.h"
 #include "cpu/team.h"
 

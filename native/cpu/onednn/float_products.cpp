@@ -1,4 +1,4 @@
-#include "cpu/products/float_products.h"
+#include "cpu/products/product_library.h"
 
 #include <algorithm>
 #include <array>
@@ -7,7 +7,8 @@
 #include <utility>
 #include <vector>
 
-#include "cpu/products/onednn.h"
+#include "cpu/onednn/onednn.h"
+#include "cpu/processor.h"
 #include "cpu/products/panel_order.h"
 #include "cpu/products/product_cut.h"
 #include "cpu/team.h"
@@ -122,7 +123,7 @@ Panel makePanel(const PanelKey& key) {
 bool readsPairs() {
   static const bool reads = [] {
     const Operand square(TensorDesc{nullptr, DType::bf16, 2, {64, 64}, {64, 1}}, false);
-    return onednnHasBfloat16() && makePanel({square, square, square}).width > 0;
+    return multipliesBfloat16() && makePanel({square, square, square}).width > 0;
   }();
   return reads;
 }
@@ -282,8 +283,10 @@ void multiplyFloats(const TensorDesc& a, bool transposeA, const TensorDesc& b, b
   Multiplication(a, transposeA, b, transposeB, c, alpha, accumulate).run();
 }
 
-bool onednnHasBfloat16() {
+/// On Arm, oneDNN multiplies bf16 in plain loops, unless built with the Arm Compute Library; Debian's and ours are not.
+bool multipliesBfloat16() {
   static const bool has = [] {
+    if (HWY_ARCH_ARM) return false;
     const Operand square(TensorDesc{nullptr, DType::bf16, 2, {16, 16}, {16, 1}}, false);
     try {
       makePiece({square, square, square, 1, false, false});
@@ -293,6 +296,50 @@ bool onednnHasBfloat16() {
     }
   }();
   return has;
+}
+
+/// Intel's cores with AVX512-BF16 and FP16 but without AMX: VDPBF16PS is slower there than float32 FMAs (measured: 87
+/// against 150 GFLOP/s a core). A rule, not a measurement at start-up, so that results are the same every time.
+bool slowBfloat16() { return isIntel() && dnnl::get_effective_cpu_isa() == dnnl::cpu_isa::avx10_1_512; }
+
+bool hasFastBfloat16() {
+  switch (dnnl::get_effective_cpu_isa()) {
+    case dnnl::cpu_isa::avx10_1_512:
+      return !slowBfloat16();
+    case dnnl::cpu_isa::avx512_core_bf16:
+    case dnnl::cpu_isa::avx10_1_512_amx:
+    case dnnl::cpu_isa::avx10_1_512_amx_fp16:
+    case dnnl::cpu_isa::avx2_vnni_2:
+      return true;
+    default:
+      return false;
+  }
+}
+
+/// VNNI or AMX; on others, oneDNN's sums saturate.
+bool hasInt8Products() {
+  switch (dnnl::get_effective_cpu_isa()) {
+    case dnnl::cpu_isa::avx2_vnni:
+    case dnnl::cpu_isa::avx2_vnni_2:
+    case dnnl::cpu_isa::avx512_core_vnni:
+    case dnnl::cpu_isa::avx512_core_bf16:
+    case dnnl::cpu_isa::avx10_1_512:
+    case dnnl::cpu_isa::avx10_1_512_amx:
+    case dnnl::cpu_isa::avx10_1_512_amx_fp16:
+      return true;
+    default:
+      return false;
+  }
+}
+
+std::pair<std::string, std::string> productLibrary() {
+  const dnnl_version_t* version = dnnl_version();
+  return {"oneDNN", std::to_string(version->major) + "." + std::to_string(version->minor) + "." +
+                        std::to_string(version->patch)};
+}
+
+std::string productInstructions() {
+  return "oneDNN ISA " + std::to_string(static_cast<int>(dnnl::get_effective_cpu_isa()));
 }
 
 }  // namespace mora::cpu

@@ -1,0 +1,3 @@
+set(MORA_ARCHITECTURE arm64)
+set(CMAKE_SYSTEM_PROCESSOR arm64)
+include(${CMAKE_CURRENT_LIST_DIR}/zig.cmake)

@@ -1,0 +1,5 @@
+set(MORA_ARCHITECTURE x64)
+set(CMAKE_SYSTEM_PROCESSOR x86_64)
+# Clang 19 does not compile Highway 1.2 for processors with AVX512-BF16.
+set(CMAKE_CXX_FLAGS_INIT "'-DHWY_BROKEN_TARGETS=(HWY_AVX3_ZEN4|HWY_AVX3_SPR)'")
+include(${CMAKE_CURRENT_LIST_DIR}/zig.cmake)
