@@ -124,7 +124,8 @@ export function doctor(
     report.problems.push({ level: 'error', ...problemOf(error) })
   }
   examineTokenizers(report)
-  if (report.cpu.architecture === 'x64' && !report.cpu.features.includes('avx2')) {
+  const { architecture, features } = report.cpu
+  if (architecture === 'x64' && features.length > 0 && !features.includes('avx2')) {
     report.problems.push({ level: 'note', problem: 'This CPU has no AVX2: training will be slow.', remedy: null })
   }
   if (platform === 'darwin') {

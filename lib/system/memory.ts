@@ -1,7 +1,8 @@
 /** Memory, as the system sees it. */
 import { readFileSync } from 'node:fs'
 import { freemem } from 'node:os'
-import { isWindows } from './platform.js'
+import { freeMemoryByVmStat } from './macos.js'
+import { isMacos, isWindows } from './platform.js'
 
 /** Returns the bytes of address space that `ulimit -v` leaves to this process; infinite without a limit. */
 export function freeAddresses(): number {
@@ -12,6 +13,7 @@ export function freeAddresses(): number {
 /** Returns the system's estimate of available memory, on Linux with its swap; infinite if it gives none. */
 export function freeSystemMemory(): number {
   if (isWindows) return freemem()
+  if (isMacos) return freeMemoryByVmStat() ?? Number.POSITIVE_INFINITY
   const [available, swap] = [procNumber('meminfo', 'MemAvailable:'), procNumber('meminfo', 'SwapFree:')]
   return available === null ? Number.POSITIVE_INFINITY : 1024 * (available + (swap ?? 0))
 }

@@ -3,3 +3,4 @@ import { platform } from 'node:os'
 
 export const isLinux = platform() === 'linux'
 export const isWindows = platform() === 'win32'
+export const isMacos = platform() === 'darwin'

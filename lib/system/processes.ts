@@ -1,7 +1,8 @@
 /** Processes and their threads, as the system sees them. Linux tells most; what others do not tell is null. */
 import { readFileSync, readlinkSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
-import { isWindows } from './platform.js'
+import { startOfProcessByPs } from './macos.js'
+import { isMacos, isWindows } from './platform.js'
 
 /** Whether there is no process with this number. */
 export function isGone(pid: number): boolean {
@@ -14,12 +15,20 @@ export function isGone(pid: number): boolean {
 }
 
 /**
- * Returns the boot's id and the clock ticks from then to the start of a process (Linux: field 22 of /proc/PID/stat); null on other
- * systems, or if it has ended.
+ * Returns the boot's id and the clock ticks from then to the start of a process (Linux: field 22 of /proc/PID/stat), or the second
+ * of its start (macOS); `ended` if its parent has yet to take notice of its end; null on other systems, or if it has ended.
  */
-export const startOfProcess = (pid: number): string | null => startOf(String(pid))
+export function startOfProcess(pid: number): string | null {
+  if (!isMacos) return startOf(String(pid))
+  if (pid !== process.pid) return startOfProcessByPs(pid)
+  ownStart ??= startOfProcessByPs(pid)
+  return ownStart
+}
 
-/** Returns the same of a thread of a process. */
+/** Asked for each file that is written, and macOS takes a process to tell it. */
+let ownStart: string | null = null
+
+/** Returns the same of a thread of a process; null on other systems than Linux. */
 export const startOfThread = (pid: number | 'self', thread: number): string | null => startOf(`${pid}/task/${thread}`)
 
 /** Returns the system's id of the calling thread (Linux); null on other systems. */

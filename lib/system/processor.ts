@@ -1,11 +1,14 @@
 /** The processors of this machine. */
 import { closeSync, existsSync, openSync, readSync } from 'node:fs'
+import { cpuFlagsBySysctl } from './macos.js'
+import { isMacos } from './platform.js'
 
 /** Bytes of /proc/cpuinfo that hold the first processor: with hundreds, the whole file takes longer than loading the addon. */
 const FIRST_PROCESSOR = 2 ** 14
 
-/** Returns the flags of /proc/cpuinfo (x86 `flags`, Arm `Features`); none if the system is not Linux. */
+/** Returns the flags of /proc/cpuinfo (x86 `flags`, Arm `Features`), on macOS by the same names; none on other systems. */
 export function cpuFlags(): string[] {
+  if (isMacos) return cpuFlagsBySysctl()
   return /^(?:flags|Features)\s*:(.*)$/m.exec(firstProcessor())?.[1]?.trim().split(/\s+/) ?? []
 }
 
