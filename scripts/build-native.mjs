@@ -20,6 +20,7 @@
  *
  * Kernels are compiled for this machine's processor alone, with MORA_BUILD_PROCESSORS=all for all, as --older does. The CUDA
  * backend is built where a GPU is, or as MORA_BUILD_CUDA says: ON, OFF, or AUTO, where nvcc is found.
+ * Products are oneDNN's, or with MORA_BUILD_PRODUCTS=blas those of the system's BLAS, as always on macOS.
  *
  * MORA_WARNINGS=error makes warnings of the compilers errors when the build is configured: for this project's CI, since
  * compilers to come will warn of more.
