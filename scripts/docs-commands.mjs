@@ -39,7 +39,7 @@ function row([name, schema], { positional = [] }) {
   return `| ${cells.map((cell) => cell.replaceAll('|', '\\|').replaceAll('<', '&lt;')).join(' | ')} |`
 }
 
-/** Pages that describe options which titled groups of other pages name only. */
+/** Pages that describe options which other pages name only: all of titled groups, and four or more of others. */
 const OWNERS = ['train', 'generate']
 const rowsOfOwners = new Map(
   OWNERS.flatMap((name) => {
@@ -58,7 +58,9 @@ function tables(entries, command = {}) {
     .map(([group, options]) => {
       const isTitled = group !== '' && groups.size > 1
       const rows = options.map((entry) => row(entry, command))
-      const elsewhere = isTitled && !OWNERS.includes(command.name) ? rows.filter((text) => rowsOfOwners.has(text)) : []
+      const shared = rows.filter((text) => rowsOfOwners.has(text) && !text.endsWith('| required |'))
+      const isPlain = !command.name || OWNERS.includes(command.name) || (!isTitled && shared.length < 4)
+      const elsewhere = isPlain ? [] : shared
       const own = rows.filter((text) => !elsewhere.includes(text))
       return [
         isTitled && `**${group.replace(/:$/, '')}**\n`,
