@@ -7,6 +7,7 @@ import { packageVersion } from './common/package-info.js'
 import { type DeviceFacts, type Native, native } from './native/addon.js'
 import { loadBinary, NativeError } from './native/binary.js'
 import { findLaunchers, findRanksLibraries } from './ranks/installed.js'
+import { isLinux } from './system/platform.js'
 import { cpuFlags } from './system/processor.js'
 
 /** The report of `doctor`, and the document of `mora doctor --json`. */
@@ -174,7 +175,7 @@ function examineRanks(report: DoctorReport, find: typeof findRanksLibraries): vo
   report.problems.push({
     level: 'note',
     problem: 'No library was found that connects several processes or machines; a single process needs none.',
-    remedy: 'apt-get install openmpi-bin, or mpich, or libgloo-dev and then npm run build native',
+    remedy: isLinux ? 'apt-get install openmpi-bin, or mpich, or libgloo-dev and then npm run build native' : null,
   })
 }
 

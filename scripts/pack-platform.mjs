@@ -1,6 +1,7 @@
 /**
  * Lays out the packages to publish, each as a folder and as a tarball, in build/packages:
  *
+ *     @node-mora/win32-x64        the addon of build-windows/Release, with MORA_BINARY=build-windows/Release/mora.node
  *     @node-mora/linux-x64        the addon of build-older/Release ("npm run build older"), and what has gloo connect ranks
  *     @node-mora/linux-x64-cuda   the CUDA backend beside it, where it was built
  *     node-mora                   this package, with every package of the folder as an optional dependency
@@ -40,8 +41,12 @@ const { version, license, engines } = read(join(root, 'package.json'))
 const addon = process.env.MORA_BINARY ?? join(root, 'build-older', 'Release', 'mora.node')
 
 if (!existsSync(addon)) fail(`Expected ${addon}; "npm run build older" builds it.`)
-const { architecture } = needsOf(addon)
-const platform = `${process.platform}-${architecture}`
+const { system, architecture } = needsOf(addon)
+const platform = `${system}-${architecture}`
+const runsOn =
+  system === 'win32'
+    ? 'Windows 10 or newer'
+    : `glibc ${oldestGlibc} or newer (Debian 12,\nUbuntu 22.04, Red Hat Enterprise Linux 9)`
 // The first backend is for drivers that support CUDA 13, the other for those that support CUDA 12.4 or newer.
 const backends = ['mora_cuda.so', 'mora_cuda_12.so'].map((name) => join(dirname(addon), name)).filter(existsSync)
 const gloo = join(dirname(addon), 'mora_gloo.so')
@@ -121,7 +126,7 @@ function makeFolder(name) {
 }
 
 function finish(folder, binaries, { about, ...description }) {
-  for (const path of binaries) strip(path, architecture)
+  for (const path of binaries) strip(path, platform)
   const described = {
     name: `${scope}/${basename(folder)}`,
     version,
@@ -129,9 +134,9 @@ function finish(folder, binaries, { about, ...description }) {
     ...origin,
     main: basename(binaries[0]),
     engines,
-    os: [process.platform],
+    os: [system],
     cpu: [architecture],
-    libc: ['glibc'],
+    ...(system === 'linux' && { libc: ['glibc'] }),
   }
   writeFileSync(join(folder, 'package.json'), `${JSON.stringify(described, null, 2)}\n`)
   writeFileSync(
@@ -140,8 +145,7 @@ function finish(folder, binaries, { about, ...description }) {
 
 ${about}
 
-Install node-mora, which takes this package where it fits. It runs with glibc ${oldestGlibc} or newer (Debian 12,
-Ubuntu 22.04, Red Hat Enterprise Linux 9).
+Install node-mora, which takes this package where it fits. It runs on ${runsOn}.
 `,
   )
   copy(join(root, 'LICENSE'), join(folder, 'LICENSE'))

@@ -61,7 +61,7 @@ export interface Native extends Operations {
 
   /**
    * Creates memory that processes of this machine may share, for use on their CPU devices, and returns its descriptor: others
-   * open by its path (`pathOfSharedMemory`). It is freed once no process has it open or mapped, however processes end.
+   * open it by its path (`pathOfSharedMemory`). It is freed once no process has it open or mapped, however processes end.
    */
   createSharedMemory(): number
   /** Maps bytes (uint8 [n]) of shared memory, which grows, for writing. `offset` is a multiple of a page. */

@@ -13,6 +13,7 @@ export function runApart(script: string, argument: string, patience = 30_000): S
     stdio: ['ignore', 'pipe', 'ignore'],
     timeout: patience,
     killSignal: 'SIGKILL',
+    windowsHide: true,
     env: { ...process.env, NODE_OPTIONS: '', ELECTRON_RUN_AS_NODE: '1', MORA_PROBE: '1' },
   })
   return ending.pid ? ending : null

@@ -25,7 +25,8 @@ export function copy(source, target) {
   return target
 }
 
-/** Strips a binary of symbols that running it does not need. */
-export function strip(path, architecture = process.arch) {
-  run(architecture === process.arch ? 'strip' : 'aarch64-linux-gnu-strip', [path])
+/** Strips a binary for a platform, such as `linux-x64`, of symbols that running it does not need. */
+export function strip(path, platform = `linux-${process.arch}`) {
+  if (platform === 'win32-x64') run('x86_64-w64-mingw32-strip', [path])
+  else run(platform === `linux-${process.arch}` ? 'strip' : 'aarch64-linux-gnu-strip', [path])
 }

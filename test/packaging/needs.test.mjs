@@ -5,7 +5,7 @@ import { expect, test } from 'vitest'
 import { lacking, needsOf, oldestGlibc } from '../../scripts/packing/needs.mjs'
 import { lacksLinux, needing } from '../needs.ts'
 
-const nothing = { libraries: [], versions: [] }
+const nothing = { system: 'linux', libraries: [], versions: [] }
 
 test('a system with an old glibc lacks newer versions, by number, and versions of anything else', () => {
   expect(oldestGlibc).toBe('2.34')
@@ -28,7 +28,7 @@ test("it has glibc's libraries and the one of GCC that Node.js needs, and lacks 
   expect(lacking({ ...nothing, libraries })).toEqual([])
   const others = ['libstdc++.so.6', 'libcrypt.so.1', 'libmvec.so.1']
   expect(lacking({ ...nothing, libraries: [...libraries, ...others] })).toEqual(others)
-  const needs = { libraries: ['liblzma.so.5', 'libc.so.6'], versions: ['XZ_5.0', 'GLIBC_2.35'] }
+  const needs = { system: 'linux', libraries: ['liblzma.so.5', 'libc.so.6'], versions: ['XZ_5.0', 'GLIBC_2.35'] }
   expect(lacking(needs, /^(liblzma|XZ_)/)).toEqual(['GLIBC_2.35'])
 })
 
@@ -38,6 +38,14 @@ needing(lacksLinux).test('what a program needs is read from its file', () => {
   expect(libraries).toEqual(expect.arrayContaining(['libc.so.6', 'libstdc++.so.6']))
   expect(versions).toContainEqual(expect.stringMatching(/^GLIBC_2\.\d+$/))
   expect(versions).toContainEqual(expect.stringMatching(/^GLIBCXX_3\.4/))
+})
+
+test('every Windows has its own libraries, and Node.js its program; those of MinGW have to be linked in', () => {
+  const libraries = ['KERNEL32.dll', 'msvcrt.dll', 'api-ms-win-crt-heap-l1-1-0.dll', 'NODE.EXE']
+  const needs = { system: 'win32', versions: [] }
+  expect(lacking({ ...needs, libraries })).toEqual([])
+  const others = ['libstdc++-6.dll', 'libwinpthread-1.dll', 'libgcc_s_seh-1.dll']
+  expect(lacking({ ...needs, libraries: [...libraries, ...others] })).toEqual(others)
 })
 
 test('libraries of an unknown processor are refused', () => {
