@@ -33,7 +33,7 @@ export interface DoctorReport {
   devices: {
     /** `cpu` or `cuda`. */
     kind: string
-    /** Its number among the devices of its kind, from 0, as in `cuda:1`. */
+    /** Number among the devices of its kind, from 0, as in `cuda:1`. */
     index: number
     /** The device's name, as its driver or the system reports it. */
     name: string
@@ -71,12 +71,12 @@ export interface DoctorReport {
   }[]
   /** NCCL, which connects the GPUs of such processes; null if it cannot be used. */
   nccl: {
-    /** Its version, such as `2.21.5`. */
+    /** Version, such as `2.21.5`. */
     version: string
     /** The library file. */
     path: string
   } | null
-  /** What is missing or slow, in the order in which it was found. */
+  /** Missing and slow parts, in the order in which they were found. */
   problems: {
     /** `error`: nothing can be trained before it is fixed. `note`: something is slower or absent. */
     level: 'error' | 'note'

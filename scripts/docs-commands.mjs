@@ -33,7 +33,7 @@ function row([name, schema], { positional = [] }) {
   const list = choices ? `: ${choices.map((choice) => `\`${choice}\``).join(', ')}` : ''
   const cells = [
     names.map((text) => `\`${text}\``).join(', '),
-    `${description}${list}${adds ? '; given again, it adds' : ''}`,
+    `${description}${list}${adds ? '; may be repeated' : ''}`,
     defaultWords(facts, optionDefault(schema)) ?? '',
   ]
   return `| ${cells.map((cell) => cell.replaceAll('|', '\\|').replaceAll('<', '&lt;')).join(' | ')} |`

@@ -42,7 +42,7 @@ export interface GradientCheckOptions<Config extends AdapterConfigBase = Adapter
 export interface CheckedGradient {
   /** The tensor, as the method declares it, or `x`: the layer's input. */
   tensor: string
-  /** How the layer was computed: beside the product with the weight, or as a change of the weight. */
+  /** The computation of the layer: beside the product with the weight, or as a change of the weight. */
   form: 'forward' | 'weightUpdate'
   /** The largest difference, as a share of the largest gradient. */
   error: number
@@ -162,7 +162,7 @@ interface Comparison {
   readonly error: number
   /** The element with the largest error. */
   readonly at: number
-  /** Its gradient; null if no gradient reaches the tensor. */
+  /** Gradient; null if no gradient reaches the tensor. */
   readonly gradient: number | null
   readonly difference: number
 }

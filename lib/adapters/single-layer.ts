@@ -57,7 +57,7 @@ const moraLayerArguments = {
 export class MoraSingleLayer {
   /** R, the side of the square matrix. */
   readonly squareSide: number
-  /** How inputs are compressed and outputs spread. */
+  /** The operator of compression and decompression. */
   readonly operator: Operator
   /** Columns of W and x. */
   readonly inFeatures: number

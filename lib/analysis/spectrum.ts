@@ -5,7 +5,7 @@ import { native } from '../native/addon.js'
 export interface Spectrum {
   /** Singular values in descending order; as many as the shorter side has entries. */
   readonly singularValues: Float64Array
-  /** How many singular values exceed the threshold, as in the MoRA paper (arXiv 2405.12130, section 6.2). */
+  /** Number of singular values above the threshold, as in the MoRA paper (arXiv 2405.12130, section 6.2). */
   readonly aboveThreshold: number
   /** exp of the entropy of the singular values as shares of their sum (Roy and Vetterli, 2007); 0 for a zero matrix. */
   readonly effectiveRank: number

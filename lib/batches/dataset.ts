@@ -49,7 +49,7 @@ import {
   withTargets,
 } from './examples/tokenise.js'
 
-/** How `loadDataset` reads rows and turns them into tokens. */
+/** Options of `loadDataset` for reading and tokenising rows. */
 export interface DatasetOptions<Row = AnyRow, Mapped = unknown>
   extends FindOptions,
     ReadingOptions,
@@ -156,7 +156,7 @@ const MOST_SEARCHED_BYTES = 2 ** 28
 
 /**
  * Reads, tokenises and masks data; the result is cached by content. Rows from memory are tokenised one at a time and not kept;
- * those of an iterable are read once and not cached.
+ * rows of an iterable are read once and not cached.
  *
  * ```ts
  * import { loadDataset, loadTokenizer } from 'node-mora'
@@ -305,7 +305,7 @@ const datasetArguments = {
   }),
 }
 
-/** How `tokeniseRow` turns a row into tokens: as `loadDataset` does. */
+/** Options of `tokeniseRow`, with the meaning that they have in `loadDataset`. */
 export interface TokeniseRowOptions
   extends Pick<
     DatasetOptions,

@@ -41,7 +41,7 @@ export type LoaderRow =
     }
   | object
 
-/** How `DataLoader` orders rows and groups them into batches. */
+/** Options of `DataLoader` for the order of rows and for batches. */
 export interface LoaderOptions extends ReadingOptions {
   /** Rows of an optimizer step over all ranks, default 8. With one rank, the rows of a batch. */
   batchSize?: number

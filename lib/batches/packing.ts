@@ -20,7 +20,7 @@ export interface PackedRow {
   weight?: number
 }
 
-/** How `packBatch` joins rows. */
+/** Options of `packBatch`. */
 export interface PackOptions {
   /**
    * Length that every document is padded to at its end, at most 2^24. Pads are id 0 without a target; nothing before them

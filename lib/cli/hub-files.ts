@@ -60,7 +60,7 @@ export async function fetchBase(adapter: string, options: DownloadOptions, termi
   }
 }
 
-/** A run from a configuration has random weights and needs only the tokenizer of the model. */
+/** Returns the files to download: a run from a configuration has random weights and needs only the model's tokenizer. */
 export function meaningIn(meaning: HubMeaning, options: object): HubMeaning | 'tokenizer' {
   return meaning === 'model' && (options as { init?: string }).init !== undefined ? 'tokenizer' : meaning
 }

@@ -4,8 +4,8 @@ import { closeSync, openSync } from 'node:fs'
 export function tooManyOpenFiles(error: unknown): string | undefined {
   const { code } = (error ?? {}) as { code?: unknown }
   if (code !== 'EMFILE' && code !== 'ENFILE') return undefined
-  const whose = code === 'EMFILE' ? 'this process may' : 'this machine can'
-  return `More open files are needed than ${whose} have: raise the limit, for example with "ulimit -n 1024".`
+  const limited = code === 'EMFILE' ? 'this process may' : 'this machine can'
+  return `More open files are needed than ${limited} have: raise the limit, for example with "ulimit -n 1024".`
 }
 
 /** Upper estimate of the number of files that the imports of a command open at the same time. */

@@ -199,7 +199,7 @@ function helpOf(facts: OptionFacts, fallback: unknown): string {
   const oneOf = choices ? `: ${choices.join(', ')}` : ''
   const standard = defaultWords(facts, fallback)
   const end = standard === undefined ? '' : ` (${facts.required ? '' : 'default: '}${standard})`
-  return `${facts.description}${oneOf}${facts.adds ? '; given again, it adds' : ''}${end}`
+  return `${facts.description}${oneOf}${facts.adds ? '; may be repeated' : ''}${end}`
 }
 
 const NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i

@@ -5,7 +5,7 @@
 import { z } from 'zod'
 import { quoted, UsageError } from './errors.js'
 
-/** What follows "Expected" in errors, if a schema's type does not say enough. */
+/** Words that follow "Expected" in errors, if a schema's type does not say enough. */
 const expectations = z.registry<{ expects: string }>()
 /** Names of objects of options in errors. */
 const names = z.registry<{ name: string }>()

@@ -66,7 +66,7 @@ function isOfTheProgram(error: Error): boolean {
 /** Returns the code and message to report for an error that is not this package's. */
 export function foreignFailure(error: unknown): { code: string; message: string } {
   if (isOutOfMemory(error)) {
-    const limits = 'limits such as those of "ulimit -v" and of containers count'
+    const limits = 'limits of "ulimit -v" and of containers count'
     const message = `The system gave this process no more memory (${limits}): give it more, or less to do at a time.`
     return { code: 'out-of-memory', message }
   }

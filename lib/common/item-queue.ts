@@ -1,4 +1,4 @@
-/** Items from whoever makes them to whoever reads them, who need not keep up; at last an end or an error. */
+/** A queue from a producer to a reader that may be slower; it ends with a value or an error. */
 export class ItemQueue<Item, End> {
   readonly #items: Item[] = []
   #end: { end: End } | { error: unknown } | null = null

@@ -1,4 +1,4 @@
-/** Starts servers on this machine, and tells which names are its own. */
+/** Starts servers on this machine, and recognises the machine's names in requests. */
 import type { Server } from 'node:http'
 import { type AddressInfo, isIP } from 'node:net'
 import { hostname } from 'node:os'

@@ -1,7 +1,7 @@
 /** Names of options, which each door (the library, the command line, HTTP) spells in its own way, in messages too. */
 import { AsyncLocalStorage } from 'node:async_hooks'
 
-/** Who reads a message: a program (`learningRate`), a command line (`--learning-rate`), or a client (`learning_rate`). */
+/** The reader of a message: a program (`learningRate`), a command line (`--learning-rate`), or a client (`learning_rate`). */
 export type Voice = 'library' | 'flags' | 'fields'
 
 const voices = new AsyncLocalStorage<Voice>()

@@ -1,4 +1,4 @@
-/** Returns a copy of plain data, in all its depth; what is neither a list nor a plain object is the same in both. */
+/** Returns a deep copy of lists and plain objects; other values in them are not copied. */
 export function plainCopy<Value>(value: Value): Value {
   if (Array.isArray(value)) return value.map(plainCopy) as Value
   if (typeof value !== 'object' || value === null) return value

@@ -14,7 +14,7 @@ export function printable(text: string): string {
 /** Patterns of this process's secrets. */
 const secrets = new Map<string, RegExp>()
 
-/** Keeps a secret out of all messages from now on, even if it comes back with characters encoded as `%41`. */
+/** Keeps a secret out of all further messages, even if it comes back with characters encoded as `%41`. */
 export function keepSecret(secret: string): void {
   if (secrets.has(secret)) return
   const characters = [...Buffer.from(secret)].map((byte) => {

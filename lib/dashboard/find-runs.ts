@@ -3,7 +3,7 @@ import { basename, join } from 'node:path'
 import { entriesInside } from './inside.js'
 
 export interface FoundRun {
-  /** Its path relative to the folder, with slashes; `.` for the folder itself. */
+  /** Path relative to the folder, with slashes; `.` for the folder itself. */
   id: string
   name: string
   /** Absolute. */

@@ -2,7 +2,7 @@
 
 /** A run in the list. */
 export interface RunSummary {
-  /** Its path relative to the folder; `.` for the folder itself. */
+  /** Path relative to the folder; `.` for the folder itself. */
   id: string
   name: string
   /** `running`: a live process writes to it. `finished`: it is complete. `stopped`: it can be resumed. `empty`: no step yet. */
@@ -37,7 +37,7 @@ export interface TablePart {
   steps: number[]
   /** Progress at the last step of each point: `epoch`, `tokens` and `seconds`; of optimizer steps only. */
   at: Record<string, MetricValue[]>
-  /** Of each metric the mean of a point's rows and, if a point may have several, their lowest and highest value. */
+  /** For each metric, the mean of a point's rows and, if a point may have several rows, their lowest and highest value. */
   metrics: Record<string, { mean: MetricValue[]; low?: MetricValue[]; high?: MetricValue[] }>
   /** The last row, regardless of points; null if there is none. */
   last: { step: number; values: Record<string, MetricValue> } | null
@@ -67,7 +67,7 @@ export interface Sample {
   step: number
   prompt: string
   text: string
-  /** Its rewards by name; empty if it was not rewarded. */
+  /** Rewards by name; empty if it was not rewarded. */
   rewards: string
 }
 

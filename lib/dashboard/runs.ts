@@ -34,7 +34,7 @@ export class Runs {
 
   /**
    * @param signal aborts reading
-   * @param rowsInMemory maximum number of rows of metrics, in addition to those of the run that was requested last
+   * @param rowsInMemory maximum number of rows of metrics, not counting the run that was requested last
    */
   static async in(folder: string, signal?: AbortSignal, rowsInMemory = MOST_ROWS_IN_MEMORY): Promise<Runs> {
     return new Runs(await realpath(folder), signal, rowsInMemory)
@@ -62,7 +62,7 @@ export class Runs {
     return metrics
   }
 
-  /** Frees the metrics of the least recently used runs until few enough rows are left, but never those of this run. */
+  /** Frees the metrics of the least recently used runs until few enough rows are left, but never the metrics of this run. */
   #forgetOthers(id: string): void {
     let rows = 0
     for (const one of [...this.#inMemory].reverse()) {

@@ -6,7 +6,7 @@ import { dashboardApp } from './app.js'
 import { Runs } from './runs.js'
 
 /**
- * Serves the runs below a folder; `isPublic` tells whether other machines can reach the server.
+ * Serves the runs below a folder; `isPublic` is true if other machines can reach the server.
  * @param options host: name or address to listen on; port: 0 for any free one
  * @throws UsageError if it cannot listen there: the port is taken, or the address is not one of this machine
  */

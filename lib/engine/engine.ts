@@ -46,7 +46,7 @@ export interface EngineUsage {
 /**
  * Generates many sequences of one model at once. Sequences join and leave between steps; a common prefix is computed and stored once; if
  * the memory is full, the youngest sequence is preempted. The same seed gives the same tokens, whatever other sequences run: bit for bit
- * in float32 on the CPU. Elsewhere products of several rows may sum in another order than those of one row.
+ * in float32 on the CPU. Elsewhere products of several rows may sum in another order than products of one row.
  */
 export class Engine implements AsyncDisposable {
   /** Maximum number of concurrent sequences. */

@@ -11,7 +11,7 @@ interface Target {
   readonly id: number
   /** Place of the token that it follows, in the order of computation. */
   readonly after: number
-  /** Index of its continuation among those of all prompts. */
+  /** Index of its continuation among the continuations of all prompts. */
   readonly continuation: number
 }
 
@@ -68,7 +68,7 @@ export class ScoredSequence extends Sequence<never, number[]> {
     return sequence
   }
 
-  /** Makes a sequence of one continuation, whose tokens are computed as those of the prompt. */
+  /** Makes a sequence of one continuation, whose tokens are computed like the prompt's. */
   static ofOne(
     view: ModelView,
     memory: TokenMemory,

@@ -29,7 +29,7 @@ export abstract class Sequence<Item = unknown, End = unknown> {
   #weights = 0
   /** Row of each token in the memory. */
   #rows = new Int32Array(0)
-  /** Whether the rotary angles are those of LongRoPE's long factors. */
+  /** Whether the rotary angles use LongRoPE's long factors. */
   #hasLongFactors: boolean
   /** Cost of a token after one token of context, beyond that of a token without context. */
   readonly #contextCost: number
@@ -66,7 +66,7 @@ export abstract class Sequence<Item = unknown, End = unknown> {
   /** Number of tokens of the next step. */
   abstract get chunk(): number
 
-  /** Number of tokens without context whose products take as long as those of the next step. */
+  /** Number of tokens without context whose products take as long as the products of the next step. */
   get cost(): number {
     return this.chunk * tokenCost(this.computed, this.#contextCost)
   }
@@ -202,7 +202,7 @@ export function largestChunk(computed: number, contextCost: number): number {
 
 const tokenCost = (computed: number, contextCost: number): number => 1 + (computed - (computed % CHUNK)) * contextCost
 
-/** Returns the products of attention to one token of context, as a share of those of a block's linear layers. */
+/** Returns the products of attention to one token of context, as a share of the products of a block's linear layers. */
 function contextCost({ hiddenSize, intermediateSize, heads, keyValueHeads, headSize }: ModelView['config']): number {
   return (2 * heads * headSize) / (hiddenSize * (2 * (heads + keyValueHeads) * headSize + 3 * intermediateSize))
 }

@@ -75,7 +75,7 @@ async function readRows(task: ChoiceTask, context: TaskContext): Promise<ReadRow
   })
 }
 
-/** Returns the ids of a prompt, and those of each answer after it. */
+/** Returns the ids of a prompt, and of each choice after it. */
 async function tokensOf(
   task: ChoiceTask,
   { row, where, prompt }: ReadRow,

@@ -1,4 +1,4 @@
-/** The tasks of models with a head: how well a classifier tells labels, and a reward model the better of two answers. */
+/** The tasks of models with a head: the accuracy of a classifier, and of a reward model on pairs of answers. */
 
 import { labelledDocuments } from '../batches/examples/example.js'
 import { UsageError } from '../common/errors.js'

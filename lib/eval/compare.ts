@@ -58,7 +58,7 @@ class LossesOfBoth {
     return {
       /** Mean negative natural log-probability of the targets, by the model before. */
       before: before / targets,
-      /** The same by the model with its active adapters. */
+      /** Mean negative natural log-probability of the targets, by the model with its active adapters. */
       after: after / targets,
       /** Tokens read. */
       tokens,
@@ -89,7 +89,7 @@ export async function forgetting(context: TaskContext) {
   return {
     /** `after` less `before` [nats per target]: positive if the model has become worse at the text. */
     forgetting: mean(),
-    /** The same number. */
+    /** The same number as `forgetting`. */
     change: mean(),
     ...means,
   }

@@ -8,7 +8,7 @@ import type { ChatTemplate, TemplateContext } from '../text/template.js'
 
 /** Progress of an evaluation. */
 export interface EvalProgress {
-  /** Rows done so far, or for a text windows. */
+  /** Number of rows done so far, or of windows of a text. */
   done: number
   /** The number of rows, if they are all read first; else the largest possible `done`, if `limit` is set; else null. */
   total: number | null

@@ -84,9 +84,9 @@ type Related = ReturnType<typeof relatedTexts>
 const BEST = 10
 
 interface Nearness {
-  /** Of related texts: the mean over anchors of the normalised discounted gain of the ten nearest texts (nDCG@10). */
+  /** For related texts, the mean over anchors of the normalised discounted gain of the ten nearest texts (nDCG@10). */
   ndcgAt10?: number
-  /** Of scored pairs: Spearman's correlation of cosines and scores; null if one of them does not vary. */
+  /** For scored pairs, Spearman's correlation of cosines and scores; null if either does not vary. */
   spearman?: number | null
   /** Number of rows. */
   rows: number
@@ -147,7 +147,7 @@ async function similarity(rows: readonly Related[], vectors: Vectors, { done }: 
 
 const cosine = (a: Float32Array, b: Float32Array): number => a.reduce((sum, value, i) => sum + value * b[i]!, 0)
 
-/** Pearson's correlation; null if one of them does not vary. */
+/** Returns Pearson's correlation; null if either does not vary. */
 function correlation(a: readonly number[], b: readonly number[]): number | null {
   const [meanA, meanB] = [average(a), average(b)]
   const sum = (of: (i: number) => number) => a.reduce((total, _, i) => total + of(i), 0)

@@ -85,7 +85,7 @@ const evaluateArguments = {
 }
 
 /**
- * Measures a model with its active adapters, or the adapters of the call. The options are those of `mora eval`; `task` and
+ * Measures a model with its active adapters, or the adapters of the call. It takes the options of `mora eval`; `task` and
  * `data` are required.
  *
  * ```ts
@@ -162,7 +162,7 @@ type Call = Pick<EvaluateOptions, 'adapters' | 'onDownload' | 'signal'> & {
   onWarning: (message: string) => void
 }
 
-/** Opens the data of a task, and returns what measures. */
+/** Opens the data of a task, and returns the function that measures the model. */
 async function prepare(
   model: LoadedModel | null,
   options: EvalOptions,

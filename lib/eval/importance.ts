@@ -116,7 +116,7 @@ export async function importanceMatrix(
 
 /** Observes the layers of a model until it is disposed. */
 class SquaresOfInputs {
-  /** By the name of the first layer that reads an input: the sums of the last pass, on the device, and of all passes. */
+  /** Sums of the last pass, on the device, and of all passes, by the name of the first layer that reads an input. */
   readonly #inputs = new Map<string, { ofPass: Tensor; total: Float64Array }>()
   readonly #weights: ReadonlyMap<string, string[]>
 

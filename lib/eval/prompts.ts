@@ -9,7 +9,7 @@ import { taskRecords } from './rows.js'
 interface Solved {
   question: string
   answer: string
-  /** Its shots are of the same subject. */
+  /** The subject, from which its shots come. */
   subject?: string
 }
 

@@ -81,8 +81,8 @@ export async function readAll<Row>(
 }
 
 /**
- * Returns the examples of a row, encoded as in training: several if a text is longer than `maxLength`. Of another row that is
- * longer, the start is kept; it has no example if nothing of an answer is left.
+ * Returns the examples of a row, encoded as in training: several if a text is longer than `maxLength`. Another row that is
+ * longer keeps its start; it has no example if nothing of its answer is left.
  */
 export async function examplesOf(
   row: Row,

@@ -12,7 +12,7 @@ import { textRequest, writtenText } from './text-request.js'
 const sayArguments = { text: anyText, say: optionsSchema('the options of say', { signal: aSignal.optional() }) }
 
 /**
- * Options of `Chat`: those of `generate` that hold for a whole conversation.
+ * Options of `Chat`: the options of `generate` that hold for a whole conversation.
  *
  * @interface
  */

@@ -57,7 +57,7 @@ export interface GeneratedPiece {
   readonly toolCalls?: readonly ToolCall[]
   /** The tokens since the last piece. */
   readonly ids: readonly number[]
-  /** Their log-probabilities, if requested. */
+  /** Log-probabilities, if requested. */
   readonly logprobs?: readonly TokenText[]
 }
 
@@ -69,9 +69,9 @@ export interface FirstToken extends Pick<TokenText, 'id' | 'token'> {
 
 /** A token, its text alone, and its log-probability before any option of sampling. */
 export interface TokenText {
-  /** Its id. */
+  /** Id. */
   readonly id: number
-  /** Its text: U+FFFD for a part of a character. */
+  /** Text: U+FFFD for a part of a character. */
   readonly token: string
   /** Natural log-probability. */
   readonly logprob: number

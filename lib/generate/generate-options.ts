@@ -23,7 +23,7 @@ import type { Message } from '../text/template.js'
 import type { Tokenizer } from '../text/tokenizer.js'
 import type { TextRequest } from './continuation.js'
 
-/** Options of `generate`: those of `mora generate` in camelCase, a conversation, callbacks and a signal. */
+/** Options of `generate`: the options of `mora generate` in camelCase, a conversation, callbacks and a signal. */
 export interface GenerateOptions extends Omit<GenerateInput, 'prompt'> {
   /**
    * Adapters of this call, by name, optionally with a scale, whatever is active in the model; `[]`: none. Default: the adapters that are

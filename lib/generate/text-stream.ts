@@ -66,7 +66,7 @@ const UNFINISHED = '\ufffd'
 class DecodedPieces {
   readonly #tokenizer: Pick<Tokenizer, 'decode'>
   readonly #ids: number[]
-  /** Tokens before `#start` are no longer decoded; the text of those before `#returned` was returned. */
+  /** Tokens before `#start` are not decoded again; the text of tokens before `#returned` was returned. */
   #start = 0
   #returned: number
   /** The text of the tokens from `#start` to `#returned`. */

@@ -25,7 +25,7 @@ export class CachedRepository {
     return join(this.folder, 'blobs', hash)
   }
 
-  /** Returns the path of a partial file, named unlike those of other programs, which may write to theirs at any time. */
+  /** Returns the path of a partial file. No other program has files of this name: it could write to them at any time. */
   partial(hash: string): string {
     return join(this.folder, 'blobs', `${hash}.node-mora.incomplete`)
   }

@@ -17,7 +17,7 @@ const PART = /(?![^/]*(?:--|\.\.))[A-Za-z0-9_](?:[\w.-]{0,94}[A-Za-z0-9_])?/.sou
 const NAME = new RegExp(`^${PART}$`)
 /** `owner/name`, and nothing else. */
 export const REPOSITORY = new RegExp(`^${PART}/${PART}$`)
-/** The hub's own revisions that have slashes; those of users are written with %2F. */
+/** The hub's own revisions that have slashes; slashes in the revisions of users are written as %2F. */
 const REVISION_WITH_SLASHES = /^refs\/(?:pr|convert)\/[^/]+/
 /** Extensions of files: `data/train.jsonl` is a missing path, not a repository called train.jsonl. */
 const FILE_NAME = /\.(gguf|safetensors|jsonl?|ndjson|te?xt|[ct]sv|parquet|ya?ml|bin|pt|gz|gzip|br|zstd?|zip|tar)$/i

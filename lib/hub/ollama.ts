@@ -1,6 +1,6 @@
 /**
  * Models that Ollama stores: `ollama:NAME`, NAME as Ollama writes it: `[[host/]namespace/]model[:tag]`. A manifest lists a model's
- * layers, which are files named after their hashes; names and fields are those of Ollama's manifest, layer and configuration.
+ * layers, which are files named after their hashes; names and fields come from Ollama's manifest, layer and configuration.
  */
 import { createHash } from 'node:crypto'
 import { createReadStream, existsSync } from 'node:fs'
@@ -23,7 +23,7 @@ const RUNNERS = ['ollama', 'llamacpp']
 
 interface Blob {
   readonly path: string
-  /** Its SHA-256, 64 hexadecimal digits. */
+  /** SHA-256, 64 hexadecimal digits. */
   readonly hash: string
 }
 
@@ -31,7 +31,7 @@ interface Blob {
 interface OllamaModel {
   /** `ollama:NAME`, as the user gave it. */
   readonly reference: string
-  /** The GGUF file of the model, then those of its LoRA adapters. */
+  /** The GGUF file of the model, then the GGUF files of its LoRA adapters. */
   readonly blobs: readonly [Blob, ...Blob[]]
   /** A sentence about layers that are not used; null if there are none. */
   readonly notice: string | null

@@ -15,7 +15,7 @@ interface ProgressHint {
 
 type Report = (fraction: number) => void
 
-/** The answer to an upload may take this many times as long as that to a query: a hub ends a commit after a minute. */
+/** Factor by which the answer to an upload may take longer than the answer to a query: a hub ends a commit after a minute. */
 const PATIENCE = 2
 
 /**

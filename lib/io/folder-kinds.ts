@@ -15,7 +15,7 @@ export function whyNoModel(path: string): string | null {
   return `expected a .gguf file or a folder with config.json but "${path}" has none${hint}`
 }
 
-/** What to do with an adapter in a pickle, which can run code. */
+/** Advice for an adapter in a pickle, which can run code. */
 export const pickledAdapter =
   'adapter_model.bin, a pickle that this package does not read: load it with PEFT and write it again (save_pretrained)'
 

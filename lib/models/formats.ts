@@ -5,7 +5,7 @@ import { optionName } from '../common/option-names.js'
 
 /** A folder in Hugging Face's layout, or one GGUF file. */
 export const MODEL_FORMATS = ['safetensors', 'gguf'] as const
-/** How a model is written: a folder of safetensors, or one GGUF file. */
+/** Format of a written model: a folder of safetensors, or one GGUF file. */
 export type ModelFormat = (typeof MODEL_FORMATS)[number]
 
 /** Block formats of GGUF files as llama.cpp names their mixtures. */

@@ -21,7 +21,7 @@ import { Model } from './model.js'
 import type { ModelConfig } from './network/model-config.js'
 import { weightShapes } from './network/plan.js'
 
-/** How `loadModel` stores a model's weights. */
+/** Options of `loadModel` for the storage of weights. */
 export interface LoadOptions extends DeviceOptions, HubOptions {
   /**
    * The dtype of activations and frozen weights; `auto` (default) is bfloat16 where the device multiplies it fast, else

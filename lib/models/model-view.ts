@@ -84,13 +84,13 @@ export class ModelView extends ForwardPasses {
     return this.#adapters.model.unsupportedPooling
   }
 
-  /** How hidden states become the embedding of a text: as its adapters were trained, else as the model says; null if nothing says. */
+  /** Pooling of hidden states to the embedding of a text: of its adapters, else of the model; null if it is unknown. */
   get pooling(): Pooling | null {
     const [ofAdapter] = [...this.#factors.keys()].flatMap((name) => this.#adapters.provenance(name).pooling ?? [])
     return ofAdapter ?? this.#adapters.model.pooling
   }
 
-  /** Returns a view of the same model with these adapters, by default with those of this view. */
+  /** Returns a view of the same model with these adapters, by default with the adapters of this view. */
   withAdapters(adapters?: AdapterChoice): ModelView {
     const factors = adapters === undefined ? this.#factors : this.#adapters.chosen(adapters)
     return new ModelView(this.#adapters, this.#decoder, factors)

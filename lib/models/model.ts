@@ -105,8 +105,8 @@ export class Model extends ForwardPasses implements Disposable, AsyncDisposable 
    */
   readonly longRowsFrom: number
   /**
-   * How hidden states become the embedding of a text, as its files or its adapter say: `mean` of all tokens, or that of the `last`;
-   * null if nothing says.
+   * Pooling of hidden states to the embedding of a text, from its files or its adapter: the `mean` over all tokens, or the state
+   * of the `last` token; null if it is unknown.
    */
   pooling: Pooling | null
   /** Why embeddings cannot be computed as the model's files say, unless `pooling` says another way; null: they can. */
@@ -165,7 +165,7 @@ export class Model extends ForwardPasses implements Disposable, AsyncDisposable 
     return this.#decoder.linears()
   }
 
-  /** Every layer that can have an adapter: those of the blocks, and untied embeddings and head, which only names select. */
+  /** Every layer that can have an adapter: the layers of the blocks, and untied embeddings and head, which only names select. */
   adaptableLayers(): Linear[] {
     return [...this.linears(), ...this.#decoder.tables]
   }
@@ -329,7 +329,7 @@ export class Model extends ForwardPasses implements Disposable, AsyncDisposable 
    * @throws UsageError `in-training` if a run already holds it
    */
   holdForTraining(): {
-    /** The passes of the run: no call of others changes their dropout, recomputation or arithmetic. */
+    /** The passes of the run: calls by other code do not change their dropout, recomputation or arithmetic. */
     passes: RunPasses
     hold: TrainingHold
   } {
@@ -340,7 +340,7 @@ export class Model extends ForwardPasses implements Disposable, AsyncDisposable 
 
   /**
    * Trains every weight of the model itself (`--method full`): they become float32 parameters. Merged adapters become part of
-   * them and are adapters no longer.
+   * them and are removed as adapters.
    */
   trainAll(): void {
     requireWhole(this.#decoder, 'Full training changes the weights')
@@ -349,7 +349,7 @@ export class Model extends ForwardPasses implements Disposable, AsyncDisposable 
     this.source?.closeFiles()
   }
 
-  /** Returns the trained tensors: those of active adapters, and weights that `trainAll` made trainable. */
+  /** Returns the trained tensors: of active adapters, and weights that `trainAll` made trainable. */
   trainableParameters(): {
     /** The parameter's name in optimizer state and checkpoints. */
     name: string

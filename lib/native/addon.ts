@@ -20,7 +20,7 @@ export * from './operations.js'
 /** Why a backend cannot be used, in clauses without a full stop. */
 interface Absence {
   problem: string
-  /** What the user can do; null if unknown. */
+  /** Advice for the user; null if there is none. */
   remedy: string | null
 }
 

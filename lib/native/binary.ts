@@ -26,7 +26,7 @@ interface Binary {
 }
 
 interface NativeErrorOptions extends ErrorOptions {
-  /** What the user can do, if known; the message includes it. */
+  /** Advice for the user, which the message includes. */
   remedy?: string
   /** The message without the remedy, if it has one. */
   problem?: string

@@ -110,7 +110,7 @@ export interface ProfileEntry {
   operation: string
   /** Sizes of the operands, such as `2048x576x192` for a product; calls are summed by operation and label. */
   label: string
-  /** How often it ran. */
+  /** Number of calls. */
   calls: number
   /** Time of all calls together. */
   seconds: number
@@ -124,11 +124,11 @@ export interface ProfileEntry {
 export interface NativeDevice {
   /** `cpu` or `cuda`. */
   readonly kind: string
-  /** Its number among those of its kind, from 0. */
+  /** Number among the devices of its kind, from 0. */
   readonly index: number
   /** Returns its name, memory and features. */
   facts(): DeviceFacts
-  /** Returns its memory in use now and at most. */
+  /** Returns its memory in use, and the maximum so far. */
   memory(): MemoryFigures
   /** Makes allocations fail past this many bytes; 0 removes the limit. */
   setMemoryLimit(bytes: number): void
@@ -161,7 +161,7 @@ export interface NativeDevice {
 export interface NativeTensor {
   /** The device of the memory. */
   readonly device: NativeDevice
-  /** How elements are stored. */
+  /** Dtype of the elements in memory. */
   readonly dtype: DType
   /** Dimensions, the slowest first. */
   readonly shape: readonly number[]
@@ -211,7 +211,7 @@ export interface NativeRanks {
   /** Returns the bytes of every rank, by rank; lengths may differ. */
   gather(bytes: Uint8Array): Promise<Uint8Array[]>
   /**
-   * Connects the GPU of this process to those of the other ranks, by NCCL. Resolves with null or, the same on all ranks, with
+   * Connects the GPU of this process to the GPUs of the other ranks, by NCCL. Resolves with null or, the same on all ranks, with
    * a clause that says which rank has no NCCL and why.
    */
   connectDevice(device: NativeDevice): Promise<string | null>

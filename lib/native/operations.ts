@@ -278,7 +278,7 @@ export interface Operations {
 
 // Parameters other than tensors, numbers and flags; see native/core/parameters.h.
 
-/** How `width` columns form `side` groups; `wrap`: the padding of `tile` repeats the start. See native/mora/geometry.h. */
+/** The division of `width` columns into `side` groups; `wrap`: the padding of `tile` repeats the start. See native/mora/geometry.h. */
 export interface Grouping {
   kind: 'tile' | 'runs'
   wrap: boolean
@@ -337,14 +337,14 @@ interface AdamWStep {
   step: number
 }
 
-/** How codes become the values of a matrix; see native/core/parameters.h. */
+/** The layout of a matrix of codes; see native/core/parameters.h. */
 export interface CodeLayout {
   columns: number
   /** The first row of the codes, among all rows that have scales. */
   firstRow: number
   rowsPerScale: number
   groupSize: number
-  /** How many scales share a scale, if they are quantised themselves. */
+  /** Number of scales that share a scale, if scales are quantised themselves. */
   scalesPerScale: number
   scaleOffset: number
   /** Zero point of all codes, if there is no tensor of zeros. */

@@ -1,10 +1,10 @@
 import { UsageError } from '../common/errors.js'
 
-/** How the states of a text become one: their mean, or that of its last token. */
+/** Poolings of the states of a text: their mean, or the state of the last token. */
 export const POOLINGS = ['mean', 'last'] as const
 export type Pooling = (typeof POOLINGS)[number]
 
-/** How a model's files say that states become embeddings. */
+/** The pooling of states to embeddings according to a model's files. */
 export interface PoolingOfModel {
   /** Null or absent: nothing says. */
   readonly pooling?: Pooling | null

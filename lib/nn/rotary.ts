@@ -4,7 +4,7 @@ import type { RotaryInput } from '../tensor/operations/attention.js'
 import { allOrNothing, keep } from '../tensor/scope.js'
 import { Tensor } from '../tensor/tensor.js'
 
-/** Rotary position embedding of a model; names and formulas are those of Hugging Face's `rope_scaling`. */
+/** Rotary position embedding of a model; names and formulas follow Hugging Face's `rope_scaling`. */
 export type RotaryScaling =
   | { type: 'default' }
   | { type: 'linear'; factor: number }
@@ -184,7 +184,7 @@ export class RotaryTables {
   #upTo(short: number, long: number): Omit<RotaryInput, 'positions'> {
     const known = this.#rows
     if (!this.#tables || short > known.short || long > known.long) {
-      // Passes that have begun may still read them; all together are no longer than the last.
+      // Passes that have begun may still read them; all of them together are at most as long as the last.
       if (this.#tables) this.#outgrown.push(this.#tables)
       const longest = Math.max(long, known.long)
       this.#rows = { short: roomFor(Math.max(short, known.short)), long: longest > 0 ? roomFor(longest) : 0 }

@@ -1,6 +1,6 @@
 /** Advantages: rewards relative to the other completions of a prompt. */
 
-/** How rewards become advantages. */
+/** Options of computing advantages from rewards. */
 interface AdvantageOptions {
   /** Number of consecutive completions of one prompt. */
   readonly groupSize: number

@@ -17,7 +17,7 @@ import { accuracyOf } from './weighted-sum.js'
 
 export const ClassifySchema = z.strictObject({
   labels: names('names of the labels, in order; a number in the data is a place in them', {
-    defaultText: "the model's, else those of the data, sorted",
+    defaultText: "the model's, else the labels in the data, sorted",
   }),
   classWeights: numbersByName(
     "weights of the labels' rows: balanced gives all labels the same sum; a label that is not named has 1",
@@ -33,8 +33,8 @@ export type ClassifyOptions = LibraryInput<typeof ClassifySchema>
 
 /**
  * Classification: a head of one score for each label at the last token of a text is trained with the adapter, by the mean
- * cross-entropy of the rows' labels. Labels are texts or whole numbers; their names are `labels`, else those of the model's head,
- * else those of the data, sorted. `classWeights` multiply the weights of rows by their labels' weights. With `labelSmoothing` ε, the loss of a
+ * cross-entropy of the rows' labels. Labels are texts or whole numbers; their names are `labels`, else the names of the model's head,
+ * else the names in the data, sorted. `classWeights` multiply the weights of rows by their labels' weights. With `labelSmoothing` ε, the loss of a
  * row is (1 − ε) · cross-entropy + ε · mean of −ln p over the labels (arXiv 1512.00567, section 7).
  *
  * ```ts
@@ -66,7 +66,7 @@ export function classify(options: ClassifyOptions = {}): Objective {
       const data = await loadDataset([...source], { ...how, labels, keepWithoutTarget: true })
       labels ??= [...data.labels!]
       requireSeveral(labels)
-      // Those of the training rows, which are read first.
+      // The weights of the training rows, which are read first.
       if (classWeights) ofLabels ??= weightsOfLabels(classWeights, labels, data)
       return data
     },
@@ -93,7 +93,7 @@ export function classify(options: ClassifyOptions = {}): Objective {
 
 export const classifyObjective = {
   name: 'classify',
-  help: 'trains a head that tells the label of a text',
+  help: 'trains a head that predicts the label of a text',
   schema: ClassifySchema,
   rows: 'labelled',
   make: classify,

@@ -56,7 +56,7 @@ export const DpoSchema = z.strictObject({
 /** Options of direct preference optimisation, with the defaults of TRL. */
 export type DpoOptions = LibraryInput<typeof DpoSchema>
 
-/** What the losses of a pair are made of: rewards β r with r = ln π(y) − ln π_ref(y). */
+/** The rewards of a pair, from which losses are computed: β r with r = ln π(y) − ln π_ref(y). */
 interface Rewards {
   /** βr of the chosen answers, [pairs]. */
   readonly c: Tensor
@@ -125,7 +125,7 @@ const LOSSES: Readonly<Record<Exclude<DpoLoss, 'sft'>, (rewards: Rewards) => Ten
 /** Losses that compare a pair with others of its step. */
 const COMPARED: readonly DpoLoss[] = ['aot', 'aot_unpaired']
 
-/** What a divergence makes of r = ln π − ln π_ref (f-DPO, arXiv 2309.16240). */
+/** Functions of r = ln π − ln π_ref by divergence (f-DPO, arXiv 2309.16240). */
 const divergence =
   (type: DpoOptions['fDivergenceType'], alpha: number) =>
   (r: Tensor): Tensor => {

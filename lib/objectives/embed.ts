@@ -31,8 +31,8 @@ export type EmbedOptions = LibraryInput<typeof EmbedSchema>
 /**
  * Embeddings of texts (InfoNCE, arXiv 1807.03748, equation 4, with the negatives of the batch): the states of a text are pooled and
  * scaled to length 1, and each anchor has the cross-entropy of its own positive among all positives and negatives of the forward pass,
- * by the cosine of both / `temperature` (0.05). The loss is the mean over the anchors of the step. The negatives are those of one pass, so
- * `microBatchSize` and `memory` change the loss, unlike that of other objectives.
+ * by the cosine of both / `temperature` (0.05). The loss is the mean over the anchors of the step. The negatives come from one pass, so
+ * `microBatchSize` and `memory` change the loss, unlike with other objectives.
  *
  * ```ts
  * import { embed, loadModel, train } from 'node-mora'

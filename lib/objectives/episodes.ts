@@ -37,7 +37,7 @@ export interface Environment<Row = AnyRow> {
   readonly tools?: Tools
 }
 
-/** How episodes are played. */
+/** Options of playing episodes. */
 interface EpisodeOptions {
   /** Maximum number of tokens of all turns, tool results and the environment's turns included. */
   readonly maxNewTokens: number

@@ -69,7 +69,7 @@ export function likeliestIn(found: Float32Array, k: number, logits: Tensor): { i
 export function withRest(logs: Tensor): Tensor {
   const [rows, k] = [logs.shape[0]!, logs.shape.length === 1 ? 1 : logs.shape[1]!]
   const some = reshape(logs, [rows, k])
-  // What float32 leaves of 1 is no less than this.
+  // In float32, the smallest positive difference from 1 is 2^-24.
   const rest = log(clamp(oneMinus(sum(exp(some), -1)), 2 ** -24, 1))
   return concat([some, reshape(rest, [rows, 1])], 1)
 }

@@ -44,15 +44,15 @@ export interface States {
   sumOverLogits(body: (logits: Tensor, from: number, to: number) => Tensor): Tensor
   /** Returns the log-probability of a target of each row, [N] float32; see `tokenLogProbs`. */
   tokenLogProbs(targets: ArrayLike<number>, options?: { temperature?: number }): Tensor
-  /** Frees its tensors, which the backward pass no longer needs. */
+  /** Frees its tensors once the backward pass has used them. */
   dispose(): void
 }
 
 /** The part of a model that losses need: of the trained model, or of a teacher. `Model` implements it. */
 export interface ForwardModel {
-  /** Its path or hub id, which a run records. */
+  /** Path or hub id, which a run records. */
   readonly reference?: string
-  /** Its identity, which must be equal in a resumed run. */
+  /** Identity, which must be equal in a resumed run. */
   readonly base?: {
     /** Returns the hash of its weights; null for random weights. */
     identity(): {
@@ -60,7 +60,7 @@ export interface ForwardModel {
       readonly hash: string
     } | null
   }
-  /** Its adapters. */
+  /** Adapters. */
   readonly adapterSet?: {
     /** Returns the names of the active adapters. */
     activeNames(): readonly string[]
@@ -100,7 +100,7 @@ export interface BatchLoss {
   readonly metrics?: Readonly<Record<string, WeightedSum>>
 }
 
-/** How the loss of a batch is computed. */
+/** Options of computing the loss of a batch. */
 export interface LossOptions {
   /** Whether gradients can flow to the model's parameters. */
   gradients: boolean
@@ -134,9 +134,9 @@ export interface StepSums {
   ): readonly number[] | Promise<readonly number[]>
 }
 
-/** What a run minimises: a loss, and how rows become its batches. */
+/** An objective: the loss that a run minimises, and the conversion of rows to its batches. */
 export interface Objective {
-  /** Its name in `run.yaml`. */
+  /** Name in `run.yaml`. */
   readonly name: string
   /** Returns the loss of whole rows; the documents of a row are consecutive in the batch. */
   loss(model: ForwardModel, batch: Batch, options: LossOptions): Promise<BatchLoss>
@@ -167,15 +167,15 @@ export interface Objective {
    */
   readonly smallRow?: readonly Document[]
   /**
-   * Reads and tokenises the rows of a run, all before the first step. Default: those of `loadDataset`, or of a stream, which is
+   * Reads and tokenises the rows of a run, all before the first step. Default: the rows of `loadDataset`, or of a stream, which is
    * read as steps need it.
    */
   load?(source: readonly DataSource[], options: DatasetOptions): Promise<ObjectiveRows>
   /** Makes the rows that a step trains from the rows of its data, such as rollouts of prompts. Default: no change. */
   readonly sample?: (rows: readonly StepRow[], context: SampleContext) => Promise<SampledStep>
-  /** How often sampled rows are trained. Default: in one step. */
+  /** The reuse of sampled rows in several steps. Default: one step. */
   readonly reuse?: SampleReuse
-  /** How the hidden states of a text are pooled; saved with the adapter. Default: no pooling. */
+  /** Pooling of the hidden states of a text; saved with the adapter. Default: no pooling. */
   readonly pooling?: Pooling
   /** Returns the labels of the head to train, once the rows are loaded. Default: no head. */
   labels?(): readonly string[]
@@ -187,7 +187,7 @@ export interface Objective {
     readonly model: {
       /** Labels of its head; null without a head. */
       readonly labels: readonly string[] | null
-      /** How its files pool hidden states; null or absent if they do not say. */
+      /** Pooling of hidden states according to its files; null or absent if it is unknown. */
       readonly pooling?: Pooling | null
       /** Why its files' pooling is not supported; null or absent if it is. */
       readonly unsupportedPooling?: string | null
@@ -202,7 +202,7 @@ export interface Objective {
 
 /** An objective of the library: its name, its options, and the function that makes it of them. */
 export interface BuiltInObjective {
-  /** Its name, the value of `--objective`. */
+  /** Name, the value of `--objective`. */
   readonly name: string
   /** Description for help; follows the name. */
   readonly help: string
@@ -359,7 +359,7 @@ async function ofTargets(
   }
 }
 
-/** Rows of an objective that are all in memory, as those of a `Dataset` are. */
+/** Rows of an objective that are all in memory, like the rows of a `Dataset`. */
 export interface ObjectiveRows {
   /** Number of rows. */
   readonly length: number
@@ -367,7 +367,7 @@ export interface ObjectiveRows {
   rowLength(index: number): number
   /** Returns a row. */
   row(index: number): Example
-  /** Their tokens, and special tokens among the targets. */
+  /** Tokens, and special tokens among the targets. */
   readonly summary: Pick<DataSummary, 'tokens' | 'trainedSpecialTokens'>
   /** The sources in order. */
   readonly parts: readonly (Pick<DatasetPart, 'rows' | 'weight' | 'source'> & Partial<DatasetPart>)[]

@@ -29,7 +29,7 @@ export function numbersOfStep(values: readonly number[], places: readonly number
 
 /** The values that pairs are compared with, by pair. */
 export interface Matches {
-  /** The margin of its reference, less the margin with its rank among those of the references. */
+  /** The margin of its reference, less the margin with its rank among the margins of the references. */
   readonly margins: readonly number[]
   /** The reward of the rejected answer that has the rank of its chosen one. */
   readonly rejected: readonly number[]

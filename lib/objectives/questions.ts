@@ -29,7 +29,7 @@ export interface Question extends Document {
   readonly context: TemplateContext
 }
 
-/** What the rows of prompts leave room for. */
+/** Options of reading rows of prompts. */
 interface QuestionOptions {
   readonly maxNewTokens: number
   /** Functions that the model may call. */

@@ -26,7 +26,7 @@ export interface JudgedAnswer<Row = AnyRow> {
   readonly hasEnded: boolean
   /** The environment of the rollout, at its end. */
   readonly environment: Environment | undefined
-  /** Aborted when the reward is no longer needed. */
+  /** Aborted when the run stops waiting for the reward. */
   readonly signal: AbortSignal | undefined
 }
 
@@ -36,7 +36,7 @@ export type Reward<Row = AnyRow> = (answer: JudgedAnswer<Row>) => number | Promi
 /** Rewards in a list, each with its function's name, or by name. */
 export type Rewards<Row = AnyRow> = readonly Reward<Row>[] | Readonly<Record<string, Reward<Row>>>
 
-/** How rewards are computed. */
+/** Options of computing rewards. */
 interface RewardOptions {
   /** Maximum number of rewards computed at once. */
   readonly rewardConcurrency: number

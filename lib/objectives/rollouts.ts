@@ -11,7 +11,7 @@ export const OWN_ANSWERS = "Objectives of the model's own answers:"
 
 /** A sampled completion, as the loss needs it. */
 export interface Rollout {
-  /** Its advantage over the other completions of its prompt. */
+  /** Advantage over the other completions of its prompt. */
   readonly advantage: number
   /** ln of the probability with which each trained token was sampled. */
   readonly sampled?: readonly number[]
@@ -48,7 +48,7 @@ export interface SampleContext {
 export interface SampledStep {
   /** The rows to train. */
   readonly rows: readonly StepRow[]
-  /** Their rollouts, by the index of the row in the step. */
+  /** Rollouts, by the index of the row in the step. */
   readonly rollouts: ReadonlyMap<number, Rollout>
   /** Means over the rows, beside the metrics of the loss. */
   readonly metrics: Readonly<Record<string, WeightedSum>>
@@ -58,11 +58,11 @@ export interface SampledStep {
   readonly toolError?: string | undefined
 }
 
-/** How often sampled rows are trained. */
+/** The reuse of sampled rows. */
 export interface SampleReuse {
   /** Steps whose rows are sampled at once. */
   readonly steps: number
-  /** How often each row is trained. */
+  /** Number of times that each row is trained. */
   readonly times: number
 }
 

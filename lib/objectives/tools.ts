@@ -37,7 +37,7 @@ export function toolSchemas(tools: Tools): object[] {
 
 const aSchema = z.object({ function: z.object({ name: z.string() }) })
 
-/** Returns schemas of a row, and those of the functions that are not among them. */
+/** Returns schemas of a row, and the schemas of the functions that are not among them. */
 export function besideOthers(schemas: readonly unknown[], tools: Tools): unknown[] {
   const names = schemas.map((schema) => aSchema.safeParse(schema).data?.function.name)
   const others = Object.fromEntries(Object.entries(tools).filter(([name]) => !names.includes(name)))

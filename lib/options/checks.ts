@@ -88,14 +88,14 @@ export function checkAnalyzeOptions(options: z.output<typeof AnalyzeSchema>): vo
   if (options.adapter === undefined && options.base === undefined)
     throw new UsageError(
       'missing-option',
-      `Missing ${adapter} or ${base}: what changed the model, or the model before.`,
+      `Missing ${adapter} or ${base}: give the adapter, or the model before training.`,
     )
   exclude(options, 'base', 'adapter', 'merge the adapter to compare the result with another model')
   exclude(options, 'base', 'allowOtherBase', 'only adapters belong to a base')
   requireNeeded(AnalyzeSchema, options)
 }
 
-/** Throws a `UsageError` unless `text` is a text with columns, or for forgetting the file to read. */
+/** Throws a `UsageError` unless `text` has columns in braces or, for the task forgetting, names the file to read. */
 function requireTextOrFile({ task, text, data }: Pick<EvalOptions, 'task' | 'text' | 'data'>): void {
   if (text === undefined) return
   const isTemplate = TEXT_TEMPLATE.test(text)

@@ -158,35 +158,44 @@ const trainingDataOption = textsOr<DataInput, DataSource[]>(
   },
 )
 
-/**
- * Returns options by which a command loads its model and adapter; functions that are given a model refuse them, since they would do
- * nothing.
- */
-function ofLoading<Options extends Record<string, z.ZodType>>(options: Options) {
-  const entries = Object.entries(options).map(([name, option]) => {
-    const ofAdapter = Object.hasOwn(adapterOptions, name)
-    const instead = ofAdapter
-      ? 'load the adapter with model.loadAdapter, and choose it with the option adapters'
-      : 'the model is loaded already: give the option to loadModel'
-    return [name, commandLineOnly(option, 'command-line', instead)]
-  })
+/** Restricts options to the command line; `instead` returns advice for programs that give one. */
+function onCommandLine<Options extends Record<string, z.ZodType>>(options: Options, instead?: (name: string) => string) {
+  const entries = Object.entries(options).map(([name, option]) => [
+    name,
+    commandLineOnly(option, 'command-line', instead?.(name)),
+  ])
   return Object.fromEntries(entries) as { [Name in keyof Options]: Options[Name] & IsOfCommandLine }
 }
+
+/** Restricts options for loading a model and its adapter to the command line: functions of the library take a loaded model. */
+const ofLoading = <Options extends Record<string, z.ZodType>>(options: Options) =>
+  onCommandLine(options, (name) =>
+    Object.hasOwn(adapterOptions, name)
+      ? 'load the adapter with model.loadAdapter, and choose it with the option adapters'
+      : 'the model is loaded already: give the option to loadModel',
+  )
 
 /** The model and the adapter of a command that loads them for a function of the library. */
 export const loadedOptions = ofLoading({ model: requiredByCommands(modelOption), ...adapterOptions })
 
-/** Returns the options for quantising such a command's model. */
+/** Returns the options for quantising the model that a command loads. */
 export const loadedForm = (...keptWhen: readonly string[]) =>
   ofLoading({ quantised: quantisedOption(...keptWhen), quantise: loadFields.quantise })
 
-/** The common options for such a command. */
+/** The common options of a command that loads the model of a function. */
 export const commonOptionsOfLoaded = {
   ...commonOptions,
   ...ofLoading({ device, threads, dtype, rotaryDtype, allowTf32 }),
 }
 export const withoutHub = ofLoading({ offline })
 export const withoutSeed = { seed: commandLineOnly(commonOptions.seed) }
+
+/** The common options of a command whose function has none of them. */
+export const commonOptionsOfCommand = {
+  ...commonOptions,
+  ...onCommandLine({ device, threads, dtype, rotaryDtype, allowTf32, offline }),
+  ...withoutSeed,
+}
 
 /** Variables of a chat template beside the messages. */
 export const contextOptions = {
@@ -224,7 +233,7 @@ const templateWords = { expects: 'auto, none, or the path of a file' }
 export const templateByTask = (defaultText: string) =>
   text(templateMeaning, 'auto|none|FILE', { ...templateWords, defaultText })
 
-/** How rows become tokens, the same in training, evaluation and inspection. */
+/** Options of reading and tokenising rows, the same in training, evaluation and inspection. */
 export const rowOptions = {
   data: trainingDataOption,
   maxLength: optionalInteger('maximum number of tokens in a row', {
@@ -239,13 +248,13 @@ export const rowOptions = {
     { expects: 'a text with columns in braces, such as {question}' },
   ),
   columns: textsByName(
-    'columns by role, as prompt=query, separated by commas; a.b is the key b of the column a; by default their names decide',
+    'columns by role, as prompt=query, separated by commas; a.b is the key b of the column a; by default the names of columns decide',
     COLUMN_NAMES,
     {
       placeholder: 'PART=COLUMN,…',
       expects: `parts with the names of columns, as prompt=query,completion=response; parts are ${COLUMN_NAMES.join(', ')}`,
       library: {
-        description: 'names of columns by role; a.b is the key b of the column a; by default their names decide',
+        description: 'names of columns by role; a.b is the key b of the column a; by default the names of columns decide',
         expects: `names of columns by parts, as { prompt: 'query', completion: 'response' }; parts are ${COLUMN_NAMES.join(', ')}`,
       },
     },

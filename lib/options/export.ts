@@ -14,7 +14,7 @@ export const ExportSchema = z.strictObject({
   adapter: requiredByCommands(adapterOption),
   format: requiredByCommands(
     optionalChoice(
-      'a LoRA of Hugging Face PEFT or of llama.cpp (of sharing MoRA: exact, of rank R), or the merged model as `mora merge` writes it',
+      'a LoRA for Hugging Face PEFT or llama.cpp (exact for MoRA with the operator sharing, at rank R), or the merged model as `mora merge` writes it',
       EXPORT_FORMATS,
     ),
   ),
@@ -28,7 +28,7 @@ export const ExportSchema = z.strictObject({
       defaultText: 'exact, or refused',
     },
   ),
-  force: flag('write the nearest LoRA even with an error above 0.1, which makes it another adapter'),
+  force: flag('write the nearest LoRA even if its error is above 0.1, which makes it another adapter'),
   ...quantisedOutput,
   compare: compareOption,
   overwrite: overwriteOutput,

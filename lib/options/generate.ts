@@ -25,7 +25,7 @@ export const GenerateSchema = z.strictObject({
   }),
   prompts: commandLineOnly(
     text(
-      'a file of rows with a prompt, messages or input_ids, or of lists of ids: writes a line of JSON for each, in their order',
+      'a file of prompts: rows with prompt, messages or input_ids, or lists of token ids; writes a line of JSON for each, in order',
       'FILE.jsonl',
       {
         expects: 'the path of a file',

@@ -33,7 +33,7 @@ export const MergeSchema = z.strictObject({
   overwrite: overwriteOutput,
   ...commonOptions,
   dtype: choice(
-    "dtype of the merged weights; auto is the source's, or bfloat16 if that is quantised; blocks (q8_0 to q4_0) in GGUF only",
+    "dtype of the merged weights; auto is the source's, or bfloat16 if the source is quantised; blocks (q8_0 to q4_0) in GGUF only",
     WRITTEN_DTYPES,
     'auto',
   ),

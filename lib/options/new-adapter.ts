@@ -55,7 +55,7 @@ export const newAdapterFields = {
   }),
   rank: declare(rank.clone(), { ...optionFacts(rank), description: rankDescription() }),
   matchParametersOf: optionalPattern(
-    'choose the rank whose number of parameters comes closest to that of this method and rank',
+    'choose the rank with the number of parameters closest to METHOD at RANK',
     'METHOD:RANK',
     /^[a-z-]+:[1-9]\d*$/,
     { expects: 'a method and a rank, as lora:8', group },

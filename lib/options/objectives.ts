@@ -14,7 +14,7 @@ interface Owned {
   readonly field: z.ZodType
 }
 
-/** The options of all objectives; one that several objectives have takes the values of each. */
+/** The options of all objectives; an option of several objectives accepts the values of each. */
 export const objectiveFields = collected()
 
 function collected(): ObjectiveFields {

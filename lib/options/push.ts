@@ -1,11 +1,11 @@
-/** Options of `mora push`. */
+/** Options of `mora push` and `pushToHub()`. */
 import { z } from 'zod'
 import { REPOSITORY, REVISION } from '../hub/index.js'
 import { flag, names, optionalPattern, text } from '../schema/option.js'
-import { type LibraryInput, required } from '../schema/option-facts.js'
-import { commonOptions } from './common.js'
+import { required } from '../schema/option-facts.js'
+import { commonOptionsOfCommand } from './common.js'
 
-const pushOptions = {
+export const PushSchema = z.strictObject({
   path: required(
     text('what to upload: the folder of an adapter, a run or a model, or a .gguf file', 'FOLDER', {
       expects: 'the path of a folder or .gguf file',
@@ -24,11 +24,5 @@ const pushOptions = {
   message: text('first line of the commit message', 'TEXT', { defaultText: 'a line that names the upload' }),
   checkpoints: flag("upload checkpoints too, with the optimizer's state"),
   include: names('further files and folders to upload beside the adapter, the model or the run'),
-}
-
-export const PushSchema = z.strictObject({ ...pushOptions, ...commonOptions })
-
-/** Options of the library's `pushToHub`. */
-export const PushCallSchema = z.strictObject(pushOptions)
-
-export type PushInput = LibraryInput<typeof PushCallSchema>
+  ...commonOptionsOfCommand,
+})

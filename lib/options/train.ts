@@ -166,7 +166,7 @@ export const TrainSchema = z.strictObject({
 
   shard: optionalChoice('under mpirun: shard the base over the ranks, each with a part of every matrix', SHARDS, {
     library: { description: 'shard the base over the ranks, each with a part of every matrix' },
-    defaultText: 'each rank has all of it',
+    defaultText: 'each rank has the whole base',
     group: steps,
     resume: 'free',
   }),
@@ -191,11 +191,11 @@ export const TrainSchema = z.strictObject({
     needs: ['output'],
   }),
   saveMinutes: real(
-    'also write a checkpoint N minutes after the last one, in place of the previous one by time; 0: never',
+    'also write a checkpoint N minutes after the last one, replacing the previous checkpoint of this option; 0: never',
     10,
     { min: 0, placeholder: 'N', group: run, resume: 'free' },
   ),
-  keepCheckpoints: optionalInteger('keep the newest N checkpoints, not counting those by --save-minutes', {
+  keepCheckpoints: optionalInteger('keep the newest N checkpoints; the checkpoint of --save-minutes does not count', {
     min: 1,
     defaultText: 'all',
     group: run,
@@ -252,7 +252,7 @@ export const TrainSchema = z.strictObject({
     }),
   ),
   allowChanges: names(
-    'parts that may differ from the resumed run: options, their functions, model, data, threads, or all',
+    'parts that may differ from the resumed run: names of options or of functions given as options, model, data, threads, or all',
     {
       group: run,
       scope: 'call',
@@ -274,7 +274,7 @@ export const TrainSchema = z.strictObject({
 
 /** The options of a run with every default filled in. */
 export type TrainSettings = z.output<typeof TrainSchema>
-/** The options of `mora train` as the library takes them, those of every method together. */
+/** The options of `mora train` as the library takes them, with the options of every method. */
 export type TrainInput = LibraryInput<typeof TrainSchema>
 
 /** Options of `train` that only some methods have; a call has the options of its method.

@@ -8,17 +8,18 @@ import { MoraError, RunError, UsageError } from '../common/errors.js'
 import { reasonOf } from '../common/foreign-errors.js'
 import { TheOption } from '../common/option-names.js'
 import { packageVersion } from '../common/package-info.js'
-import { type HubSettings, hubSettings, nameOf, type Pacing, parseHubId, type Subject } from '../hub/index.js'
+import { hubSettings, nameOf, parseHubId, type SnapshotOptions, type Subject } from '../hub/index.js'
 import { isJsonObject, jsonIn, readJsonObject } from '../io/json.js'
 import { listSome } from '../io/model-folder.js'
 import { readSafetensorsHeader } from '../io/safetensors.js'
-import { PushCallSchema, type PushInput, parseOptions, requireOptions } from '../options/index.js'
+import { PushSchema, parseOptions, requireOptions } from '../options/index.js'
+import type { LibraryInput } from '../schema/option-facts.js'
 import { type ModelUse, pipelineTag, useSection } from './model-use.js'
 import { findPushed, type Pushed } from './pushed-files.js'
 import { Target, type Upload } from './target.js'
 
-/** Options of `pushToHub`. */
-export interface PushOptions extends PushInput {
+/** Options of `pushToHub`: the options of `mora push` in camelCase, callbacks and a signal. */
+export interface PushOptions extends LibraryInput<typeof PushSchema> {
   /** Called as files are hashed and uploaded. */
   onProgress?: (progress: PushProgress) => void
   /**
@@ -48,10 +49,6 @@ export interface PushResult {
   readonly bytes: number
 }
 
-/** Options that only tests change. */
-interface PushExtras extends Partial<Pick<Pacing, 'pause'>> {
-  settings?: HubSettings
-}
 
 /**
  * Uploads an adapter, a model, a run or a `.gguf` file in one commit. Large files that the hub has already are not sent again, so
@@ -80,12 +77,15 @@ const pushWithArguments = {
   }),
 }
 
-/** `pushToHub` with the options of tests. */
-export async function pushWith(options: PushOptions, { settings, pause }: PushExtras = {}): Promise<PushResult> {
+/** `pushToHub` with the settings of the hub and the pauses between attempts, which tests replace. */
+export async function pushWith(
+  options: PushOptions,
+  { settings, pause }: Pick<SnapshotOptions, 'settings' | 'pause'> = {},
+): Promise<PushResult> {
   check({ options }, pushWithArguments)
   const { onProgress = () => {}, confirm, onWarning = () => {}, signal, ...given } = options
-  const checked = parseOptions(PushCallSchema, given)
-  requireOptions(PushCallSchema, checked)
+  const checked = parseOptions(PushSchema, given)
+  requireOptions(PushSchema, checked)
   signal?.throwIfAborted()
   const { path, repository, include = [] } = checked as typeof checked & { path: string; repository: string }
   const { endpoint, token, offline, timeout } = settings ?? hubSettings()

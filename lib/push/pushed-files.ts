@@ -22,7 +22,7 @@ export interface Pushed {
 const CONFIG = 'adapter_config.json'
 const WEIGHTS = 'adapter_model.safetensors'
 
-/** Files of adapters, models and runs, other than those of a tokenizer. */
+/** Files of adapters, models and runs, except tokenizer files. */
 const CONTENT =
   /^(README\.md|LICEN[CS]E[^/]*|NOTICE[^/]*|run\.yaml|(metrics|samples)\.jsonl|report\.html|(adapter_)?config\.json|[^/]+\.safetensors(\.index\.json)?|[^/]+\.gguf)$/i
 const EVENTS = /^tensorboard\/events\.out\.tfevents\.[^/]+$/

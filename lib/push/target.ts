@@ -38,7 +38,7 @@ export class Target {
     const { private: isPrivate, revision } = options
     const { library, subject } = this
     const { repository } = subject
-    const found = await unless('repository-not-found', this.#look())
+    const found = await nullOn('repository-not-found', this.#look())
     if (found && isPrivate && !found.private) {
       throw new UsageError(
         'unfit-options',
@@ -50,7 +50,7 @@ export class Target {
       await library.createRepo({ ...this.#calls, repo: this.#repo, ...visibility })
     }
     if (revision === undefined) return found?.filePaths ?? []
-    const branch = await unless('revision-not-found', this.#look(revision))
+    const branch = await nullOn('revision-not-found', this.#look(revision))
     if (!branch) await library.createBranch({ ...this.#calls, repo: this.#repo, branch: revision })
     return branch?.filePaths ?? found?.filePaths ?? []
   }
@@ -91,11 +91,11 @@ export class Target {
     const { subject } = this
     throw new RunError(
       'hub-error',
-      `The hub's answer to the commit to ${nameOf(subject)} names no commit, but ${quoted(oid)}: see ${subject.endpoint}/${subject.repository} for whether it is there.`,
+      `The hub's answer to the commit to ${nameOf(subject)} names no commit, but ${quoted(oid)}: see at ${subject.endpoint}/${subject.repository} whether the files have arrived.`,
     )
   }
 
-  /** Checks which files the hub wants inside the commit, where the library puts all that are not declared as large. */
+  /** Limits the bytes inside the commit, into which the library puts every file that the hub does not declare as large. */
   #boundedFetch(): typeof fetch {
     const { fetch: send } = this.#calls
     let inside = 0
@@ -111,14 +111,14 @@ export class Target {
       const [{ path, size }] = small as [(typeof small)[number]]
       throw new RunError(
         'hub-error',
-        `The hub wants ${formatBytes(inside)} inside the commit itself, with ${quoted(path)} of ${formatBytes(size)}, but only ${formatBytes(MOST_IN_COMMIT)} go there: this hub does not take large files.`,
+        `The hub wants ${formatBytes(inside)} inside the commit itself, ${formatBytes(size)} of it in ${quoted(path)}, but the limit is ${formatBytes(MOST_IN_COMMIT)}: this hub does not take large files.`,
       )
     }
   }
 }
 
 /** Returns the result of `work`, or null if it fails with this code. */
-async function unless<Result>(code: string, work: Promise<Result>): Promise<Result | null> {
+async function nullOn<Result>(code: string, work: Promise<Result>): Promise<Result | null> {
   return work.catch((error: unknown) => {
     if (error instanceof MoraError && error.code === code) return null
     throw error

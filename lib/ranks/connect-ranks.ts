@@ -7,7 +7,7 @@ import { gatherJson, single } from '../tensor/ranks.js'
 import type { Tensor } from '../tensor/tensor.js'
 import { ConnectedRanks, type JobRanks } from './job-ranks.js'
 import { type LaunchedByMpi, type LaunchedWithAddress, launched } from './launcher.js'
-import { host, visit } from './rendezvous.js'
+import { host, joinRankZero } from './rendezvous.js'
 import { secretOfJob } from './secret.js'
 
 const SECONDS = 30
@@ -93,7 +93,7 @@ async function connectByMpi({ launcher, libraries, rank, size }: LaunchedByMpi, 
 
 /** Connects ranks that know only the address of rank 0 and a secret; they exchange everything else there. */
 async function connectByGloo(job: LaunchedWithAddress, limit: number, patience: number): Promise<NativeRanks> {
-  const meet = job.rank === 0 ? host : visit
+  const meet = job.rank === 0 ? host : joinRankZero
   const addresses = await meet({
     ...job,
     secret: secretOfJob(),
@@ -112,11 +112,11 @@ interface Place {
 }
 
 interface Neighbours {
-  /** Its number among the ranks of this machine, from 0. */
+  /** Number among the ranks of this machine, from 0. */
   localRank: number
   /** Number of ranks on this machine. */
   localSize: number
-  /** How many of them may run on this rank's processors, itself included: all, unless a launcher binds each to its own. */
+  /** Number of these ranks that may run on this rank's processors, itself included: all, unless a launcher binds each to its own. */
   sharing: number
 }
 

@@ -6,7 +6,7 @@ import { MPICH, OPEN_MPI, STANDARD_MPI } from './launcher.js'
 
 /**
  * Returns each library that is found, MPI first. Each is opened in a process of its own: otherwise the functions of one MPI
- * would be mistaken for those of the next, or of the one that this process may connect with.
+ * would be mistaken for the functions of the next, or of the MPI that this process may connect with.
  */
 export function findRanksLibraries(
   libraries: readonly (readonly string[])[] = [OPEN_MPI, MPICH, [STANDARD_MPI]],

@@ -8,7 +8,7 @@ import { Tensor } from '../tensor/tensor.js'
 
 /** The ranks of this process's job; `close` them at the end. */
 export interface JobRanks extends Ranks, ShardRanks {
-  /** Its number among the ranks of this machine, from 0: it selects the rank's GPU. */
+  /** Number among the ranks of this machine, from 0: it selects the rank's GPU. */
   readonly localRank: number
   /** Number of ranks on this machine. */
   readonly localSize: number
@@ -50,7 +50,7 @@ export class ConnectedRanks implements JobRanks {
 
   constructor(
     native: NativeRanks,
-    /** Its number among the ranks of this machine. */
+    /** Number among the ranks of this machine. */
     readonly localRank: number,
     readonly localSize: number,
     readonly threads: number,
@@ -72,7 +72,7 @@ export class ConnectedRanks implements JobRanks {
     const tensors = onOneDevice(gradients)
     if (tensors) {
       const [{ device }] = tensors
-      // If this is known, begin at once, so that all ranks begin their common operations in the order of their calls.
+      // A known connection is used at once, so that all ranks begin their common operations in the order of their calls.
       const connection = this.#connections.get(device.kind) ?? (await this.#connect(device))
       this.#connections.set(device.kind, connection)
       if (connection.why === null) return failing(this.#native.sumOnDevice(tensors.map((tensor) => tensor.native)))

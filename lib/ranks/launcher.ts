@@ -3,11 +3,11 @@ import { badValue } from '../common/arguments.js'
 import { UsageError } from '../common/errors.js'
 
 interface Launched {
-  /** Its usual name. */
+  /** Usual name. */
   readonly launcher: string
   readonly rank: number
   readonly size: number
-  /** Its number among the ranks of this machine; null if the launcher does not set it. */
+  /** Number among the ranks of this machine; null if the launcher does not set it. */
   readonly localRank: number | null
 }
 

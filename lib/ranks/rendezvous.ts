@@ -44,11 +44,11 @@ const IDENTITY = 'node-mora ranks 3'
 const BETWEEN_TRIES = 250
 const BETWEEN_LOOKS = 20
 /** Maximum number of unauthenticated connections; the oldest is closed if more come. */
-const MOST_STRANGERS = 64
-const PATIENCE_WITH_STRANGERS = 10_000
+const MAX_UNAUTHENTICATED = 64
+const HANDSHAKE_PATIENCE = 10_000
 
 /** Connects to rank 0, repeatedly until it is there and all others are. Returns the data for this rank, [size, n]. */
-export async function visit(rendezvous: Rendezvous): Promise<Uint8Array> {
+export async function joinRankZero(rendezvous: Rendezvous): Promise<Uint8Array> {
   const { rank, address, port, secret, patience } = rendezvous
   const place = placeText(rendezvous)
   const deadline = Date.now() + patience
@@ -124,16 +124,16 @@ export async function host(rendezvous: Rendezvous): Promise<Uint8Array> {
   const { secret } = rendezvous
   const server = createServer({
     ...TLS,
-    handshakeTimeout: PATIENCE_WITH_STRANGERS,
+    handshakeTimeout: HANDSHAKE_PATIENCE,
     pskCallback: (_, identity) => (identity === IDENTITY ? secret : null),
   })
-  const reception = new Reception(rendezvous, await listen(server, rendezvous, deadline), deadline)
-  server.on('connection', (socket) => reception.admit(socket))
-  server.on('secureConnection', (socket) => reception.welcome(socket))
+  const connections = new RankConnections(rendezvous, await listen(server, rendezvous, deadline), deadline)
+  server.on('connection', (socket) => connections.admit(socket))
+  server.on('secureConnection', (socket) => connections.accept(socket))
   try {
-    return await reception.whenAllAreHere()
+    return await connections.whenAllAreHere()
   } finally {
-    reception.close()
+    connections.close()
     server.close()
   }
 }
@@ -162,15 +162,17 @@ async function listen(server: Server, rendezvous: Rendezvous, deadline: number):
   }
 }
 
-interface Guest {
+/** A rank that has proved to know the secret, with its data for the others. */
+interface ArrivedRank {
   readonly socket: TLSSocket
   readonly brings: Uint8Array
 }
 
-class Reception {
-  /** By address and port. */
-  readonly #strangers = new Map<string, Socket>()
-  readonly #guests = new Map<number, Guest>()
+/** The connections of rank 0 with the other ranks. */
+class RankConnections {
+  /** Unauthenticated connections by address and port. */
+  readonly #unauthenticated = new Map<string, Socket>()
+  readonly #arrived = new Map<number, ArrivedRank>()
   #own: Uint8Array = new Uint8Array()
   /** Why the job cannot start. */
   #failure: Error | null = null
@@ -196,16 +198,16 @@ class Reception {
 
   /** Accepts a connection that is not authenticated yet. */
   admit(socket: Socket): void {
-    const [oldest] = this.#strangers.values()
-    if (this.#strangers.size >= MOST_STRANGERS) oldest?.destroy()
+    const [oldest] = this.#unauthenticated.values()
+    if (this.#unauthenticated.size >= MAX_UNAUTHENTICATED) oldest?.destroy()
     const name = nameOf(socket)
-    this.#strangers.set(name, socket)
-    socket.once('close', () => this.#strangers.delete(name))
+    this.#unauthenticated.set(name, socket)
+    socket.once('close', () => this.#unauthenticated.delete(name))
   }
 
   /** Accepts a connection whose end knows the secret. */
-  welcome(socket: TLSSocket): void {
-    this.#strangers.delete(nameOf(socket))
+  accept(socket: TLSSocket): void {
+    this.#unauthenticated.delete(nameOf(socket))
     socket.on('error', () => {})
     createInterface({ input: socket }).once('line', (line) => this.#arrive(socket, JSON.parse(line) as Arrival))
   }
@@ -216,36 +218,36 @@ class Reception {
       void sendLast(socket, { refusal })
       return
     }
-    const guest = { socket, brings: Buffer.from(brings ?? '', 'base64') }
-    this.#guests.set(rank, guest)
+    const newcomer = { socket, brings: Buffer.from(brings ?? '', 'base64') }
+    this.#arrived.set(rank, newcomer)
     // A rank that leaves before the others have come may come again; a failure is final.
-    const isUnlike = guest.brings.length !== this.#own.length
+    const isUnlike = newcomer.brings.length !== this.#own.length
     const cannot = failure ?? (isUnlike ? 'it has another version of gloo than rank 0.' : null)
     if (cannot !== null) this.#fail(new RunError('rank-failed', `Rank ${rank} cannot start: ${cannot}`))
-    else socket.once('close', () => this.#guests.get(rank) === guest && this.#guests.delete(rank))
+    else socket.once('close', () => this.#arrived.get(rank) === newcomer && this.#arrived.delete(rank))
   }
 
   #whyNot(rank: number, size: number): string | null {
     const { size: own } = this.#rendezvous
-    if (size !== own) return `rank 0 was told of ${own} ranks and rank ${rank} of ${size}.`
-    if (rank < 1 || rank >= size || this.#guests.has(rank)) return `two processes say that they are rank ${rank}.`
+    if (size !== own) return `rank 0 expects ${own} ranks, and rank ${rank} expects ${size}.`
+    if (rank < 1 || rank >= size || this.#arrived.has(rank)) return `two processes say that they are rank ${rank}.`
     return null
   }
 
   async whenAllAreHere(): Promise<Uint8Array> {
     const { size } = this.#rendezvous
-    while (this.#guests.size < size - 1 && Date.now() < this.#deadline) await pause(BETWEEN_LOOKS)
+    while (this.#arrived.size < size - 1 && Date.now() < this.#deadline) await pause(BETWEEN_LOOKS)
     const problem = this.#failure ?? this.#absence()
-    const guests = new Map(this.#guests)
+    const arrived = new Map(this.#arrived)
     if (problem !== null) {
-      await Promise.all([...guests.values()].map(({ socket }) => sendLast(socket, { refusal: problem.message })))
+      await Promise.all([...arrived.values()].map(({ socket }) => sendLast(socket, { refusal: problem.message })))
       throw problem
     }
-    const all = [this.#own, ...Array.from({ length: size - 1 }, (_, i) => guests.get(i + 1)!.brings)]
+    const all = [this.#own, ...Array.from({ length: size - 1 }, (_, i) => arrived.get(i + 1)!.brings)]
     const bytes = this.#own.length / size
     const broughtFor = (rank: number) => Buffer.concat(all.map((one) => one.subarray(rank * bytes, (rank + 1) * bytes)))
     await Promise.all(
-      [...guests].map(([rank, { socket }]) => sendLast(socket, { brought: broughtFor(rank).toString('base64') })),
+      [...arrived].map(([rank, { socket }]) => sendLast(socket, { brought: broughtFor(rank).toString('base64') })),
     )
     return broughtFor(0)
   }
@@ -253,7 +255,7 @@ class Reception {
   /** Returns the error that names the missing ranks, if any. */
   #absence(): RunError | null {
     const { size, patience } = this.#rendezvous
-    const missing = Array.from({ length: size - 1 }, (_, i) => i + 1).filter((rank) => !this.#guests.has(rank))
+    const missing = Array.from({ length: size - 1 }, (_, i) => i + 1).filter((rank) => !this.#arrived.has(rank))
     if (missing.length === 0) return null
     const who = missing.length === 1 ? `Rank ${missing[0]} has` : `Ranks ${listed(missing)} have`
     const place = placeText(this.#rendezvous)
@@ -261,7 +263,7 @@ class Reception {
   }
 
   close(): void {
-    for (const socket of this.#strangers.values()) socket.destroy()
+    for (const socket of this.#unauthenticated.values()) socket.destroy()
   }
 }
 

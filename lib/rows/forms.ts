@@ -301,7 +301,7 @@ export interface RowPurpose<Own extends string = string> {
   readonly name?: string
   /** The columns that rows need, for errors. */
   readonly needs: string
-  /** The parts whose columns errors propose to name; absent: those of an answer. */
+  /** The parts whose columns errors propose to name; absent: the parts of an answer. */
   readonly parts?: readonly RowPart<Own>[]
   /** Whether rows of a form can be read, which has columns of these parts. */
   fits(columns: ColumnsOfParts<Own>, form: RowForm): boolean

@@ -30,8 +30,7 @@ export const FOREIGN: Readonly<Record<string, string>> = {
   trainbatchsize: 'batchSize',
   perdevicetrainbatchsize: 'microBatchSize',
   perdeviceevalbatchsize: 'microBatchSize',
-  gradientaccumulationsteps:
-    '--batch-size for the rows of an update, and --micro-batch-size for those of a forward pass',
+  gradientaccumulationsteps: '--batch-size for rows per update, and --micro-batch-size for rows per forward pass',
   maxseqlength: 'maxLength',
   maxseqlen: 'maxLength',
   seqlength: 'maxLength',

@@ -1,4 +1,4 @@
-/** The server's HTTP routes, and what holds for all of them: keys, errors and counts. */
+/** The server's HTTP routes, with API keys, errors and counts for all of them. */
 import { createHash, timingSafeEqual } from 'node:crypto'
 import { Hono } from 'hono'
 import { speaking } from '../common/option-names.js'
@@ -11,9 +11,9 @@ import { pageRoute } from './routes/page.js'
 import { health, listModels, oneModel, showMetrics } from './routes/status.js'
 import { tokenize } from './routes/tokenize.js'
 import type { Serving } from './serving.js'
-import { clientLeft } from './visits.js'
+import { clientLeft } from './active-requests.js'
 
-/** Answers a request. */
+/** Handles a request. */
 type Route = (request: Request, serving: Serving) => Promise<Response>
 
 const GET: Readonly<Record<string, Route>> = {
@@ -52,7 +52,7 @@ export function serverApp(serving: Serving, { basePath, apiKeys, page }: AppOpti
   const app = new Hono().basePath(basePath)
   const isKey = keyCheck(apiKeys)
 
-  const answer = async (route: string, request: Request, handler: () => Promise<Response>): Promise<Response> => {
+  const respond = async (route: string, request: Request, handler: () => Promise<Response>): Promise<Response> => {
     let response: Response
     try {
       if (!WITHOUT_KEY.includes(route)) isKey(request.headers.get('authorization'))
@@ -61,33 +61,33 @@ export function serverApp(serving: Serving, { basePath, apiKeys, page }: AppOpti
       // Aborted work may end with any error.
       response = failure(request.signal.aborted ? clientLeft() : error)
     }
-    serving.metrics.countAnswer(route, response.status)
+    serving.metrics.countResponse(route, response.status)
     return response
   }
 
   const failure = (error: unknown): Response => {
-    const answer = apiErrorOf(error)
-    if (answer.status === 500) serving.onError(error)
-    return answer.response
+    const failure = apiErrorOf(error)
+    if (failure.status === 500) serving.onError(error)
+    return failure.response
   }
 
   const gets = page ? { ...GET, ...pageRoutes() } : GET
   for (const [method, routes] of Object.entries({ GET: gets, POST })) {
     for (const [path, route] of Object.entries(routes)) {
-      app.on(method, path, ({ req }) => answer(path || '/', req.raw, () => route(req.raw, serving)))
-      app.all(path, ({ req }) => answer(path || '/', req.raw, () => notAllowed(method)))
+      app.on(method, path, ({ req }) => respond(path || '/', req.raw, () => route(req.raw, serving)))
+      app.all(path, ({ req }) => respond(path || '/', req.raw, () => notAllowed(method)))
     }
   }
-  app.get(MODEL, ({ req }) => answer('/v1/models/NAME', req.raw, () => oneModel(req.param('name'), serving)))
-  app.delete(MODEL, ({ req }) => answer('/v1/models/NAME', req.raw, () => deleteModel(req.param('name'), serving)))
-  app.all(MODEL, ({ req }) => answer('/v1/models/NAME', req.raw, () => notAllowed('GET, DELETE')))
-  app.notFound(({ req }) => answer('other', req.raw, () => notFound(req.path)))
+  app.get(MODEL, ({ req }) => respond('/v1/models/NAME', req.raw, () => oneModel(req.param('name'), serving)))
+  app.delete(MODEL, ({ req }) => respond('/v1/models/NAME', req.raw, () => deleteModel(req.param('name'), serving)))
+  app.all(MODEL, ({ req }) => respond('/v1/models/NAME', req.raw, () => notAllowed('GET, DELETE')))
+  app.notFound(({ req }) => respond('other', req.raw, () => notFound(req.path)))
   app.onError(failure)
   return app
 }
 
 async function notAllowed(method: string): Promise<never> {
-  throw new ApiError(405, `Only ${method} is answered here.`, {
+  throw new ApiError(405, `Only ${method} is allowed here.`, {
     code: 'method_not_allowed',
     headers: { allow: method },
   })

@@ -23,7 +23,7 @@ export class ChatMessage {
   #calls = 0
   /** The text so far of a forced call of any function, whose name is known once the call is complete. */
   #pending = ''
-  /** Whether an answer that might have been a call is text. */
+  /** Whether a completion that might have been a call is text. */
   #isText = false
 
   constructor(
@@ -70,7 +70,7 @@ export class ChatMessage {
     return { tool_calls: [{ index: 0, function: { arguments: text } }] }
   }
 
-  /** Whether the answer is a call of one of these functions, complete or cut. */
+  /** Whether the completion is a call of one of these functions, complete or cut. */
   #isCall(names: readonly string[]): boolean {
     const { name, argumentsText } = partOfCall(this.#pending)
     return !this.#isText && names.includes(name) && argumentsText !== ''

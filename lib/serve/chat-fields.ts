@@ -52,9 +52,9 @@ const message = z
     {
       role: wordField(ROLES),
       content: contentField.optional(),
-      // Mistral's and DeepSeek's word for a message that the answer continues.
+      // Mistral's and DeepSeek's word for a message that the completion continues.
       prefix: z
-        .literal(false, { error: 'false, since no answer continues a message (/v1/completions does),' })
+        .literal(false, { error: 'false, since a completion cannot continue a message (/v1/completions can),' })
         .nullish(),
       tool_calls: listField(call, `a list of at most ${CALLS} calls`, { most: CALLS }).nullish(),
     },
@@ -147,15 +147,15 @@ export function requireToolTemplate(tools: readonly unknown[] | undefined, templ
   )
 }
 
-/** How the answer is to call functions. */
+/** The functions that the completion may or must call. */
 export interface Calling {
   /** Tools that the template prints. */
   readonly tools: ChatCompletionRequest['tools']
-  /** The function that the answer has to call: its name, or null for any. */
+  /** The function that the completion must call: its name, or null for any. */
   readonly forced?: {
     readonly name: string | null
     readonly schema: object
-    /** Names of functions that the answer may call instead of fitting the response_format. */
+    /** Names of functions that the completion may call instead of fitting the response_format. */
     readonly optional?: readonly string[]
   }
 }
@@ -171,10 +171,10 @@ export function callingOf({ tools, tool_choice: choice, response_format: format 
     additionalProperties: false,
   }))
   if (choice === 'auto') {
-    const answer = schemaOfFormat(format)
-    if (tools.length === 0 || !answer) return { tools }
+    const content = schemaOfFormat(format)
+    if (tools.length === 0 || !content) return { tools }
     const optional = tools.map((one) => one.function.name)
-    return { tools, forced: { name: null, schema: callOrAnswer(calls, answer), optional } }
+    return { tools, forced: { name: null, schema: callOrContent(calls, content), optional } }
   }
   if (tools.length === 0) throw wrongField('tool_choice', 'A tool_choice needs tools.')
   if (choice === 'required')
@@ -189,10 +189,10 @@ export function callingOf({ tools, tool_choice: choice, response_format: format 
   return { tools, forced: { name, schema: parametersOf(chosen) } }
 }
 
-/** Returns the schema of a call or of an answer. References of the answer's schema begin at its root, so its definitions move there. */
-function callOrAnswer(calls: readonly object[], answer: Readonly<Record<string, unknown>>): object {
-  const { $defs, definitions, $schema: _, ...rest } = answer
-  if (/"\$ref":"#"/.test(JSON.stringify(answer))) {
+/** Returns the schema of a call or of content. References of the schema of content begin at its root, so its definitions move there. */
+function callOrContent(calls: readonly object[], content: Readonly<Record<string, unknown>>): object {
+  const { $defs, definitions, $schema: _, ...rest } = content
+  if (/"\$ref":"#"/.test(JSON.stringify(content))) {
     throw wrongField(
       'response_format',
       'A schema that refers to itself as a whole does not go with tools; set tool_choice to none.',
@@ -206,8 +206,8 @@ function schemaOfFormat(format: ChatCompletionRequest['response_format']): Recor
   return format.type === 'json_schema' ? format.json_schema.schema : (format.schema ?? { type: 'object' })
 }
 
-/** Returns the JSON schema that the answer has to fit. @throws ApiError 400 for several constraints */
-export function answerSchemaOf(body: ChatCompletionRequest, { forced }: Calling): object | undefined {
+/** Returns the JSON schema that the completion must fit. @throws ApiError 400 for several constraints */
+export function contentSchemaOf(body: ChatCompletionRequest, { forced }: Calling): object | undefined {
   const schema = forced?.schema ?? schemaOfFormat(body.response_format)
   if (schema) {
     const isCall = forced && !forced.optional

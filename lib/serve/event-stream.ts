@@ -1,6 +1,6 @@
-/** Answers as server-sent events. */
+/** Responses as server-sent events. */
 import { apiErrorOf } from './api-error.js'
-import type { Visit } from './visits.js'
+import type { ActiveRequest } from './active-requests.js'
 
 const encoder = new TextEncoder()
 const line = (data: string) => encoder.encode(`data: ${data}\n\n`)
@@ -11,13 +11,13 @@ const line = (data: string) => encoder.encode(`data: ${data}\n\n`)
  */
 export async function eventStream(
   events: AsyncGenerator<object>,
-  visit: Visit,
+  active: ActiveRequest,
   onError: (error: unknown) => void,
 ): Promise<Response> {
   const first = await events.next()
   let pending: Promise<IteratorResult<object>> | undefined = Promise.resolve(first)
-  // A client that no longer reads does not ask for the next event, which would notice the end.
-  visit.signal.addEventListener('abort', () => void events.return(undefined))
+  // A client that has stopped reading does not request the next event, which would notice the end.
+  active.signal.addEventListener('abort', () => void events.return(undefined))
   let isCancelled = false
   const body = new ReadableStream<Uint8Array>({
     async pull(controller) {
@@ -26,19 +26,19 @@ export async function eventStream(
         pending = undefined
         if (isCancelled) return
         if (!done) return controller.enqueue(line(JSON.stringify(value)))
-        if (visit.wasAborted) throw visit.signal.reason
+        if (active.wasAborted) throw active.signal.reason
         controller.enqueue(line('[DONE]'))
       } catch (error) {
         if (isCancelled) return
-        const answer = apiErrorOf(error)
-        if (answer.status === 500) onError(error)
-        controller.enqueue(line(JSON.stringify(answer.body)))
+        const failure = apiErrorOf(error)
+        if (failure.status === 500) onError(error)
+        controller.enqueue(line(JSON.stringify(failure.body)))
       }
       controller.close()
     },
     cancel() {
       isCancelled = true
-      visit.cancel()
+      active.cancel()
     },
   })
   return new Response(body, {

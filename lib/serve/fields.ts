@@ -1,4 +1,4 @@
-/** Fields of requests beside those of arguments: schemas that say in words what they expect. */
+/** Schemas of request fields, whose errors say in words what is expected; further ones are in `common/arguments.ts`. */
 import { z } from 'zod'
 import { quoted } from '../common/errors.js'
 import { optionDefault, optionFacts } from '../schema/option-facts.js'

@@ -24,14 +24,14 @@ export async function listenServer(
   server: ModelServer,
   { host, port, hasKey }: ListenOptions,
 ): Promise<Awaited<ReturnType<typeof listen>> & { close(): Promise<void> }> {
-  const answer = async (request: Request): Promise<Response> => {
+  const respond = async (request: Request): Promise<Response> => {
     // With a key, other pages of a browser cannot send requests, whatever the name.
     const isRefused = !hasKey && isLoopback(host) && !isOwnHost(request.headers.get('host') ?? undefined, host)
     return isRefused ? otherHost().response : server.fetch(request)
   }
   // Loaded here, since only a server of its own needs it.
   const { getRequestListener } = await import('@hono/node-server')
-  const listener = getRequestListener(answer, {
+  const listener = getRequestListener(respond, {
     overrideGlobalObjects: false,
     errorHandler: (error) => new ApiError(400, 'The request is malformed.', { cause: apiErrorOf(error) }).response,
   })

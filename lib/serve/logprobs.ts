@@ -33,7 +33,7 @@ export function completionLogProbs(tokens: readonly (TokenText | FirstToken)[], 
   }
 }
 
-/** Of several tokens with the same text, the likeliest counts. */
+/** Returns log-probabilities by text; of several tokens with the same text, the likeliest counts. */
 function bestOf(token: TokenText): Record<string, number> {
   const best: Record<string, number> = {}
   for (const one of [...token.top, token]) best[one.token] ??= one.logprob

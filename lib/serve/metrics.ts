@@ -33,16 +33,16 @@ class Histogram {
 export class ServerMetrics {
   promptTokens = 0
   newTokens = 0
-  /** Seconds until the first piece of an answer. */
+  /** Seconds until the first token of a request. */
   readonly firstToken = new Histogram()
-  /** Seconds until an answer is complete. */
+  /** Seconds until the completions of a request are complete. */
   readonly duration = new Histogram()
-  readonly #answers = new Map<string, number>()
+  readonly #responses = new Map<string, number>()
 
   /** @param route the pattern of the path, so that the number of labels is limited */
-  countAnswer(route: string, status: number): void {
+  countResponse(route: string, status: number): void {
     const labels = `route="${route}",status="${status}"`
-    this.#answers.set(labels, (this.#answers.get(labels) ?? 0) + 1)
+    this.#responses.set(labels, (this.#responses.get(labels) ?? 0) + 1)
   }
 
   text({ running, waiting, pagesUsed, pagesFree }: EngineUsage): string {
@@ -52,17 +52,17 @@ export class ServerMetrics {
     const counter = (name: string, help: string, value: number) => one(name, 'counter', help, [`mora_${name} ${value}`])
     const histogram = (name: string, help: string, values: Histogram) =>
       one(name, 'histogram', help, values.lines(`mora_${name}`))
-    const answers = [...this.#answers].map(([labels, count]) => `mora_answers_total{${labels}} ${count}`)
+    const responses = [...this.#responses].map(([labels, count]) => `mora_answers_total{${labels}} ${count}`)
     return `${[
-      one('answers_total', 'counter', 'Answers by route and status.', answers),
+      one('answers_total', 'counter', 'Responses by route and status.', responses),
       counter('prompt_tokens_total', 'Prompt tokens.', this.promptTokens),
       counter('new_tokens_total', 'Generated tokens.', this.newTokens),
       gauge('sequences_running', 'Running sequences.', running),
       gauge('sequences_waiting', 'Waiting sequences.', waiting),
       gauge('pages_used', 'Used pages of keys and values.', pagesUsed),
       gauge('pages_free', 'Free pages of keys and values.', pagesFree),
-      histogram('first_token_seconds', 'Time until the first piece of an answer.', this.firstToken),
-      histogram('answer_seconds', 'Time until an answer is complete.', this.duration),
+      histogram('first_token_seconds', 'Time until the first token of a request.', this.firstToken),
+      histogram('answer_seconds', 'Time until the completions of a request are complete.', this.duration),
     ].join('\n')}\n`
   }
 }

@@ -21,9 +21,9 @@ import { parseOptions, type ServeInput, ServeSchema } from '../options/index.js'
 import { serverApp } from './app.js'
 import { ServerMetrics } from './metrics.js'
 import { type ServedAdapterOptions, ServedAdapters } from './served-adapters.js'
-import { Visits } from './visits.js'
+import { ActiveRequests } from './active-requests.js'
 
-/** Options of `serve`: those of `mora serve` in camelCase, keys, a path and a callback. */
+/** Options of `serve`: the options of `mora serve` in camelCase, keys, a path and a callback. */
 export interface ServeOptions extends ServeInput {
   /** Accepted API keys. Default: clients need no key. */
   apiKeys?: readonly string[]
@@ -42,10 +42,10 @@ export interface ServeOptions extends ServeInput {
 
 /** A model as an endpoint: what `serve` returns. */
 export interface ModelServer extends AsyncDisposable {
-  /** Answers a request. It needs no `this`, so it can be passed on as a handler of any framework. */
+  /** Handles a request. It needs no `this`, so it can be passed on as a handler of any framework. */
   readonly fetch: (request: Request) => Promise<Response>
   /**
-   * Loads an adapter under a name that clients give as `model`, while requests are answered: a folder, the output folder of a run
+   * Loads an adapter under a name that clients give as `model`, while requests are running: a folder, the output folder of a run
    * (its newest checkpoint, or its final adapter), or a hub id. With `replace`, it replaces an adapter of that name: running texts
    * end with the former one, which stays in the model if the program has added it. The model has the new adapter under the same name,
    * unless the program has an adapter of that name. A run may train other adapters meanwhile.
@@ -119,13 +119,13 @@ export function serve(model: Model, options: ServeOptions = {}): ModelServer {
   const engine = new TextEngine(model, { sequences: maxBatch, longSequences: maxBatch - Math.floor(maxBatch / 4) })
   const metrics = new ServerMetrics()
   const served = new ServedAdapters(model, engine, { baseName: name, chosen: adapters, onError })
-  const visits = new Visits(served, metrics, { texts: maxBatch + maxQueue, timeout })
+  const requests = new ActiveRequests(served, metrics, { texts: maxBatch + maxQueue, timeout })
   const app = serverApp(
     {
       model,
       engine,
       adapters: served,
-      visits,
+      requests,
       metrics,
       template,
       maxTokens,
@@ -137,7 +137,7 @@ export function serve(model: Model, options: ServeOptions = {}): ModelServer {
   )
   let closed: Promise<void> | undefined
   const close = () => {
-    closed ??= visits.close(grace).then(() => engine.close())
+    closed ??= requests.close(grace).then(() => engine.close())
     return closed
   }
   return {

@@ -3,13 +3,13 @@ import type { TextEngine } from '../generate/index.js'
 import type { Model } from '../models/index.js'
 import type { ServerMetrics } from './metrics.js'
 import type { ServedAdapters } from './served-adapters.js'
-import type { Visits } from './visits.js'
+import type { ActiveRequests } from './active-requests.js'
 
 export interface Serving {
   readonly model: Model
   readonly engine: TextEngine
   readonly adapters: ServedAdapters
-  readonly visits: Visits
+  readonly requests: ActiveRequests
   readonly metrics: ServerMetrics
   /** The chat template: `auto`, or the path of a file. */
   readonly template: string

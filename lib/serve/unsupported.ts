@@ -1,5 +1,5 @@
 /**
- * Parameters of other servers that would change an answer and that this one does not have: refused by name, unless their value
+ * Parameters of other servers that would change a response and that this one does not have: refused by name, unless their value
  * changes nothing. Parameters that only help the server (`cache_prompt`, `user`, `priority`, …) are not listed and are ignored.
  */
 import { isDeepStrictEqual } from 'node:util'
@@ -26,7 +26,7 @@ const ofTemplate = 'give them as chat_template_kwargs, under the name that the t
 
 /** OpenAI's, vLLM's, SGLang's, TGI's, llama.cpp's, LM Studio's, Ollama's, OpenRouter's and Anthropic's, for texts. */
 const ofTexts: UnsupportedParameters = {
-  // How tokens are chosen.
+  // Sampling.
   stop_token_ids: { neutral: [[]], instead: 'use stop with the tokens’ texts' },
   stop_sequences: { neutral: [[]], instead: 'use stop' },
   stop_regex: { neutral: [[]], instead: 'use stop' },
@@ -62,7 +62,7 @@ const ofTexts: UnsupportedParameters = {
   custom_logit_processor: {},
   thinking_token_budget: { neutral: [-1] },
   watermark: off,
-  // What the text has to be.
+  // Constraints.
   guided_json: { instead: 'use structured_outputs or response_format' },
   guided_regex: constraint,
   guided_choice: constraint,
@@ -73,7 +73,7 @@ const ofTexts: UnsupportedParameters = {
   ebnf: constraint,
   choices: constraint,
   format: { neutral: [''], instead: 'use response_format or structured_outputs' },
-  // How long it is, and what it continues.
+  // Length and prompt.
   n_predict: limit,
   num_predict: limit,
   max_new_tokens: limit,
@@ -90,7 +90,7 @@ const ofTexts: UnsupportedParameters = {
   input_ids: { instead: 'give token ids as prompt of /v1/completions' },
   image_data: { neutral: [[]], instead: 'the model reads text alone' },
   multi_modal_data: { instead: 'the model reads text alone' },
-  // Who writes it.
+  // Models and adapters.
   lora: adapter,
   lora_path: adapter,
   lora_request: adapter,
@@ -99,7 +99,7 @@ const ofTexts: UnsupportedParameters = {
   options: { neutral: [{}], instead: 'give each option as a parameter of its own, by the names of this API' },
   parameters: { neutral: [{}], instead: 'give each option as a parameter of its own, by the names of this API' },
   sampling_params: { neutral: [{}], instead: 'give each option as a parameter of its own, by the names of this API' },
-  // What the answer tells.
+  // Contents of the response.
   prompt_logprobs: { neutral: [false], instead: 'use echo and logprobs of /v1/completions' },
   n_probs: { neutral: [0], instead: 'use logprobs' },
   post_sampling_probs: off,
@@ -177,7 +177,7 @@ export const unsupportedOfTokenize: UnsupportedParameters = {
 }
 
 const unsupportedOfStreams: UnsupportedParameters = {
-  continuous_usage_stats: { neutral: [false], instead: 'use include_usage, which tells it at the end' },
+  continuous_usage_stats: { neutral: [false], instead: 'use include_usage, whose event comes at the end' },
 }
 
 /** @throws ApiError 400 for the first parameter of a table that the request has */

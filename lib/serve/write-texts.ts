@@ -1,7 +1,7 @@
 /** Generates the texts of a request concurrently. */
 import { ItemQueue } from '../common/item-queue.js'
 import type { GeneratedPiece, GenerateOptions, GenerateResult, TextEngine } from '../generate/index.js'
-import type { Visit } from './visits.js'
+import type { ActiveRequest } from './active-requests.js'
 
 /** The texts of a request. */
 interface RequestedTexts {
@@ -17,15 +17,15 @@ export type TextEvent =
   | { readonly index: number; readonly whole: GenerateResult }
 
 /**
- * Yields pieces of all texts as they come, and each complete text. Ends the visit. Texts are generated to their end and free their slots
+ * Yields pieces of all texts as they come, and each complete text. Ends the request. Texts are generated to their end and free their slots
  * whether or not the next event is read: a client that does not read makes no other wait.
  */
 export async function* writeTexts(
   engine: TextEngine,
   { calls, n }: RequestedTexts,
-  visit: Visit,
+  active: ActiveRequest,
 ): AsyncGenerator<TextEvent> {
-  const { signal, used, metrics } = visit
+  const { signal, used, metrics } = active
   const events = new ItemQueue<TextEvent, void>()
   let running = calls.length
   const write = async (call: GenerateOptions, index: number) => {
@@ -33,39 +33,39 @@ export async function* writeTexts(
     try {
       let next = await text.next()
       for (; !next.done; next = await text.next()) {
-        visit.begin()
+        active.begin()
         events.push({ index, piece: next.value })
       }
       const whole = next.value
-      visit.begin()
+      active.begin()
       metrics.promptTokens += whole.promptTokens
       metrics.newTokens += whole.ids.length
-      visit.free()
+      active.free()
       events.push({ index, whole })
       if (--running === 0) events.finish()
     } catch (error) {
       events.fail(error)
       // The others end, too, even if no event is read.
-      visit.abort(error)
+      active.abort(error)
     }
   }
   const writing = calls.map(write)
   try {
     yield* events.read()
   } finally {
-    visit.end()
+    active.end()
     await Promise.all(writing)
   }
 }
 
 /** Returns the texts of a request once all are complete. */
-export async function wholeTexts(engine: TextEngine, texts: RequestedTexts, visit: Visit): Promise<GenerateResult[]> {
+export async function wholeTexts(engine: TextEngine, texts: RequestedTexts, active: ActiveRequest): Promise<GenerateResult[]> {
   const wholes: GenerateResult[] = []
-  for await (const event of writeTexts(engine, texts, visit)) if ('whole' in event) wholes[event.index] = event.whole
+  for await (const event of writeTexts(engine, texts, active)) if ('whole' in event) wholes[event.index] = event.whole
   return wholes
 }
 
-/** Counts the tokens of an answer; a prompt that has several texts counts once. */
+/** Counts the tokens of a response; a prompt that has several texts counts once. */
 export function usageOf(texts: readonly GenerateResult[], textsOfPrompt: number) {
   const prompts = texts.filter((_, index) => index % textsOfPrompt === 0)
   const promptTokens = prompts.reduce((sum, text) => sum + text.promptTokens, 0)

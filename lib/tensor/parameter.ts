@@ -24,7 +24,7 @@ export class Parameter extends Tensor implements Float32Tensor {
 
   /** Takes over the memory of a float32 tensor. */
   constructor(
-    /** Its name in checkpoints and optimizer state. */
+    /** Name in checkpoints and optimizer state. */
     readonly name: string,
     values: Tensor,
   ) {
@@ -67,7 +67,7 @@ export class Parameter extends Tensor implements Float32Tensor {
     return (await super.data()) as Float32Array
   }
 
-  /** Returns another view of the same memory. Its gradients reach the parameter, also those of elements that it repeats. */
+  /** Returns another view of the same memory. Its gradients reach the parameter, also the gradients of repeated elements. */
   override view(shape: readonly number[], strides?: readonly number[], offset = 0): Tensor {
     const y = super.view(shape, strides, offset)
     if (!(isRecording() && this.requiresGrad)) return y
@@ -137,7 +137,7 @@ function placesOf({ shape, strides }: Layout, offset: number): Int32Array {
   return Int32Array.from(places)
 }
 
-/** Adds float32 values to the elements of a dense tensor at some places; those of one place are summed in order. */
+/** Adds float32 values to the elements of a dense tensor at some places; the values of one place are summed in order. */
 function addAt(places: Int32Array, values: Tensor, target: Tensor): void {
   const at = Tensor.from(places, [places.length], { device: target.device, dtype: 'int32' })
   const dense = Tensor.empty(values.shape, values)

@@ -3,7 +3,7 @@ import { setImmediate } from 'node:timers/promises'
 /** Work in steps: the event loop may run between them, at each yield. */
 export type Steps<R> = Generator<void, R>
 
-/** Runs all steps now. */
+/** Runs all steps in one go. */
 export function runSteps<R>(steps: Steps<R>): R {
   for (;;) {
     const { done, value } = steps.next()

@@ -87,7 +87,7 @@ export class TapeNode<T extends Taped<T>> {
     readonly inputs: readonly (TapeNode<T> | null)[],
     saved: readonly T[],
     readonly backward: Backward<T> | null,
-    /** Shape and dtype of the output's gradient are those of this tensor. */
+    /** The tensor whose shape and dtype the output's gradient has. */
     readonly like: Pick<T, 'shape' | 'dtype' | 'device'>,
     /** A parameter, which receives its gradient. */
     readonly leaf: { grad: T | null } | null = null,

@@ -48,21 +48,21 @@ const backwardArguments = { options: optionsSchema('the options of backward', { 
 export class Tensor implements Disposable, Taped<Tensor> {
   /** The device of its memory. */
   readonly device: NativeDevice
-  /** How its elements are stored. */
+  /** Dtype of its elements in memory. */
   readonly dtype: DType
   /** Dimensions, the slowest first; [] is a scalar. */
   readonly shape: readonly number[]
   /** Distances between neighbours along each dimension, in elements. */
   readonly strides: readonly number[]
-  /** Its node on the tape, to which gradients flow; null for constants. */
+  /** Node on the tape, to which gradients flow; null for constants. */
   node: TapeNode<Tensor> | null = null
   /** A parameter's sum of gradients so far. */
   grad: Tensor | null = null
-  /** How to compute this value again instead of saving it, if that is cheap. */
+  /** The recipe for computing this value again instead of saving it, if that is cheap. */
   recipe: Recipe<Tensor> | null = null
   #native: NativeTensor
   #references = 1
-  /** Of the memory: views have the same. */
+  /** Counts changes of the memory; views share it. */
   readonly #changes: { count: number }
 
   constructor(
@@ -278,7 +278,7 @@ export class Tensor implements Disposable, Taped<Tensor> {
     this.recipe?.release()
   }
 
-  /** Frees this tensor now instead of at the end of its scope. */
+  /** Frees this tensor before the end of its scope. */
   dispose(): void {
     if (forget(this) || this.#references > 0) this.release()
   }

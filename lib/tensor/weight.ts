@@ -5,7 +5,7 @@ import { Tensor } from './tensor.js'
 /** A format of codes with scales, named by the reader of its checkpoints: `nf4`, `gptq-4`, … */
 export type CodeFormat = string
 
-/** How a weight is stored in memory. */
+/** Storage of a weight in memory. */
 export type StorageFormat = FloatDType | BlockDType | CodeFormat
 
 /**
@@ -17,7 +17,7 @@ export interface Weight extends Disposable {
   readonly device: NativeDevice
   /** [d, k]: outputs and inputs. */
   readonly shape: readonly number[]
-  /** How its values are stored. */
+  /** Storage of its values. */
   readonly storage: StorageFormat
   /** All tensors that it is made of; the tape keeps them for the backward pass. */
   readonly tensors: readonly Tensor[]

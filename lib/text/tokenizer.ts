@@ -284,7 +284,7 @@ function encoded(
   return askTokenizer(tokenizer, { asks: 'encoded', text, places }, signal) as Promise<Encoded>
 }
 
-/** Returns ids by tokens; those of Unigram are the places of its pieces. */
+/** Returns ids by tokens; the id of a Unigram piece is its index. */
 function modelVocabulary(model: unknown): Map<string, number> {
   const { vocab } = model as { vocab: Record<string, number> | [string, number][] }
   const ids = new Map<string, number>()

@@ -1,4 +1,4 @@
-/** What is due after the steps so far. A run that is resumed at any point decides as if it had never ended. */
+/** Decides which work is due after the steps so far. A run that is resumed at any point decides as if it had never ended. */
 import { endsWithBest } from '../options/index.js'
 import { isByTime } from './checkpoints/checkpoint.js'
 import type { Session } from './session.js'

@@ -41,7 +41,7 @@ export class EventChannel<Event> implements AsyncIterator<Event, void> {
     })
   }
 
-  /** Makes `send` return without waiting from now on. */
+  /** Makes all further calls of `send` return without waiting. */
   runFreely(): void {
     this.#freeRunning = true
     this.#releaseSender()

@@ -70,7 +70,7 @@ export interface CheckpointEvent {
   type: 'checkpoint'
   /** The optimizer step after which it was written. */
   step: number
-  /** Its folder. */
+  /** Folder. */
   path: string
 }
 
@@ -117,7 +117,7 @@ export interface TrainResult {
   best: {
     /** Optimizer steps taken before the evaluation. */
     step: number
-    /** Its loss. */
+    /** Loss. */
     evalLoss: number
     /** The checkpoint of its step; null if there is none. */
     path: string | null
@@ -130,7 +130,7 @@ export interface TrainResult {
   tokensPerSecond: number
   /** Peak memory in use on the device since the run started or resumed, in bytes. */
   peakMemoryBytes: number
-  /** How each source of rows was read, that of the evaluation data last; empty for an objective that does not tell. */
+  /** Reports on the sources of rows, the evaluation data last; empty for an objective that gives none. */
   sources: readonly SourceReport[]
   /** The output folder, or null if nothing was written. */
   output: string | null

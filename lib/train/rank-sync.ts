@@ -51,7 +51,7 @@ export function reportsError(error: unknown, rank: number): boolean {
  * rank that fails joins the next meeting of the others, and all end with its reason.
  */
 export class RankSync {
-  /** Whether ranks can no longer reach each other. */
+  /** Whether ranks have lost each other. */
   #isCutOff = false
   readonly #wantsToStop: () => boolean
 
@@ -154,7 +154,7 @@ export class RankSync {
     return { flags: Object.fromEntries(FLAGS.map((flag, i) => [flag, firstRankWith(i) >= 0])) as Flags, all }
   }
 
-  /** Runs an exchange; after a failure, ranks can no longer agree on its purpose. */
+  /** Runs an exchange; after a failure, ranks cannot agree on its purpose. */
   async #guarded<Value>(work: () => Promise<Value>): Promise<Value> {
     try {
       return await work()

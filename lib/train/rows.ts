@@ -23,7 +23,7 @@ import type { RunFacts } from './run-facts.js'
 export interface RunRows {
   /** The rows by the steps that use them. */
   readonly steps: StepRows
-  /** The steps of the evaluation data, as large as those of the run; null if there is none. */
+  /** The steps of the evaluation data, as large as the steps of the run; null if there is none. */
   readonly evaluation: { readonly steps: StepRows; readonly hash: string } | null
   /** Maximum number of tokens in a row. */
   readonly maxLength: number
@@ -58,7 +58,7 @@ interface RunRowsOptions {
   reading?: AbortSignal | undefined
   /** Called repeatedly while rows are tokenised. */
   onTokenised?: DatasetOptions['onProgress']
-  /** How the program changes and chooses rows. */
+  /** The program's functions that change and choose rows. */
   choices?: RowChoices | undefined
   /** Where a stream continues, and the options that the run to resume has recorded. */
   from?:
@@ -66,7 +66,7 @@ interface RunRowsOptions {
     | undefined
 }
 
-/** Reads and tokenises the rows of a run: all of them, or for a stream those of the first step. */
+/** Reads and tokenises the rows of a run: all of them, or for a stream the rows of the first step. */
 export async function loadRunRows(
   model: Model,
   options: TrainSettings,

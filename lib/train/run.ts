@@ -61,7 +61,7 @@ export class Run implements AsyncIterable<TrainEvent>, AsyncDisposable {
   readonly #logged = new LoggedNumbers()
   /** Lets the run go on without the call of `onEvent` in which it is used. */
   readonly #release = new AsyncLocalStorage<() => void>()
-  /** The error of an `onEvent` for which the run no longer waited. */
+  /** The error of an `onEvent` for which the run had stopped waiting. */
   #thrown: { error: unknown } | null = null
   #isOver = false
   readonly #onEvent: EventCallback | undefined
@@ -146,7 +146,7 @@ export class Run implements AsyncIterable<TrainEvent>, AsyncDisposable {
     this.#logged.add(values)
   }
 
-  /** Iterates the events from now on, and up to 1,000 earlier ones. A run has one reader. */
+  /** Iterates all further events, after up to 1,000 earlier ones. A run has one reader. */
   [Symbol.asyncIterator](): AsyncIterator<TrainEvent, void> {
     if (!this.#channel.attach()) {
       throw new UsageError('several-readers', 'Expected one reader of a run, but its events are already being read.')

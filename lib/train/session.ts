@@ -63,7 +63,7 @@ export interface RunOutput {
   resultStep: number | null
 }
 
-/** How far a run is. */
+/** The progress of a run. */
 export interface RunProgress {
   /** As checkpoints record it. */
   state: TrainerState

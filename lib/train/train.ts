@@ -23,7 +23,7 @@ type CallOptions = {
   /** The peak rate, as on the command line, or a function of the step that replaces the schedule. */
   learningRate?: number | LearningRate
   /**
-   * What the run minimises: a built-in objective by its name, or one of your own, which a resumed run needs again.
+   * The objective: a built-in one by its name, or a custom one, which a resumed run needs again.
    *
    * Default: sft.
    */

@@ -3,7 +3,7 @@ import { StreamPlaceSchema } from '../batches/place.js'
 
 const count = z.int().min(0)
 
-/** What was sampled for one step on all ranks, as JSON. */
+/** The rollouts of one step on all ranks, as JSON. */
 const SampledRecordSchema = z.object({
   rows: z.array(
     z.object({ row: z.int(), ids: z.array(z.int()), mask: z.array(z.int()), weight: z.number().optional() }),
@@ -39,7 +39,7 @@ export const TrainerStateSchema = z.object({
   mergedAt: count.nullable(),
   /** Where the rows of the next step begin; null if the number of the step tells. */
   place: StreamPlaceSchema.nullable().default(null),
-  /** What was sampled for the next steps too; null if they sample anew. */
+  /** Rollouts that the next steps train too; null if the next step samples again. */
   generation: z.array(SampledRecordSchema).nullable().default(null),
 })
 

@@ -153,7 +153,7 @@ describe('an adapter that cannot fit', () => {
           code: 'too-little-memory',
           exitCode: 2,
           message: expect.stringMatching(
-            /^Adapter a \(.*, rank 10000000\) needs about [\d.]+ GiB of memory, but .* are free: give it a lower rank/,
+            /^Adapter a \(.*, rank 10000000\) needs about [\d.]+ GiB of memory, but .* free: give it a lower rank/,
           ),
         }),
       )

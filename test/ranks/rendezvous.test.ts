@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { createServer as createTlsServer, type TlsOptions } from 'node:tls'
 import { afterEach, describe, expect, test } from 'vitest'
 import { RunError } from '../../lib/common/errors.js'
-import { host, visit } from '../../lib/ranks/rendezvous.js'
+import { host, joinRankZero } from '../../lib/ranks/rendezvous.js'
 import { secretOfJob } from '../../lib/ranks/secret.js'
 import { useTemporaryFolder } from '../io/temporary.js'
 import { lack, needing } from '../needs.js'
@@ -54,9 +54,9 @@ async function stranger(port: number): Promise<Socket> {
 
 test('each rank gets the data that the others sent to it, in whichever order they come', async () => {
   const port = await freePort()
-  const early = visit(meetingOf(2, 4, port))
+  const early = joinRankZero(meetingOf(2, 4, port))
   const hosted = host(meetingOf(0, 4, port))
-  const late = [visit(meetingOf(3, 4, port)), visit(meetingOf(1, 4, port))]
+  const late = [joinRankZero(meetingOf(3, 4, port)), joinRankZero(meetingOf(1, 4, port))]
   const [of0, of2, of3, of1] = await Promise.all([hosted, early, ...late])
   expect([of0, of1, of2, of3].map((bytes) => [...bytes!])).toEqual([0, 1, 2, 3].map((rank) => broughtFor(rank, 4)))
 })
@@ -73,22 +73,22 @@ test('garbage, silence and a crowd are turned away, and the job goes on waiting'
   const crowd = await Promise.all(Array.from({ length: 200 }, () => stranger(port)))
   for (const one of crowd) one.resume()
   await expect.poll(() => crowd.filter(({ closed: is }) => !is).length).toBeLessThanOrEqual(64)
-  const [of0, of1] = await Promise.all([hosted, visit(meetingOf(1, 2, port))])
+  const [of0, of1] = await Promise.all([hosted, joinRankZero(meetingOf(1, 2, port))])
   expect([[...of0], [...of1]]).toEqual([broughtFor(0, 2), broughtFor(1, 2)])
 })
 
 test('a wrong secret is refused on both sides', async () => {
   const port = await freePort()
   const hosted = host(meetingOf(0, 2, port))
-  await expect(visit({ ...meetingOf(1, 2, port), secret: otherSecret })).rejects.toThrow(
+  await expect(joinRankZero({ ...meetingOf(1, 2, port), secret: otherSecret })).rejects.toThrow(
     `Rank 1 and rank 0 at 127.0.0.1:${port} have different secrets: MORA_JOB_SECRET has to be the same on all ranks.`,
   )
-  await Promise.all([hosted, visit(meetingOf(1, 2, port))])
+  await Promise.all([hosted, joinRankZero(meetingOf(1, 2, port))])
 })
 
 describe('a rank sends nothing to a false rank 0', () => {
   /** A rank's error on such a server, which records what it receives after the connection. */
-  async function visited(options: TlsOptions): Promise<{ message: string; heard: string }> {
+  async function joined(options: TlsOptions): Promise<{ message: string; heard: string }> {
     let heard = ''
     const server = createTlsServer(options, (socket) => {
       socket
@@ -100,7 +100,7 @@ describe('a rank sends nothing to a false rank 0', () => {
     server.on('tlsClientError', () => {}).listen(0, '127.0.0.1')
     await once(server, 'listening')
     const { port } = server.address() as { port: number }
-    const message = await visit(meetingOf(1, 2, port)).then(
+    const message = await joinRankZero(meetingOf(1, 2, port)).then(
       () => '',
       (error: Error) => error.message,
     )
@@ -109,7 +109,7 @@ describe('a rank sends nothing to a false rank 0', () => {
   }
 
   test('with another secret', async () => {
-    const { message, heard } = await visited({ pskCallback: () => otherSecret, ciphers: 'TLS_AES_128_GCM_SHA256' })
+    const { message, heard } = await joined({ pskCallback: () => otherSecret, ciphers: 'TLS_AES_128_GCM_SHA256' })
     expect(message).toContain('have different secrets')
     expect(heard).toBe('')
   })
@@ -119,7 +119,7 @@ describe('a rank sends nothing to a false rank 0', () => {
     const [key, cert] = [join(folder(), 'key.pem'), join(folder(), 'certificate.pem')]
     const argv = ['-x509', '-newkey', 'rsa:2048', '-nodes', '-subj', '/CN=127.0.0.1', '-keyout', key, '-out', cert]
     expect(spawnSync('openssl', ['req', ...argv]).status).toBe(0)
-    const { message, heard } = await visited({ key: readFileSync(key), cert: readFileSync(cert) })
+    const { message, heard } = await joined({ key: readFileSync(key), cert: readFileSync(cert) })
     expect(message).toContain('is not rank 0 of a job of node-mora.')
     expect(heard).toBe('')
   })
@@ -131,21 +131,21 @@ test('that is not a rank, and names it', async () => {
   await once(server, 'listening')
   const { port } = server.address() as { port: number }
   const message = `What listens at 127.0.0.1:${port} is not rank 0 of a job of node-mora.`
-  await expect(visit(meetingOf(1, 2, port))).rejects.toThrow(message)
+  await expect(joinRankZero(meetingOf(1, 2, port))).rejects.toThrow(message)
   server.close()
 })
 
 test('contradictory ranks are reported', async () => {
   const port = await freePort()
   const hosted = host(meetingOf(0, 3, port))
-  await expect(visit(meetingOf(1, 2, port))).rejects.toThrow(
-    'Rank 0 refuses rank 1: rank 0 was told of 3 ranks and rank 1 of 2.',
+  await expect(joinRankZero(meetingOf(1, 2, port))).rejects.toThrow(
+    'Rank 0 refuses rank 1: rank 0 expects 3 ranks, and rank 1 expects 2.',
   )
-  const first = visit(meetingOf(1, 3, port))
-  const twice = visit(meetingOf(1, 3, port))
-  const told = await Promise.race([first, twice].map((visited) => visited.catch((error: Error) => error.message)))
+  const first = joinRankZero(meetingOf(1, 3, port))
+  const twice = joinRankZero(meetingOf(1, 3, port))
+  const told = await Promise.race([first, twice].map((joined) => joined.catch((error: Error) => error.message)))
   expect(told).toBe('Rank 0 refuses rank 1: two processes say that they are rank 1.')
-  await visit(meetingOf(2, 3, port))
+  await joinRankZero(meetingOf(2, 3, port))
   await hosted
   await Promise.allSettled([first, twice])
 })
@@ -154,10 +154,10 @@ test('ranks that have not come in time are named to the others', async () => {
   const port = await freePort()
   const hosted = host({ ...meetingOf(0, 3, port), patience: 1500 })
   const message = `Rank 2 has not come to 127.0.0.1:${port} within 2 s.`
-  const visited = visit({ ...meetingOf(1, 3, port), patience: 20_000 })
+  const joined = joinRankZero({ ...meetingOf(1, 3, port), patience: 20_000 })
   await Promise.all([
     expect(hosted).rejects.toThrow(message),
-    expect(visited).rejects.toThrow(`Rank 0 refuses rank 1: ${message}`),
+    expect(joined).rejects.toThrow(`Rank 0 refuses rank 1: ${message}`),
   ])
 })
 
@@ -172,10 +172,10 @@ describe('where a rank cannot start', () => {
   test('rank 0 tells ranks that come, and stops listening', async () => {
     const port = await freePort()
     const hosted = host(cannot(meetingOf(0, 3, port)))
-    const visited = [1, 2].map((rank) => visit(meetingOf(rank, 3, port)))
+    const joined = [1, 2].map((rank) => joinRankZero(meetingOf(rank, 3, port)))
     const message = 'Rank 0 cannot start: There is no gloo.'
     await expect(hosted).rejects.toThrow(expect.objectContaining({ code: 'no-gloo', message }))
-    for (const [i, one] of visited.entries())
+    for (const [i, one] of joined.entries())
       await expect(one).rejects.toThrow(`Rank 0 refuses rank ${i + 1}: ${message}`)
     await host({ ...meetingOf(0, 1, port) })
   })
@@ -183,11 +183,11 @@ describe('where a rank cannot start', () => {
   test('rank 0 waits no longer than the limit for missing ranks', async () => {
     const port = await freePort()
     const hosted = host({ ...cannot(meetingOf(0, 3, port)), patience: 3_600_000, limit: 500 })
-    const visited = visit(meetingOf(1, 3, port))
+    const joined = joinRankZero(meetingOf(1, 3, port))
     const message = 'Rank 0 cannot start: There is no gloo.'
     await Promise.all([
       expect(hosted).rejects.toThrow(message),
-      expect(visited).rejects.toThrow(`Rank 0 refuses rank 1: ${message}`),
+      expect(joined).rejects.toThrow(`Rank 0 refuses rank 1: ${message}`),
     ])
   })
 
@@ -195,8 +195,8 @@ describe('where a rank cannot start', () => {
     const port = await freePort()
     const [of0, of1, of2] = [
       host(meetingOf(0, 3, port)),
-      visit(cannot(meetingOf(1, 3, port))),
-      visit(meetingOf(2, 3, port)),
+      joinRankZero(cannot(meetingOf(1, 3, port))),
+      joinRankZero(meetingOf(2, 3, port)),
     ]
     const message = 'Rank 1 cannot start: There is no gloo.'
     await Promise.all([
@@ -212,7 +212,7 @@ describe('where a rank cannot start', () => {
     const message = 'Rank 1 cannot start: it has another version of gloo than rank 0.'
     await Promise.all([
       expect(host(meetingOf(0, 2, port))).rejects.toThrow(message),
-      expect(visit(other)).rejects.toThrow(message),
+      expect(joinRankZero(other)).rejects.toThrow(message),
     ])
   })
 })
@@ -220,9 +220,9 @@ describe('where a rank cannot start', () => {
 test('a rank that left before the others came may come again', async () => {
   const port = await freePort()
   const hosted = host(meetingOf(0, 3, port))
-  const refused = visit({ ...meetingOf(1, 3, port), patience: 1000 })
+  const refused = joinRankZero({ ...meetingOf(1, 3, port), patience: 1000 })
   await expect(refused).rejects.toThrow(`Rank 1 could not meet rank 0 at 127.0.0.1:${port} within 1 s`)
-  const all = await Promise.all([hosted, visit(meetingOf(1, 3, port)), visit(meetingOf(2, 3, port))])
+  const all = await Promise.all([hosted, joinRankZero(meetingOf(1, 3, port)), joinRankZero(meetingOf(2, 3, port))])
   expect(all.map((bytes) => [...bytes])).toEqual([0, 1, 2].map((rank) => broughtFor(rank, 3)))
 })
 

@@ -146,7 +146,7 @@ describe('many requests', () => {
       (index) => sleep(index * 1200),
     )
     const streamed = await (await post(CHAT, { messages, stream: true })).text()
-    expect(streamed).toMatch(/"error":\{"message":"The answer took more than 1 seconds\."/)
+    expect(streamed).toMatch(/"error":\{"message":"The request took more than 1 seconds\."/)
     expect(streamed).not.toContain('[DONE]')
     const { status, code, headers } = await whole
     expect([status, code, headers.get('x-should-retry')]).toEqual([503, 'timeout', 'false'])

@@ -38,7 +38,7 @@ describe('a request for more than the free memory', () => {
       'The adapter needs about 50 GiB of memory, but the device cuda has 80 GiB, of which 50 GiB are free: give it a lower rank.',
     )
     expect(refusal(deviceOf('cpu', 512 * MiB), { tensors: 512 * MiB })).toThrow(
-      /^The adapter needs about 512 MiB of memory, but this process may have 512 MiB \(the limit of its control group\), of which \d+ MiB are free/,
+      /^The adapter needs about 512 MiB of memory, but this process may have 512 MiB \(the limit of its control group\), with \d+ MiB free/,
     )
     expect(refusal(deviceOf('cpu', totalmem()), { tensors: totalmem() })).toThrow(/but this machine has /)
   })

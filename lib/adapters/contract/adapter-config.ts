@@ -7,7 +7,7 @@ import { names, namesOrPattern, numbersByPattern, optionalInteger, optionalReal 
 import { parseOptions } from '../../schema/parse.js'
 import type { OptionFields, TargetModules } from './adapter.js'
 
-/** Their heading in help. */
+/** Heading in help. */
 export const newAdapterGroup = 'What is trained:'
 const group = newAdapterGroup
 

@@ -75,7 +75,7 @@ export abstract class AdapterLayer implements LayerAdapter {
   }
 }
 
-/** How ΔW is computed. */
+/** The computation of ΔW. */
 export interface DeltaForm {
   /**
    * Returns ΔW [d, k] in float32, dense, by differentiable operations; `weight` [d, k] has floats of any dtype and is frozen.
@@ -100,7 +100,7 @@ export class DeltaLayer extends AdapterLayer {
     options: LayerOptions,
     dropout: number,
     tensors: readonly Tensor[],
-    /** How ΔW is computed from the layer's tensors. */
+    /** Computes ΔW from the layer's tensors. */
     readonly form: DeltaForm,
   ) {
     super(options, dropout, tensors)

@@ -101,9 +101,9 @@ export interface TensorDeclaration<Config extends AdapterConfigBase = AdapterCon
   learningRateRatio?(config: Config): number
   /** Returns the initial values; absent: zeros. */
   initial?(start: TensorStart<Config>): TensorValues | Tensor
-  /** Its name in files, if that differs, or several names that all store it. */
+  /** Name in files, if that differs, or several names that all store it. */
   readonly inFile?: string | readonly string[]
-  /** Its name in files for the embeddings, where it is stored transposed. */
+  /** Name in files for the embeddings, where it is stored transposed. */
   readonly inFileOfEmbeddings?: string
   /** Whether files store the matrix transposed. */
   readonly transposed?: boolean
@@ -113,7 +113,7 @@ export interface TensorDeclaration<Config extends AdapterConfigBase = AdapterCon
 export interface SplitTensor<Config extends AdapterConfigBase> {
   /** Returns its shape in the file, row-major. */
   shape(config: Config, layer: LayerFacts): readonly number[]
-  /** Its dtype in the file, default float32. */
+  /** Dtype in the file, default float32. */
   readonly dtype?: 'float32' | 'int32'
   /** Returns the values in memory, by names of `tensors`, from the values in the file. */
   split(values: TensorValues, config: Config, layer: LayerFacts): Readonly<Record<string, TensorValues>>
@@ -153,7 +153,7 @@ export interface LayerMemory {
   readonly working: number
 }
 
-/** Options of training that restarts depend on, including the rule's own and those of the adapter. */
+/** Options of training that restarts depend on, including options of the rule and of the adapter. */
 export interface RestartRunOptions {
   /** Number of steps between restarts. */
   readonly mergeEvery?: number
@@ -207,7 +207,7 @@ export interface AdapterMethod<
   readonly restart?: RestartRule<Config, RestartFields>
   /** Names of methods whose adapters it can train further, because it computes the same from their files. */
   readonly continues?: readonly string[]
-  /** Whether it supports the embeddings. */
+  /** Whether the method supports the embeddings. */
   readonly embeddings?: boolean
   /** Whether Hugging Face PEFT computes the same from its files; default no. Model cards then name PEFT as their library. */
   readonly readByPeft?: boolean
@@ -237,7 +237,7 @@ export interface AdapterMethod<
   /** Makes the adapter of one layer. */
   layer(config: Config, options: LayerOptions, tensors: LayerTensors): LayerAdapter
   /**
-   * Its entries of `adapter_config.json`, which override or extend those of every method. Entries that no other program knows
+   * Its entries of `adapter_config.json`, which override or extend the entries of every method. Entries that no other program knows
    * are under `node_mora`, in the header of the weights' file.
    */
   readonly peft: PeftTable<Config> & {
@@ -272,7 +272,7 @@ export interface PeftEntry<Config = AdapterConfigBase> {
 
 /** The context of an entry. */
 export interface PeftPlace {
-  /** Its name. */
+  /** Name. */
   readonly key: string
   /** The file's path, for errors. */
   readonly source: string
@@ -283,7 +283,7 @@ export interface PeftPlace {
 /** A tensor to write to an adapter file. */
 export interface TensorToStore {
   readonly suffix: string
-  /** Whether it is one tensor for the whole adapter. */
+  /** Whether the whole adapter shares one tensor. */
   readonly shared?: boolean
   readonly dtype?: 'float32' | 'int32'
   readonly shape: readonly number[]
@@ -292,7 +292,7 @@ export interface TensorToStore {
 
 /** A tensor from an adapter file, as float32. */
 export interface StoredTensor {
-  /** Its full name in the file, such as `base_model.model.….lora_A.weight`. */
+  /** Full name in the file, such as `base_model.model.….lora_A.weight`. */
   readonly name: string
   /** Dimensions in the file's order. */
   readonly shape: readonly number[]

@@ -17,7 +17,7 @@ export interface BaseModel {
   readonly labels: readonly string[] | null
   /** The prefix of the text model's modules in a model that wraps one; null for others. */
   readonly textPrefix: string | null
-  /** Names of weights beside those of a wrapped text model: of towers and projectors. */
+  /** Names of the weights of towers and projectors beside a wrapped text model. */
   readonly others?: ReadonlySet<string>
   /** Returns the values of a weight of the checkpoint, in float32; absent for a model without one. */
   readonly values?: ((weight: string) => Promise<Float32Array>) | undefined
@@ -38,7 +38,7 @@ export function withLabels(base: BaseModel, labels: readonly string[]): BaseMode
 
 /**
  * Returns the model's name of a module in an adapter's file. Adapters of a wrapped text model also come with the names of its own
- * class (`model.layers`) and of older transformers (`language_model.model.layers`), and adapters of any model with those of the class
+ * class (`model.layers`) and of older transformers (`language_model.model.layers`), and adapters of any model with the names of the class
  * without a head (`layers`).
  */
 export function moduleInModel(module: string, { weights, textPrefix }: BaseModel): string {

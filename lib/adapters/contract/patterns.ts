@@ -49,7 +49,7 @@ export function isTarget(targets: TargetModules, name: string): boolean {
   return targets.some((target) => name === target || name.endsWith(`.${target}`))
 }
 
-/** Whether targets select a layer; `all-linear` selects those of the blocks. */
+/** Whether targets select a layer; `all-linear` selects the layers of the blocks. */
 export function isSelected(targets: TargetModules, { name, role }: LayerFacts): boolean {
   return targets === 'all-linear' ? role === undefined : isTarget(targets, name)
 }

@@ -14,7 +14,7 @@ import { fromPython, toPython } from './python-pattern.js'
 
 type Json = Readonly<Record<string, unknown>>
 
-/** How an entry differs from its option. */
+/** Differences between an entry and its option. */
 export interface EntryOptions<Value> {
   /** The value for a file without the entry; absent: the entry is required. */
   readonly absent?: Value

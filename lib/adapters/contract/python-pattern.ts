@@ -1,4 +1,4 @@
-/** Reads regular expressions of Python, which PEFT's files have, as those of JavaScript. */
+/** Converts Python's regular expressions, which PEFT's files have, to JavaScript's. */
 import { InputError, quoted } from '../../common/errors.js'
 import { MOST_OF_A_PATTERN } from '../../schema/option-values.js'
 import { MERGE_WITH_PEFT } from './adapter.js'

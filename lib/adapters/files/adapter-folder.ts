@@ -151,7 +151,7 @@ function configIn(json: Record<string, unknown>, path: string): AdapterConfigBas
   }
 }
 
-/** Returns a configuration with the model's names of modules; `layers` are those of the file, which its regular expressions match. */
+/** Returns a configuration with the model's names of modules; `layers` are the file's names of layers, which its patterns match. */
 function renamed(
   config: AdapterConfigBase,
   layers: ReadonlySet<string>,
@@ -239,7 +239,7 @@ export function layerTensors({ tensors }: StoredAdapter, layer: string): (suffix
 
 /** The model that an adapter is written for. */
 interface WrittenFor extends Pick<BaseModel, 'textPrefix'> {
-  /** Its name, a hub id or a path as the user gave it, without folders of this machine; and the commit of a hub id. */
+  /** Name, a hub id or a path as the user gave it, without folders of this machine; and the commit of a hub id. */
   readonly base: { readonly name: string; readonly revision: string | null }
   readonly provenance: AdapterProvenance
   readonly fanInFanOut: boolean

@@ -83,8 +83,8 @@ export function modulesOfAdapter(
 }
 
 /**
- * Throws unless tables that a file has beside its modules change nothing: they are the base's, or those of a module that it
- * trained, which PEFT repeats under the name of what is tied to it.
+ * Throws unless tables that a file has beside its modules change nothing: they are the base's, or tables of a module that it
+ * trained, which PEFT repeats under the name of the tied module.
  */
 export async function requireSameTables(adapter: StoredAdapter, base: BaseModel): Promise<void> {
   const original = (name: string) => base.ties.get(name) ?? name

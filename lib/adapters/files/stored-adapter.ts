@@ -18,7 +18,7 @@ export interface AdapterProvenance {
   readonly templateHash?: string
   /** Names of the labels of the head that it trained. */
   readonly labels?: readonly string[]
-  /** How it was trained to pool states to embeddings. */
+  /** The pooling of states to embeddings in its training. */
   readonly pooling?: Pooling
 }
 

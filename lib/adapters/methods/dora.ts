@@ -69,8 +69,8 @@ export class DoraLayer extends AdapterLayer {
   }
 
   /**
-   * Computes all gradients from the weight's, G = dYᵀ x: with f = m / ‖·‖, those of A and B from s f ⊙ G, m's from (W + ΔW) ⊙
-   * G.
+   * Computes all gradients from the weight's, G = dYᵀ x: with f = m / ‖·‖, the gradients of A and B from s f ⊙ G, and of m from
+   * (W + ΔW) ⊙ G.
    */
   #backward(dY: Tensor, x: Tensor, targets: readonly GradientTarget[], weight: Tensor, scale: number): void {
     const { a, b } = this

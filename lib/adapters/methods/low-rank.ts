@@ -73,7 +73,7 @@ interface LowRankVariant<C extends LowRankConfig, Fields extends OptionFields>
     factors: { a: Parameter; b: Parameter },
     tensors: LayerTensors,
   ): LayerAdapter
-  /** Entries of `adapter_config.json` that override or extend those of all variants. */
+  /** Entries of `adapter_config.json` that override or extend the entries of all variants. */
   readonly peft?: PeftTable<C>
 }
 

@@ -32,7 +32,7 @@ export function miss(options: Partial<Omit<AdapterConfigBase, 'method'>> = {}): 
 }
 
 export class MissLayer extends AdapterLayer {
-  /** How columns of x are grouped into sums. */
+  /** The groups of columns of x that are summed. */
   readonly #runs: Grouping
 
   constructor(

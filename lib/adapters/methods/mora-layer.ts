@@ -21,7 +21,7 @@ import { AdapterLayer } from '../contract/adapter-layer.js'
 import type { Operator } from './mora-operators.js'
 import { Permutation, type PermutationKey } from './permutation.js'
 
-/** How an operator compresses k inputs to R values and spreads R values over d outputs: groups, or a plan of sections. */
+/** The compression of k inputs to R values and the decompression of R values to d outputs: groups, or a plan of sections. */
 type MoraGeometry = { kind: 'groups'; input: Grouping; output: Grouping } | { kind: 'sections'; plan: SectionPlan }
 
 export function moraGeometry(
@@ -89,7 +89,7 @@ function groupsMatrixGradient(
 }
 
 export interface MoraLayerConfig {
-  /** How inputs are compressed and outputs spread; default: rotation below rank 64, sharing from there on. */
+  /** The operator of compression and decompression; default: rotation below rank 64, sharing from there on. */
   readonly operator: Operator
   /** ΔW is multiplied by this; 1 as in the reference. */
   readonly scale: number

@@ -13,7 +13,7 @@ export const OPERATORS = [
   'truncation',
 ] as const
 
-/** How MoRA compresses a layer's inputs and spreads its outputs; docs/methods/mora.md describes each. */
+/** An operator of MoRA: compression of a layer's inputs and decompression to its outputs; docs/methods/mora.md describes each. */
 export type Operator = (typeof OPERATORS)[number]
 
 /** Returns the highest rank whose R is not limited by max(k, d). */

@@ -1,4 +1,4 @@
-/** The tensors that a method declares: those of one layer, how many values they have, and their names in files. */
+/** The tensors that a method declares for one layer, their number of values, and their names in files. */
 import { elementsOf } from '../../native/addon.js'
 import type { AdapterConfigBase, AdapterMethod, LayerFacts, TensorDeclaration } from '../contract/adapter.js'
 

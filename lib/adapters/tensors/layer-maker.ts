@@ -29,7 +29,7 @@ const tensorsOf = new WeakMap<LayerAdapter, ReadonlyMap<string, Parameter | Int3
 /** Makes the layers of one adapter. Shared tensors are made with the first layer. */
 export class LayerMaker {
   /**
-   * The shared tensors of the layer made last: those of other layers are views of the same memory, which is freed with the last
+   * The shared tensors of the layer made last: other layers have views of the same memory, which is freed with the last
    * view.
    */
   readonly #shared = new Map<string, Parameter>()

@@ -17,7 +17,7 @@ import type { Tokenizer } from '../../text/tokenizer.js'
 import { countTargets, type Document, type Example, exampleOf } from './example.js'
 import { type LimitOptions, type LongRowCounts, limitRow, windowsOf } from './long-rows.js'
 
-/** How rows become tokens. A text that is too long always becomes several rows. */
+/** Options of tokenising rows. A text that is too long always becomes several rows. */
 export interface EncodeOptions extends Omit<LimitOptions, 'bosId'> {
   /** If null, only `input_ids` rows can be read. */
   tokenizer: Tokenizer | null

@@ -4,7 +4,7 @@ import { describeSource, type RecordedSource } from '../../rows/sources/source.j
 import type { LongRowCounts } from './long-rows.js'
 import type { SourceFacts } from './tokenise.js'
 
-/** How a source of rows was read. */
+/** Report on reading a source of rows. */
 export interface SourceReport {
   /** The source's path or hub id, or a description of rows from memory. */
   source: string

@@ -39,9 +39,9 @@ export interface DataSummary extends ChatCounts, LengthCounts {
   first: Partial<Record<keyof ChatCounts, string>>
   /** Control tokens that are trained as targets. */
   trainedSpecialTokens: {
-    /** Its id. */
+    /** Id. */
     id: number
-    /** Its spelling, such as `<|im_end|>`. */
+    /** Spelling, such as `<|im_end|>`. */
     token: string
     /** Number of times that the token is a target. */
     count: number

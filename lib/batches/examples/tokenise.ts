@@ -162,7 +162,7 @@ export async function tokenise(
   return { arrays, labels: labels?.names, summary, hash, sources: facts, highestId, isPart: left === 0 }
 }
 
-/** Returns the data without the rows in which nothing is trained, or only without those of weight 0. */
+/** Returns the data without the rows in which nothing is trained, or only without the rows of weight 0. */
 export async function withTargets(data: TokenisedData, { ofWeights = false } = {}): Promise<TokenisedData> {
   const isKept = ({ documents, weight }: Example) => (ofWeights ? weight !== 0 : countTargets(documents) > 0)
   if (ofWeights ? !data.arrays.weights?.includes(0) : data.summary.withoutTarget === 0) return data

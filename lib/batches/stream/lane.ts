@@ -260,7 +260,7 @@ export class Lane {
 }
 
 /**
- * Returns a text that tells records apart.
+ * Returns a text that distinguishes records.
  * @throws InputError `malformed-row` for what cannot be JSON
  */
 function textOf({ json, value, where }: DataRecord): string {

@@ -9,7 +9,7 @@ import { Progress } from '../terminal/progress.js'
 
 export const analyzeCommand = defineCommand({
   name: 'analyze',
-  summary: 'show the singular values of what an adapter or training changed in each weight',
+  summary: 'show the singular values of the change to each weight by an adapter or by training',
   schema: AnalyzeSchema,
   idle: ['device', 'dtype', 'rotaryDtype', 'allowTf32', 'seed'],
   examples: [

@@ -8,7 +8,7 @@ import { interruptible } from '../terminal/interrupt.js'
 
 export const dashboardCommand = defineCommand({
   name: 'dashboard',
-  summary: 'show the runs of a folder in a browser, as they go on',
+  summary: 'show the runs of a folder in a browser, live',
   schema: DashboardSchema,
   idle: ['device', 'threads', 'dtype', 'rotaryDtype', 'allowTf32', 'seed', 'offline'],
   positional: ['folder'],

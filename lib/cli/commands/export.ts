@@ -13,7 +13,7 @@ import { Progress } from '../terminal/progress.js'
 
 export const exportCommand = defineCommand({
   name: 'export',
-  summary: 'write an adapter as a LoRA that other programs read, or merged',
+  summary: 'write an adapter as a LoRA for other programs, or as a merged model',
   schema: ExportSchema,
   idle: ['rotaryDtype', 'seed'],
   examples: [

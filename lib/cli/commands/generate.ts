@@ -17,7 +17,7 @@ const AT_ONCE = 32
 
 export const generateCommand = defineCommand({
   name: 'generate',
-  summary: 'write text, streamed; a chat when there is no prompt, on a terminal',
+  summary: 'generate text, streamed; on a terminal, chat if there is no prompt',
   schema: GenerateSchema,
   examples: [
     'mora generate --model model --adapter out --prompt "How many legs have 3 cats?"',
@@ -29,7 +29,7 @@ export const generateCommand = defineCommand({
     if (raw && unfit) {
       throw new UsageError(
         'unfit-options',
-        `--raw does not go with ${flagOf(unfit[0])}: without a template it means nothing.`,
+        `--raw does not go with ${flagOf(unfit[0])}: without a template, it has no effect.`,
       )
     }
     if (options.prompts !== undefined && (options.prompt !== undefined || options.system !== undefined))

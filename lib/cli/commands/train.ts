@@ -61,7 +61,7 @@ export async function trainOn(
 }
 
 async function trained(ranks: RanksOfCommand, options: TrainSettings, context: CommandContext): Promise<CommandResult> {
-  // Its modules load while the weights are read. A failure is handled below.
+  // The modules of training load while the weights are read; a failure is handled below.
   const training = import('../../train/train.js')
   training.catch(() => {})
   const sync = new RankSync(ranks)
@@ -69,7 +69,7 @@ async function trained(ranks: RanksOfCommand, options: TrainSettings, context: C
     const model = await openModel(options, ranks, sync, context)
     const { referenceAdapter: reference, allowOtherBase, offline } = options
     if (reference === undefined) return model
-    // The objective knows it by this name.
+    // The objective finds the adapter by this name.
     await model.loadAdapter(reference, reference, { allowOtherBase, offline })
     model.setActiveAdapters([])
     return model
@@ -194,7 +194,7 @@ function eventPrinter(progress: Progress, columns: () => number): (event: TrainE
         progress.note(`step ${event.step}: saved ${event.path}`)
         break
       case 'merge':
-        progress.note(`step ${event.step}: merged the adapter, which starts again (${event.merges})`)
+        progress.note(`step ${event.step}: merged and restarted the adapter (${event.merges})`)
         break
       case 'notice':
         progress.warn(event.message)
@@ -218,7 +218,7 @@ function summary(result: TrainResult): string {
   if (best && best.step !== result.steps)
     facts.push([
       'lowest evaluation loss',
-      `${formatNumber(best.evalLoss)} at step ${best.step}${best.isResult ? ', with whose values the run ends' : ''}`,
+      `${formatNumber(best.evalLoss)} at step ${best.step}${best.isResult ? '; the run ends with the values of this step' : ''}`,
     ])
   if (result.output !== null) facts.push(['output', result.output])
   return formatFacts(facts)

@@ -37,7 +37,7 @@ type DataRowFacts =
 
 interface DataFacts {
   rows: DataRowFacts[]
-  /** Number of rows that were read but are not among these. */
+  /** Number of rows that were read but are not among `rows`. */
   others: number
   /** Null for prompts, whose completions are sampled in training. */
   summary: DataSummary | null

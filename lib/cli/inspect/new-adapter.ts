@@ -1,4 +1,4 @@
-/** Counts what a new adapter with given options would train, from the shapes of the model's weights alone. */
+/** Counts the parameters of a new adapter with given options, from the shapes of the model's weights alone. */
 
 import { newAdapterConfig } from '../../adapters/new-adapter.js'
 import { planAdapter } from '../../adapters/planning/adapter-plan.js'

@@ -84,7 +84,7 @@ export class Progress implements Disposable {
   }
 }
 
-/** Milliseconds that rows are tokenised before a line shows how far it is. */
+/** Milliseconds of tokenising before a line shows the progress. */
 const SHORT_WAIT = 1000
 
 /** Returns a function that shows how many rows are tokenised. */

@@ -1,4 +1,4 @@
-/** The input and outputs of a command: the process's own streams, or those of a test. */
+/** The input and outputs of a command: the streams of the process, or of a test. */
 import { closeSync, openSync } from 'node:fs'
 import { devNull } from 'node:os'
 import { isatty } from 'node:tty'
@@ -35,7 +35,7 @@ export function writeAnswer(output: TerminalOutput, text: string): void {
 const awaited = new WeakSet<object>()
 
 /**
- * Handles outputs that can no longer be written. Standard error only shows progress: if it fails (a closed pipe, a full disk, a
+ * Handles outputs that cannot be written. Standard error only shows progress: if it fails (a closed pipe, a full disk, a
  * closed terminal), the work goes on silently. Standard output is the purpose of a command: if its reader has gone, as with
  * `mora inspect | head`, the command ends quietly.
  */

@@ -46,7 +46,7 @@ export class TransferLine {
   }
 }
 
-/** Returns a function that shows transfers, whose first one of each key starts a new line. */
+/** Returns a function that shows transfers; the first of each key starts a new line. */
 export function transferPrinter(progress: Progress, { isTTY }: TerminalOutput) {
   const lines = new Map<string, TransferLine>()
   return (key: string, transfer: Transfer, before = ''): void => {

@@ -25,7 +25,7 @@ const MANY = 8
  */
 
 /**
- * How a curve is drawn: in the colour and dashes of its run, with circles to tell it from another curve of the run.
+ * The look of a curve: the colour and dashes of its run, and circles if it is a second curve of the run.
  * @typedef {{ number: number, circles: boolean }} Look
  */
 

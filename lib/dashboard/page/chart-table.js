@@ -9,7 +9,7 @@ import { element } from './elements.js'
 
 /** Maximum number of rows in a table: evenly spaced, the first and the last included. */
 const MOST_ROWS = 50
-/** Milliseconds between two updates of a table that somebody may be reading. */
+/** Milliseconds between two updates of an open table. */
 const REDRAW_INTERVAL = 10_000
 
 export class ChartTable {
@@ -57,7 +57,7 @@ export class ChartTable {
       })
       return element('tr', {}, element('th', { scope: 'row' }, axis.format(places[place])), ...cells)
     })
-    const caption = element('caption', { class: 'unseen' }, `${this.title} at some places, or at the last one before`)
+    const caption = element('caption', { class: 'unseen' }, `${this.title} at evenly spaced positions, or the last value before each`)
     const table = element('table', {}, caption, element('thead', {}, head), element('tbody', {}, ...rows))
     this.place.replaceChildren(table)
   }

@@ -15,7 +15,7 @@ import { state } from './state.js'
 /** @typedef {import('./format.js').Value} Value */
 /** @typedef {import('./chart-plot.js').Zoom} Zoom */
 
-/** Maximum number of runs whose values are shown below a chart; the table has those of all. */
+/** Maximum number of runs with values below a chart; the table has the values of all runs. */
 const MOST_READ = 8
 
 let made = 0
@@ -29,7 +29,7 @@ function newReading() {
     { class: 'of-metric' },
     element('span', { class: 'kind' }),
     element('span', { class: 'value' }),
-    element('span', { class: 'spread', title: 'Lowest and highest of the steps that this is the mean of' }),
+    element('span', { class: 'spread', title: 'Lowest and highest value of the steps in this mean' }),
   )
 }
 
@@ -145,7 +145,7 @@ export class Chart {
       this.#plot.setSize({ width, height })
   }
 
-  /** Shows the values at the cursor, or the last ones; those of the curve at the cursor come first. */
+  /** Shows the values at the cursor, or the last values; the curve at the cursor comes first. */
   #read() {
     const place = this.#plot?.cursor.idx ?? null
     const [places = []] = this.#columns

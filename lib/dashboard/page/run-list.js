@@ -52,8 +52,8 @@ export function startRunList(onChoice) {
     const notes = []
     if (shown.length < runs.length) notes.push(`${shown.length} of ${runs.length} runs.`)
     if (numbers.size === MOST_CHOSEN && runs.length > MOST_CHOSEN)
-      notes.push(`${MOST_CHOSEN} runs are compared at most: the lines of more could not be told apart.`)
-    if (!complete) notes.push('The folder holds more than was searched: start the dashboard in a folder below it.')
+      notes.push(`${MOST_CHOSEN} runs are compared at most: the lines of more runs could not be told apart.`)
+    if (!complete) notes.push('The folder is too large to be searched whole: start the dashboard in a folder below it.')
     note.hidden = notes.length === 0
     setText(note, notes.join(' '))
   }

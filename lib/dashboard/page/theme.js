@@ -21,7 +21,7 @@ function remember(theme) {
     if (theme === null) localStorage.removeItem(KEY)
     else localStorage.setItem(KEY, theme)
   } catch {
-    // then it applies to this visit only
+    // Without storage, the theme applies until the page is closed.
   }
 }
 

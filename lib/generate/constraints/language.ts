@@ -199,7 +199,7 @@ export class GrammarRules {
 
   /**
    * Adds rules for a language, one for each state of a deterministic automaton: the library compiles alternatives that begin alike
-   * wrongly, and knows of all bytes but those of ASCII only in classes.
+   * wrongly, and accepts bytes outside of ASCII only in classes.
    * @returns the name of the first rule
    * @throws Inexpressible
    */
@@ -240,7 +240,7 @@ export class GrammarRules {
     if (this.#work > MOST_WORK) throw tooLarge()
   }
 
-  /** Returns the grammar whose texts are those of `root`. */
+  /** Returns the grammar that accepts the texts of `root`. */
   grammar(root: string): string {
     return [`root ::= ${root}`, ...this.#bodies.map((body, i) => `r${i} ::= ${body}`)].join('\n')
   }

@@ -35,7 +35,7 @@ export class ConstraintThread {
   #clock: NodeJS.Timeout | undefined
   #idle: NodeJS.Timeout | undefined
   #texts = 0
-  /** Whether it must not compile other grammars. */
+  /** Whether the thread must not compile other grammars. */
   isSpent = false
   /** Whether a task that exceeded its time limit has ended it. */
   isLate = false

@@ -117,7 +117,7 @@ const grammars = new Map<number, { compiled: CompiledGrammar; size: number }>()
 const texts = new Map<number, { matcher: GrammarMatcher; size: number }>()
 
 const PAGE = 2 ** 16
-/** The memory of the library, whose type is not among those of Node.js. */
+/** The memory of the library, whose type Node.js does not declare. */
 interface Memory {
   readonly buffer: ArrayBuffer
   grow(pages: number): number
@@ -214,7 +214,7 @@ async function masked(number: number, change: (matcher: GrammarMatcher) => void)
   const { matcher, size } = texts.get(number)!
   change(matcher)
   const words = (await matcher.getNextTokenBitmask()).slice()
-  // The library may set the bits behind those of the last token.
+  // The library may set the bits behind the last token's.
   const used = size % 32
   if (used > 0) words[words.length - 1]! &= 2 ** used - 1
   return { value: words }

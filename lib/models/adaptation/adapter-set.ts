@@ -185,7 +185,7 @@ export class AdapterSet {
   }
 
   /**
-   * Returns the factors of chosen adapters by name; without a choice, those of the active ones.
+   * Returns the factors of chosen adapters by name; without a choice, of the active adapters.
    * @throws UsageError `unknown-adapter`, `merged`, `shared-module`
    */
   chosen(adapters: AdapterChoice = this.activeNames()): ReadonlyMap<string, number> {
@@ -307,7 +307,7 @@ export class AdapterSet {
     for (const [alias, name] of this.#aliases) if (name === adapter.name) this.#aliases.delete(alias)
   }
 
-  /** Makes every weight a float32 parameter. Merged adapters become part of the weights and are adapters no longer. */
+  /** Makes every weight a float32 parameter. Merged adapters become part of the weights and are removed as adapters. */
   trainWeights(): void {
     this.training.requireNoOther('its weights would become trainable')
     this.#requireOwnWeights()

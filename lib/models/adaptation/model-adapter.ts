@@ -30,7 +30,7 @@ export interface AdaptedModel {
   readonly slots: readonly WeightSlot[]
   /** A weight by its name in Hugging Face's checkpoints. */
   slot(name: string): WeightSlot
-  /** How states are pooled to embeddings; null if nothing says. */
+  /** Pooling of states to embeddings; null if it is unknown. */
   pooling: Pooling | null
   /** Why embeddings cannot be computed as its files say; null: they can. */
   readonly unsupportedPooling: string | null

@@ -202,7 +202,7 @@ function fieldsOfFile(config: ModelConfig): Fields {
 }
 
 interface Layer extends Pick<ModelSizes, 'headSize' | 'keyValueHeads' | 'intermediateSize'> {
-  /** Whether it has a window. */
+  /** Whether the layer has a window. */
   readonly isLocal: boolean
   readonly rotary: AttentionPlan['rotary']
   readonly keysAreValues: boolean
@@ -239,7 +239,7 @@ function readLayers(read: ConfigReader, sizes: ModelSizes): Layer[] {
   })
 }
 
-/** Reads the sizes of heads: by layer as transformers writes them, or those of layers without a window as they are published. */
+/** Reads the sizes of heads: by layer as transformers writes them, or of layers without a window as they are published. */
 function readHeads(read: ConfigReader, { headSize, keyValueHeads }: ModelSizes, keysAreValues: boolean) {
   const byLayer = read.value('per_layer_config')
   const others = read.integer('num_global_key_value_heads', keyValueHeads)

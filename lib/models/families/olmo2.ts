@@ -36,7 +36,7 @@ export const olmo2: Family = {
   },
 }
 
-/** Moves a block's norms behind attention and MLP, and adds those of queries and keys. */
+/** Moves a block's norms behind attention and MLP, and adds norms of queries and keys. */
 export function withNormsAfter(
   block: DecoderBlockPlan<AttentionPlan>,
   { hiddenSize }: ModelSizes,

@@ -8,7 +8,7 @@ import type { GgufNames } from './names.js'
 /** Fields by names without the architecture's prefix. */
 export type Fields = Record<string, GgufField>
 
-/** How a GGUF file stores a family's models. */
+/** Storage of a family's models in GGUF files. */
 export interface GgufFamily {
   /** `general.architecture` */
   readonly architecture: string
@@ -18,7 +18,7 @@ export interface GgufFamily {
   readonly className: string
   /** Returns the values that `config.json` would have. */
   config(metadata: GgufMetadata): JsonObject
-  /** The fields that `config` reads besides those of every family. */
+  /** The fields that `config` reads besides the fields of every family. */
   fields?(config: ModelConfig): Fields
   readonly names: GgufNames
   /** Returns how a tensor differs from its weight, by its GGUF name; null where it does not. */

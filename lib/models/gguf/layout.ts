@@ -1,6 +1,6 @@
 import type { ModelSizes } from '../network/model-config.js'
 
-/** How a tensor of a GGUF file differs from the weight that it holds. */
+/** Differences between a tensor of a GGUF file and the weight that it holds. */
 export interface TensorLayout {
   /** Row r of the weight is row `rows[r]` of the file. */
   readonly rows?: Int32Array | undefined

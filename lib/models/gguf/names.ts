@@ -1,4 +1,4 @@
-/** Translates GGUF's tensor names to those of Hugging Face's checkpoints, and the order of their rows. */
+/** Translates GGUF's tensor names, and the order of rows, to Hugging Face's checkpoints. */
 import { quoted, UsageError } from '../../common/errors.js'
 
 type Names = Readonly<Record<string, string>>
@@ -92,7 +92,7 @@ export function ggufTensors(
   const stems = keysOf(layer === undefined ? outer : block, path).map((stem) => `${stem}${kind}`)
   const all = [...stems, ...(layer === undefined ? [] : keysOf(whole, inside))]
   if (all.length === 0) throw new UsageError('unknown-tensor', `GGUF has no name for the weight ${name}.`)
-  // A family's own names come after others, such as those of Llama that OLMo 2 does not use.
+  // A family's own names come after others, such as Llama's names that OLMo 2 does not use.
   const used = inParts ? all : all.slice(-1)
   const [place, each] = [layer === undefined ? '' : `blk.${layer}.`, rows / used.length]
   return used.map((tensor, part) => ({ name: `${place}${tensor}`, from: part * each, to: (part + 1) * each }))

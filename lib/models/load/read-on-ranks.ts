@@ -39,7 +39,7 @@ interface SharedGroup {
 }
 
 /**
- * Reads this rank's share of a network's matrices into shared memory, and maps those of the others.
+ * Reads this rank's share of a network's matrices into shared memory, and maps the shares of the other ranks.
  * @param weights reads the matrices, and gets all of them
  * @param betweenGroups awaited between groups; loading stops if it throws
  */

@@ -22,7 +22,7 @@ interface StorageOptions {
   readonly passes?: number | 'one token' | undefined
 }
 
-/** How the weights of a checkpoint are stored in memory. */
+/** The storage of a checkpoint's weights in memory. */
 interface StoragePlan {
   /** The dtype of activations and floats. */
   readonly dtype: FloatDType
@@ -33,7 +33,7 @@ interface StoragePlan {
 
 /** The form of a checkpoint's quantised weights in a model. */
 export interface QuantisedBase extends QuantisedForm {
-  /** Whether they stay as stored; otherwise they become floats. */
+  /** Whether the weights stay as stored; otherwise they become floats. */
   readonly kept: boolean
   /** Bytes that keeping them saves. */
   readonly saved: number
@@ -100,8 +100,8 @@ function bytesByName(source: ModelSource, dtype: FloatDType, kept: boolean): Map
 }
 
 /**
- * Costs of GGUF's blocks. They and those of codes (`read/formats`) were measured on cores of a Zen 4, whose products wait less
- * for memory than those of more cores. For training: nf4 by whole steps of SmolLM2-135M (LoRA, 1 × 128 tokens, one core),
+ * Costs of GGUF's blocks. They and the costs of codes (`read/formats`) were measured on cores of a Zen 4, whose products wait less
+ * for memory than products of more cores. For training: nf4 by whole steps of SmolLM2-135M (LoRA, 1 × 128 tokens, one core),
  * blocks by the time of unpacking them, which is a little more than such steps show (they took 0.94–1.02 times as long), all
  * others by the products of 128 tokens alone, forward and backward; where products take longer, as in float32, less is lost.
  * For decoding: on two cores, with weights larger than the caches.

@@ -181,7 +181,7 @@ export class ForwardPasses {
   }
 
   /**
-   * Returns passes through only one block of each kind: a device that supports them supports those of the whole network.
+   * Returns passes through only one block of each kind: a device that supports them supports passes of the whole network.
    *
    * @internal
    */

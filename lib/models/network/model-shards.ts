@@ -38,6 +38,6 @@ export function requireWhole({ shards }: Decoder, needs: string): void {
   if (!shards) return
   throw new UsageError(
     'sharded-weights',
-    `${needs}, but ranks hold those of the model together: load it without shard.`,
+    `${needs}, but the ranks share the weights of the model: load it without shard.`,
   )
 }

@@ -139,7 +139,7 @@ export interface NetworkPlan {
   readonly blocks: readonly DecoderBlockPlan[]
   readonly finalNorm: NormPlan
   readonly head: string
-  /** How logits are transformed. */
+  /** Transformation of the logits. */
   readonly logits: LogitsForm
   /** Checkpoints store weights of linear layers as [in, out] (GPT-2's Conv1D); in memory all are [out, in]. */
   readonly transposedLinears: boolean
@@ -280,7 +280,7 @@ export function linearGroups({ mixer, mlp, perLayer }: DecoderBlockPlan): (reado
   return [mixer.projections, [mixer.output], mlp.projections, [mlp.down], ...ofInput]
 }
 
-/** Returns the layers that can have adapters, without weights: those of the blocks, and untied embeddings and head. */
+/** Returns the layers that can have adapters, without weights: the layers of the blocks, and untied embeddings and head. */
 export function adaptableLayers({ network, tiedEmbeddings, ...sizes }: NetworkSizes): LayerFacts[] {
   const table = (name: string, role: LayerFacts['role']): LayerFacts[] =>
     tiedEmbeddings ? [] : [{ name, inFeatures: sizes.hiddenSize, outFeatures: sizes.vocabularySize, role }]

@@ -18,7 +18,7 @@ export class WeightSlot {
     readonly name: string,
     weight: Weight,
     put: (weight: Weight) => void,
-    /** Whether it is never trained. */
+    /** Whether the weight is never trained. */
     readonly isConstant = false,
   ) {
     this.#current = weight
@@ -85,7 +85,7 @@ export class WeightSlot {
   }
 }
 
-/** Returns the trained tensors among weights, and those of active adapters of layers. */
+/** Returns the trained tensors among weights and in active adapters of layers. */
 export function trainedTensors(slots: readonly WeightSlot[], linears: readonly Linear[]): Parameter[] {
   const weights = slots.flatMap(({ current }) => current.parameter ?? [])
   const adapters = linears.flatMap((linear) => linear.activeAdapters())

@@ -7,7 +7,7 @@ import type { Pooling, PoolingOfModel } from '../../nn/pooling.js'
 const POOLING = '1_Pooling'
 const MODULE = 'sentence_transformers.models'
 
-/** How a folder makes embeddings. */
+/** Settings of a folder for embeddings. */
 interface EmbeddingSettings extends Required<PoolingOfModel> {
   /** Names of prompts that texts begin with there. */
   readonly prompts: readonly string[]

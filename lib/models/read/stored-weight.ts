@@ -22,7 +22,7 @@ export interface StoredWeight {
   readonly path: string
   /** The model's shape, [out, in] for linear layers, in any order of the file. */
   readonly shape: readonly number[]
-  /** How its values are stored: a dtype, a block format, or a format of codes. */
+  /** Storage of its values: a dtype, a block format, or a format of codes. */
   readonly dtype: string
   /** Bytes of all its tensors, or of the blocks or codes made from them. */
   readonly bytes: number

@@ -13,10 +13,10 @@ import type { ModelSource } from '../read/model-source.js'
 export interface WritableModel {
   readonly config: ModelConfig
   readonly tokenizer: Tokenizer | null
-  /** Its source; null for a model with random weights. */
+  /** Source; null for a model with random weights. */
   readonly source: ModelSource | null
   readonly device: NativeDevice
-  /** How it pools states to embeddings, for sentence-transformers; null or absent: no files say. */
+  /** Pooling of states to embeddings, for sentence-transformers; null or absent if it is unknown. */
   readonly pooling?: Pooling | null
   /** Writes a weight into `values`, float32 with the weight's shape. */
   fill(name: string, values: Tensor): void

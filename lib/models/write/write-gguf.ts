@@ -157,7 +157,7 @@ function storedDTypes(
   throw new UsageError('unfit-options', `No linear layer of the model has rows of whole blocks of ${quantise}.`)
 }
 
-/** How a tensor is written. */
+/** The written form of a tensor. */
 interface StoredForm {
   readonly dtype: GgufEntry['dtype']
   /** The importance of each column; null if it is unknown. */

@@ -1,6 +1,6 @@
 /**
  * Checks the pages of a column before hyparquet decodes them, since hyparquet trusts the sizes, counts and runs in pages.
- * Without these checks, even those of the runs, a single damaged byte keeps it busy for minutes: the tests of damaged bytes in
+ * Without these checks, the checks of runs included, a single damaged byte keeps it busy for minutes: the tests of damaged bytes in
  * test/rows/files/parquet.test.ts do not end.
  */
 import type { ColumnMetaData, Compressors, PageHeader, SchemaElement } from 'hyparquet'

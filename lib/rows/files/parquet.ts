@@ -154,7 +154,7 @@ async function checkColumns(file: AsyncBuffer, { schema }: FileMetaData, group: 
   }
 }
 
-/** Turns failures of the reader into errors about the file; passes on those of the system. */
+/** Turns failures of the reader into errors about the file; passes on the system's errors. */
 async function orMalformed<Result>(where: string, read: () => Promise<Result>): Promise<Result> {
   try {
     return await read()

@@ -20,7 +20,7 @@ export const kindNamed = (name: RowKindName = 'examples'): RowKind | undefined =
 
 const kinds: readonly RowKind[] = Object.values(KINDS)
 
-/** Kinds whose tokens are trained with those of texts and conversations. */
+/** Kinds whose tokens are trained like texts and conversations. */
 export const TRAINED_KINDS = kinds.filter(({ compared }) => !compared)
 
 /** Kinds whose texts an objective compares or gives a label. */

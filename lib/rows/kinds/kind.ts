@@ -6,11 +6,11 @@ import type { Row } from '../rows.js'
 
 /** @typeParam Own parts that only rows of the kind and of similar ones have */
 export interface RowKind<Own extends string = string> extends RowPurpose<Own> {
-  /** Its forms, in the order in which they are tried. */
+  /** Forms, in the order in which they are tried. */
   readonly forms: readonly RowForm<Own>[]
   /** Own parts whose column a row may lack where `columns` names it. */
   readonly mayLack?: readonly Own[]
-  /** How an objective takes the texts of a row; absent if its tokens are trained, with those of texts and conversations. */
+  /** The texts of a row for objectives that compare or label them; absent if its tokens are trained, like texts and conversations. */
   readonly compared?: {
     /** The objective. */
     readonly objective: string

@@ -4,7 +4,7 @@ import { type GenerateOptions, type GenerateResult, promptTemplate } from '../..
 import { readBody } from '../body.js'
 import { ChatMessage, wholeMessage } from '../chat-deltas.js'
 import {
-  answerSchemaOf,
+  contentSchemaOf,
   type Calling,
   ChatBody,
   type ChatCompletionRequest,
@@ -34,7 +34,7 @@ export async function chatCompletions(request: Request, serving: Serving): Promi
     throw wrongField('top_logprobs', 'The parameter top_logprobs needs logprobs.')
   requireRoom(contentsOf(body.messages), 'messages', model)
   const calling = callingOf(body)
-  const schema = answerSchemaOf(body, calling)
+  const schema = contentSchemaOf(body, calling)
   const { tools } = calling
   const template = await promptTemplate(model, serving)
   requireToolTemplate(tools, template)
@@ -53,23 +53,23 @@ export async function chatCompletions(request: Request, serving: Serving): Promi
   }
   // A text that fits a schema is all content: no reasoning or calls are separated from it.
   const texts = { calls: new Array<GenerateOptions>(n).fill({ ...call, parse: call.schema === undefined }), n }
-  const visit = serving.visits.enter(body.model, n, request)
+  const active = serving.requests.admit(body.model, n, request)
   try {
-    const answer = new ChatAnswer(body, visit.used.model, calling)
-    if (body.stream) return await eventStream(answer.events(writeTexts(engine, texts, visit)), visit, serving.onError)
-    const wholes = await wholeTexts(engine, texts, visit)
+    const response = new ChatResponse(body, active.used.model, calling)
+    if (body.stream) return await eventStream(response.events(writeTexts(engine, texts, active)), active, serving.onError)
+    const wholes = await wholeTexts(engine, texts, active)
     return Response.json({
-      ...answer.head('chat.completion'),
-      choices: wholes.map(answer.choice),
+      ...response.head('chat.completion'),
+      choices: wholes.map(response.choice),
       usage: usageOf(wholes, n),
     })
   } catch (error) {
-    visit.end()
+    active.end()
     throw error
   }
 }
 
-class ChatAnswer {
+class ChatResponse {
   readonly #id = `chatcmpl-${randomUUID()}`
   readonly #created = Math.floor(Date.now() / 1000)
 

@@ -51,7 +51,7 @@ export async function completions(request: Request, serving: Serving): Promise<R
     maxNewTokens: limitOf(maxTokens, model),
     ...(logprobs !== undefined && { logprobs: true, topLogprobs: logprobs }),
   }
-  const visit = serving.visits.enter(body.model, prompts.length * n, request)
+  const active = serving.requests.admit(body.model, prompts.length * n, request)
   try {
     // Made once their number is accepted: a body may hold hundreds of thousands of prompts.
     const calls = prompts.flatMap((prompt) =>
@@ -62,13 +62,13 @@ export async function completions(request: Request, serving: Serving): Promise<R
       }),
     )
     const echoed = await Promise.all(prompts.map(async (prompt) => (echo ? textOf(prompt, serving) : '')))
-    const answer = new CompletionAnswer(body, visit.used.model, echoed)
+    const response = new CompletionResponse(body, active.used.model, echoed)
     if (body.stream)
-      return await eventStream(answer.events(writeTexts(engine, { calls, n }, visit)), visit, serving.onError)
-    const texts = await wholeTexts(engine, { calls, n }, visit)
-    return Response.json({ ...answer.head, choices: texts.map(answer.choice), usage: usageOf(texts, n) })
+      return await eventStream(response.events(writeTexts(engine, { calls, n }, active)), active, serving.onError)
+    const texts = await wholeTexts(engine, { calls, n }, active)
+    return Response.json({ ...response.head, choices: texts.map(response.choice), usage: usageOf(texts, n) })
   } catch (error) {
-    visit.end()
+    active.end()
     throw error
   }
 }
@@ -77,7 +77,7 @@ async function textOf(prompt: string | readonly number[], { model }: Serving): P
   return typeof prompt === 'string' ? prompt : requireTokenizer(model).decode(prompt)
 }
 
-class CompletionAnswer {
+class CompletionResponse {
   readonly head: object
 
   constructor(

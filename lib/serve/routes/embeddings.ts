@@ -22,10 +22,10 @@ export async function embeddings(request: Request, serving: Serving): Promise<Re
   const { model } = serving
   const inputs = promptsOf(body.input, 'input', model)
   for (const input of inputs) requireRoom([input], 'input', model)
-  const visit = serving.visits.enter(body.model, inputs.length, request)
+  const active = serving.requests.admit(body.model, inputs.length, request)
   try {
-    const { adapters } = visit.used
-    const texts = await Promise.all(inputs.map((input) => idsOf(input, model, visit.signal)))
+    const { adapters } = active.used
+    const texts = await Promise.all(inputs.map((input) => idsOf(input, model, active.signal)))
     for (const ids of texts) {
       if (ids.length === 0) throw wrongField('input', 'Expected some text for input but received none.')
       requireRoom([ids], 'input', model)
@@ -33,9 +33,9 @@ export async function embeddings(request: Request, serving: Serving): Promise<Re
     const view = model.withAdapters(adapters)
     const states: Float32Array[] = []
     for (const ids of texts) {
-      visit.signal.throwIfAborted()
+      active.signal.throwIfAborted()
       states.push(...(await embedded(view, [{ ids }])))
-      visit.begin()
+      active.begin()
     }
     const width = states[0]!.length
     if (body.dimensions !== undefined && body.dimensions !== width) {
@@ -46,12 +46,12 @@ export async function embeddings(request: Request, serving: Serving): Promise<Re
     serving.metrics.promptTokens += tokens
     return Response.json({
       object: 'list',
-      model: visit.used.model,
+      model: active.used.model,
       data: states.map((values, index) => ({ object: 'embedding', index, embedding: encoded(values) })),
       usage: { prompt_tokens: tokens, total_tokens: tokens },
     })
   } finally {
-    visit.end()
+    active.end()
   }
 }
 

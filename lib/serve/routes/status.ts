@@ -1,10 +1,10 @@
-/** The routes that tell about the server: `GET /health`, `GET /metrics`, `GET /v1/models` and `GET /v1/models/NAME`. */
+/** Routes that describe the server: `GET /health`, `GET /metrics`, `GET /v1/models` and `GET /v1/models/NAME`. */
 import type { Serving } from '../serving.js'
-import { serverEnds } from '../visits.js'
+import { serverEnds } from '../active-requests.js'
 
 /** Whether the server takes requests. */
-export async function health(_: Request, { visits }: Serving): Promise<Response> {
-  if (visits.isClosing) throw serverEnds()
+export async function health(_: Request, { requests }: Serving): Promise<Response> {
+  if (requests.isClosing) throw serverEnds()
   return Response.json({ status: 'ok' })
 }
 

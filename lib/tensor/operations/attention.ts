@@ -10,7 +10,7 @@ export interface AttentionShape {
   readonly headSize: number
 }
 
-/** How attention scores, the products of queries and keys, become weights. */
+/** The softmax of attention scores, which are products of queries and keys. */
 export interface Softmax {
   /** Factor of the scores. */
   readonly scale: number
@@ -73,7 +73,7 @@ export function selfAttention(
 
 /**
  * Rotary embedding of the first `heads` heads of x [T, . E], in x's memory: x must be the result of the operation before, with
- * no other use. `as` selects the tables, where those of queries and keys differ.
+ * no other use. `as` selects the tables, which may differ between queries and keys.
  */
 export function rotated(x: Tensor, heads: number, headSize: number, rotary: RotaryInput, as: 'query' | 'key'): Tensor {
   const tables = tablesOf(rotary)

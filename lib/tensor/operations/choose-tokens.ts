@@ -15,7 +15,7 @@ import {
   type TokenChoice,
 } from './sampling.js'
 
-/** How the next token of one row is chosen. */
+/** Options of choosing the next token of one row. */
 interface RowChoice extends TokenChoice {
   /** Changes of single logits; `LogitsEdits` gives them. */
   changes?: LogitChanges | undefined
@@ -27,7 +27,7 @@ interface RowChoice extends TokenChoice {
 
 /**
  * Chooses a token for each row of logits [N, V] (float32), which changes and masks overwrite; a row without a token has its error.
- * Log-probabilities are those of the original logits.
+ * Log-probabilities are computed from the original logits.
  */
 export async function chooseTokens(logits: Tensor, rows: readonly RowChoice[]): Promise<(NewToken | RunError)[]> {
   const edited = rows.some(({ changes }) => changes)

@@ -10,7 +10,7 @@ const PART_ROWS = 1024
 /** Maximum number of parts: a large vocabulary has wider ones, since each part takes a few calls. */
 const MOST_PARTS = 128
 
-/** How the head's products become logits: they are scaled, then capped. */
+/** The transformation of the head's products to logits: they are scaled, then capped. */
 export interface LogitsForm {
   /** Factor of the logits (Granite); 1 for most families. */
   readonly scale: number
@@ -115,8 +115,8 @@ function columnsOfPart(vocabulary: number): number {
 }
 
 /**
- * Returns memory for the gradient of float32 logits [N, V]. On a CPU it is the logits' own, of which a 16-bit row takes the
- * first half; on a GPU, whose threads share a row, some would write where others still read.
+ * Returns memory for the gradient of float32 logits [N, V]. On a CPU it is the logits' own memory, where a 16-bit row takes the
+ * first half of its own; on a GPU, whose threads share a row, some would write where others still read.
  */
 export function gradientBeside(logits: Tensor, dtype: FloatDType): Tensor {
   const { device, shape } = logits

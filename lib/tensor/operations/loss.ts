@@ -183,12 +183,12 @@ export function* targetLogProbs(
     : lossesByChunks(hidden, head, targets, form, dHidden)
   native.copy(losses.native, losses.native, -1)
   if (!isTrained) {
-    // A row's loss depends on its own hidden state alone, so that the gradients of the sum are those of each row.
+    // A row's loss depends on its own hidden state alone, so that the gradients of the sum are the gradients of each row.
     return record(losses, [hidden], dHidden ? [dHidden] : [], (dY, [slopes], [toHidden]) =>
       writeMultiple(toHidden!, -1, scaleRows(slopes!, dense(dY))),
     )
   }
-  // Gradients of the head need those of each row, which only the backward pass knows: it computes the logits again.
+  // Gradients of the head need the gradients of each row, which only the backward pass knows: it computes the logits again.
   const saved = [hidden, targets, ...head.tensors]
   return record(losses, [hidden, floats], saved, (dY, [x, at], [toHidden, toHead]) => {
     const dHidden = toHidden!.needed ? Tensor.empty(hidden.shape, x!) : null

@@ -105,7 +105,7 @@ export function gatherColumns(
 
 /**
  * Returns the scaled matrix with each live section's rotation folded in, W_b = s M R_b: [n, W, W]. For one row, as in decoding,
- * cached until M changes. For more rows, made for this product only: those of all layers would take R / d of the model's memory.
+ * cached until M changes. For more rows, made for this product only: the matrices of all layers would take R / d of the model's memory.
  */
 function foldedSections(plan: SectionPlan, matrix: Parameter, x: Tensor, scale: number): Tensor {
   const dtype = x.dtype as FloatDType

@@ -36,7 +36,7 @@ export function matmul(a: Tensor, b: Tensor): Tensor {
   return product(a, b)
 }
 
-/** How the operands of `product` are stored, and where the result goes. */
+/** The storage of the operands of `product`, and the place of the result. */
 export interface ProductOptions {
   /** a is stored as [..., K, M]. */
   readonly transposeA?: boolean

@@ -6,7 +6,7 @@ import { scope } from '../scope.js'
 import { Tensor } from '../tensor.js'
 import { gatherRows } from './indexing.js'
 
-/** How a token is chosen from logits: first topNSigma, then in vLLM's order temperature, minP, topK, topP, typicalP. */
+/** Options of sampling a token from logits: topNSigma applies first, then in vLLM's order temperature, minP, topK, topP, typicalP. */
 export interface Sampling {
   /** Divides the logits; 0 (or less than 1e-5) takes the likeliest token. */
   temperature: number
@@ -147,7 +147,7 @@ function maskFrom(logits: Float32Array, least: number): Int32Array {
 
 /** A chosen token, with its place among all tokens if log-probabilities were requested. */
 export interface NewToken {
-  /** Its id. */
+  /** Id. */
   readonly id: number
   /** Natural log-probability, before any option of sampling. */
   readonly logprob?: number

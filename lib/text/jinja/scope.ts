@@ -60,7 +60,7 @@ export class Output {
   }
 }
 
-/** Variables by name. Those of outer scopes can be read, but not set. */
+/** Variables by name. Variables of outer scopes can be read, but not set. */
 export class Scope {
   readonly #variables: Map<string, Value>
   readonly #outer: Scope | undefined

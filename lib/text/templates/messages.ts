@@ -25,7 +25,7 @@ export interface ThinkingPart {
 
 /** One turn of a conversation. Further keys (`tool_calls`, `reasoning_content`, ...) reach the template too. */
 export interface Message {
-  /** Who speaks, as the template knows it: `system`, `user`, `assistant` or `tool` in most. */
+  /** The speaker, by a name that the template knows: `system`, `user`, `assistant` or `tool` in most. */
   role: string
   /** The text, or its parts; null or absent in a turn that only calls tools. */
   content?: string | readonly (ContentPart | ThinkingPart)[] | null

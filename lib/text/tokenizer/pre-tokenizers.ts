@@ -1,14 +1,14 @@
 /**
  * Rules by which byte-level BPE tokenizers split text into words, by the name in a GGUF file's `tokenizer.ggml.pre`.
  *
- * The patterns are those of the models' own tokenizer.json files; a name stands for a family of models.
+ * The patterns come from the models' own tokenizer.json files; a name stands for a family of models.
  */
 import { InputError } from '../../common/errors.js'
 
 interface PreTokenizerRecipe {
-  /** Its part of tokenizer.json. */
+  /** Part of tokenizer.json. */
   normalizer: object | null
-  /** Its part of tokenizer.json. */
+  /** Part of tokenizer.json. */
   preTokenizer: object
   /** Whether a word that is itself a token stays whole, whatever the merges are. */
   ignoreMerges: boolean

@@ -34,7 +34,7 @@ const isSpaceMark = ({ pattern, content }: Step): boolean =>
 
 const isOneSpace = ({ content, start, stop }: Step): boolean => content === ' ' && start === 1 && stop === 0
 
-/** GPT-2's letters for bytes: printable ones of Latin-1 stand for themselves, the others are those from U+0100 on. */
+/** GPT-2's letters for bytes: printable bytes of Latin-1 stand for themselves, the others for letters from U+0100 on. */
 export const BYTE_LETTERS: readonly string[] = byteLetters()
 
 function byteLetters(): string[] {

@@ -1,4 +1,4 @@
-/** What a run records of the program's functions, so that a resumed run with others is refused. */
+/** Hashes of the program's functions in the record of a run, so that a resumed run with other functions is refused. */
 import { createHash } from 'node:crypto'
 import type { Objective } from '../../objectives/objective.js'
 import type { RowChoices } from '../../rows/row-choices.js'

@@ -34,7 +34,7 @@ const LOOP = 'loop.json'
 export interface TrainingLoop {
   /** The model, with the adapters that are trained. */
   model: Model
-  /** The optimizer; its parameters are saved with those of the model. */
+  /** The optimizer; its state is saved with the model's parameters. */
   optimizer: AdamW
   /** The loader of the loop's batches: its position is saved as JSON. */
   loader?: Pick<DataLoader, 'state' | 'load'>

@@ -15,7 +15,7 @@ import { identityIn, isAlive, thisProcess } from '../../io/process-identity.js'
 const LOCK_NAME = '.lock'
 const TAKEOVER = /^\.lock\.[0-9a-f]{8}$/
 const MOST_ATTEMPTS = 20
-/** How long another process may take to remove a stale lock. */
+/** Milliseconds that another process may take to remove a stale lock. */
 const TURN_MILLISECONDS = 10
 
 /**

@@ -95,7 +95,7 @@ export class LoggedNumbers {
       if (name === '' || OWN_KEYS.has(name)) {
         throw new UsageError(
           'bad-value',
-          `Expected another name than ${quoted(name)} for a number to log: empty names and those of metrics.jsonl itself (${[...OWN_KEYS].join(', ')}) are taken.`,
+          `Expected another name than ${quoted(name)} for a number to log: empty names and the names of metrics.jsonl itself (${[...OWN_KEYS].join(', ')}) are taken.`,
         )
       }
       check({ [`${name} to log`]: value }, { [`${name} to log`]: aNumber })
@@ -110,7 +110,7 @@ export class LoggedNumbers {
     return values
   }
 
-  /** Rejects numbers from now on. */
+  /** Rejects all further numbers. */
   end(): void {
     this.#ended = true
   }

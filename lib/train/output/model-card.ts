@@ -44,7 +44,7 @@ export function modelCard(
     ...(state.best
       ? [['Lowest of them', `${state.best.evalLoss.toPrecision(5)}, at step ${state.best.step}`] as [string, string]]
       : []),
-    ...(resultStep === null ? [] : [['Values', `those of step ${resultStep}`] as [string, string]]),
+    ...(resultStep === null ? [] : [['Values', `of step ${resultStep}`] as [string, string]]),
   ]
   const place = isAdapter ? '--model BASE_MODEL --adapter THIS_FOLDER' : '--model THIS_FOLDER/model'
   return [

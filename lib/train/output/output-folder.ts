@@ -27,17 +27,17 @@ const RUN_NAMES = [
   'kept.bin',
 ]
 
-/** How a run ended, as `run.yaml` records it. */
+/** The end of a run, as `run.yaml` records it. */
 interface RunResult {
   readonly steps: number
-  /** Of the last step, and of the last evaluation. */
+  /** Loss of the last step, and of the last evaluation. */
   readonly loss: number | null
   readonly evalLoss?: number | null
   readonly bestStep?: number
   readonly bestEvalLoss?: number
   /** The step whose values the folder holds. */
   readonly resultStep: number
-  /** What the run did not train. */
+  /** A sentence about values that the run did not train. */
   readonly problem?: string
 }
 
@@ -49,7 +49,7 @@ export class OutputFolder {
   readonly rollouts: string
   readonly tensorboard: string
   readonly model: string
-  /** What the objective keeps of the rows. */
+  /** A part of the rows that the objective keeps. */
   readonly kept: string
   /** The adapter with the averages of its values. */
   readonly averages: string

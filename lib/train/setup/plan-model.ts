@@ -108,7 +108,7 @@ function requireFloats({ quantised, dtype, shards }: Model, what: string, instea
     : `give ${theOption('quantised', false)}, so that they become ${dtype}`
   throw new UsageError(
     'quantised-weights',
-    `${what} the weights themselves, but those of the model are kept in ${quantised.format}: ${floats}, or ${instead}.`,
+    `${what} the weights themselves, but the model's weights are kept in ${quantised.format}: ${floats}, or ${instead}.`,
   )
 }
 

@@ -21,17 +21,17 @@ import { stepDemand, tokenBudget } from './token-budget.js'
 
 /** Parts of a run that no file can record. */
 export interface RunParts {
-  /** By default a single process. */
+  /** The ranks of the run. Default: a single process. */
   ranks?: Ranks | undefined
   /** Called with a function that saves the last step synchronously, while the next is being computed. */
   onBegun?: (saveAtOnce: () => void) => void
-  /** By default the one that the options name. */
+  /** The objective. Default: the one that the options name. */
   objective?: Objective | undefined
   /** Replaces the schedule. */
   learningRate?: LearningRate | undefined
   /** Ends the run once it is aborted. */
   signal?: AbortSignal | undefined
-  /** How the program changes and chooses rows. */
+  /** The program's functions that change and choose rows. */
   choices?: RowChoices | undefined
   /** Returns the time of a monotonic clock in milliseconds, by which temporary checkpoints become due. */
   now?: (() => number) | undefined

@@ -80,7 +80,7 @@ describe('training beside weights that stay', () => {
   test.each([
     [
       { method: 'full' },
-      /^The method full trains the weights themselves, but those of the model are kept in fp4: .* or train an adapter\.$/,
+      /^The method full trains the weights themselves, but the model's weights are kept in fp4: .* or train an adapter\.$/,
     ],
     [
       { method: 'mora', rank: 2, mergeEvery: 1 },

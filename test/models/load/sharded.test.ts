@@ -87,7 +87,7 @@ describe('a model that is sharded over three ranks', () => {
     )
     await expectRejection(model.restartAdapter('a'), 'sharded-weights', /^Merging would change/)
     expect(() => model.trainAll()).toThrow(
-      /^Full training changes the weights, but ranks hold those of the model together: load it without shard\.$/,
+      /^Full training changes the weights, but the ranks share the weights of the model: load it without shard\.$/,
     )
     const cache = model.createCache(4)
     await expectRejection(

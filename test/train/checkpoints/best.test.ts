@@ -45,7 +45,7 @@ describe('a run with patience that keeps the best', () => {
     expect(checkpoints(options.output)).toEqual(['step-000004', 'step-000007'])
     const lowest = Math.min(...evaluations(run).map(({ evalLoss }) => evalLoss))
     expect(readFileSync(join(options.output, 'README.md'), 'utf8')).toContain(
-      `| Lowest of them | ${lowest.toPrecision(5)}, at step 4 |\n| Values | those of step 4 |`,
+      `| Lowest of them | ${lowest.toPrecision(5)}, at step 4 |\n| Values | of step 4 |`,
     )
   })
 

@@ -29,7 +29,7 @@ const compressedFormats = ['pack-quantized', 'int-quantized', 'float-quantized',
 
 const floats = ['bfloat16', 'float16', 'float32'] as const
 
-/** How the weights of some layers are quantised. */
+/** The quantisation of the weights of some layers. */
 interface Scheme {
   readonly type: 'int' | 'float'
   readonly bits: 4 | 8

@@ -17,7 +17,7 @@ import type { NamedTensor, OpenFile } from '../stored-weight.js'
 export interface QuantisationFormat {
   /** `quant_method` of the configuration. */
   readonly method: string
-  /** Its formats of codes, and the cost of computing with each. */
+  /** Formats of codes, and the cost of computing with each. */
   readonly costs: Readonly<Record<CodeFormat, ComputingCost>>
   /**
    * Finds the weights that are stored in this format, and takes their tensors.
@@ -47,7 +47,7 @@ export function inLowerCase(settings: JsonObject): JsonObject {
 
 type Wanted = { dtypes: readonly StoredDType[]; shape?: readonly number[] }
 
-/** The tensors of a checkpoint; a reader takes those of its weights, and the others are ordinary weights. */
+/** The tensors of a checkpoint; a reader takes the tensors of its weights, and the others are ordinary weights. */
 export class CheckpointTensors {
   readonly #remaining: Map<string, TensorLocation>
 

@@ -3,7 +3,7 @@ import { ApiError } from './api-error.js'
 import type { ServerMetrics } from './metrics.js'
 import type { ServedAdapters } from './served-adapters.js'
 
-interface VisitLimits {
+interface RequestLimits {
   /** Maximum number of running and waiting completions. */
   texts: number
   /** Seconds that a request may take. */
@@ -11,7 +11,7 @@ interface VisitLimits {
 }
 
 /** A request in progress. Its signal cancels all work for it. */
-export class Visit {
+export class ActiveRequest {
   readonly #ending = new AbortController()
   readonly #start = performance.now()
   readonly #end: () => void
@@ -22,15 +22,15 @@ export class Visit {
   #incomplete: number
 
   constructor(
-    /** The model's name and adapters that it asked for. */
+    /** The requested name and adapters. */
     readonly used: ReturnType<ServedAdapters['use']>,
     /** Number of texts to generate. */
     texts: number,
     readonly metrics: ServerMetrics,
     request: AbortSignal,
     timeout: number,
-    readonly onFree: (visit: Visit, texts: number) => void,
-    onEnd: (visit: Visit) => void,
+    readonly onFree: (active: ActiveRequest, texts: number) => void,
+    onEnd: (active: ActiveRequest) => void,
   ) {
     this.#incomplete = texts
     const cancel = () => this.cancel()
@@ -53,7 +53,7 @@ export class Visit {
     return this.#incomplete === 0 && !this.#isOver
   }
 
-  /** Whether it was cancelled before its end. */
+  /** Whether the request was cancelled before its end. */
   get wasAborted(): boolean {
     return this.#wasAborted
   }
@@ -68,7 +68,7 @@ export class Visit {
     this.abort(clientLeft())
   }
 
-  /** Records the time to the first piece of the answer. */
+  /** Records the time to the first token. */
   begin(): void {
     if (!this.#hasBegun) this.metrics.firstToken.observe(this.#seconds)
     this.#hasBegun = true
@@ -84,7 +84,7 @@ export class Visit {
     this.used.release()
   }
 
-  /** Ends the visit, and work that may still run for it. */
+  /** Ends the request, and work that may still run for it. */
   end(): void {
     if (this.#isOver) return
     this.#isOver = true
@@ -99,24 +99,24 @@ export class Visit {
 }
 
 const tookTooLong = (seconds: number) =>
-  new ApiError(503, `The answer took more than ${seconds} seconds.`, {
+  new ApiError(503, `The request took more than ${seconds} seconds.`, {
     code: 'timeout',
     headers: { 'x-should-retry': 'false' },
   })
 
 const readTooSlowly = () =>
-  new ApiError(503, 'The answer was not read while many others were completed.', { code: 'unread' })
+  new ApiError(503, 'The response was not read while many others were completed.', { code: 'unread' })
 
 /** Returns the error for a request whose client has left. */
 export const clientLeft = (): ApiError => new ApiError(499, 'The client left.', { code: 'client_left' })
 
-/** Returns the error for a request that comes too late. */
+/** Returns the error for a request to a server that is closing. */
 export const serverEnds = (): ApiError => new ApiError(503, 'The server is ending.', { code: 'closing', retryAfter: 5 })
 
-export class Visits {
-  readonly #visits = new Set<Visit>()
-  /** Complete visits, oldest first. Their unread events take memory, so their number is limited as that of texts. */
-  readonly #complete = new Set<Visit>()
+export class ActiveRequests {
+  readonly #requests = new Set<ActiveRequest>()
+  /** Complete requests, oldest first. Their unread events take memory, so their number has the limit of texts too. */
+  readonly #complete = new Set<ActiveRequest>()
   #texts = 0
   #isClosing = false
   #onLast = () => {}
@@ -124,7 +124,7 @@ export class Visits {
   constructor(
     readonly adapters: ServedAdapters,
     readonly metrics: ServerMetrics,
-    readonly limits: VisitLimits,
+    readonly limits: RequestLimits,
   ) {}
 
   get isClosing(): boolean {
@@ -132,11 +132,11 @@ export class Visits {
   }
 
   /**
-   * Begins to answer a request.
+   * Admits a request, unless the limit of completions is reached.
    * @param model the model's name in the request
-   * @throws UsageError for an unknown model; ApiError 429 if too many texts are waiting, 503 if the server ends
+   * @throws UsageError for an unknown model; ApiError 429 if too many completions are waiting, 503 if the server ends
    */
-  enter(model: string | undefined, texts: number, request: Request): Visit {
+  admit(model: string | undefined, texts: number, request: Request): ActiveRequest {
     if (this.#isClosing) throw serverEnds()
     const limit = this.limits.texts
     if (texts > limit) {
@@ -151,7 +151,7 @@ export class Visits {
       throw new ApiError(429, 'Too many requests are waiting.', { code: 'rate_limit_exceeded', retryAfter })
     }
     const { metrics, limits } = this
-    const visit = new Visit(
+    const active = new ActiveRequest(
       used,
       texts,
       metrics,
@@ -160,29 +160,29 @@ export class Visits {
       (freed, count) => this.#free(freed, count),
       (ended) => this.#remove(ended),
     )
-    this.#visits.add(visit)
+    this.#requests.add(active)
     this.#texts += texts
-    return visit
+    return active
   }
 
-  #free(visit: Visit, texts: number): void {
+  #free(active: ActiveRequest, texts: number): void {
     this.#texts -= texts
-    if (!visit.isComplete) return
-    this.#complete.add(visit)
+    if (!active.isComplete) return
+    this.#complete.add(active)
     const [oldest] = this.#complete
     if (this.#complete.size > this.limits.texts) oldest!.abort(readTooSlowly())
   }
 
-  #remove(visit: Visit): void {
-    this.#visits.delete(visit)
-    this.#complete.delete(visit)
-    if (this.#visits.size === 0) this.#onLast()
+  #remove(active: ActiveRequest): void {
+    this.#requests.delete(active)
+    this.#complete.delete(active)
+    if (this.#requests.size === 0) this.#onLast()
   }
 
   /** Refuses further requests, waits `grace` seconds for those in progress, and then cancels them. */
   async close(grace: number): Promise<void> {
     this.#isClosing = true
-    if (this.#visits.size === 0) return
+    if (this.#requests.size === 0) return
     let timer: NodeJS.Timeout | undefined
     const last = new Promise<void>((resolve) => {
       this.#onLast = resolve
@@ -192,7 +192,7 @@ export class Visits {
     })
     await Promise.race([last, enough])
     clearTimeout(timer)
-    for (const visit of this.#visits) visit.abort(serverEnds())
-    if (this.#visits.size > 0) await last
+    for (const active of this.#requests) active.abort(serverEnds())
+    if (this.#requests.size > 0) await last
   }
 }
