@@ -76,7 +76,10 @@ export function refusalToTake(
     )
   }
   if (status === 409) {
-    return new RunError('push-conflict', `The hub reports a conflict (409) for ${nameOf(subject)}${message}: push again.`)
+    return new RunError(
+      'push-conflict',
+      `The hub reports a conflict (409) for ${nameOf(subject)}${message}: push again.`,
+    )
   }
   return new RunError('hub-error', `The hub does not take ${nameOf(subject)} (${status})${message}.`)
 }

@@ -159,7 +159,10 @@ const trainingDataOption = textsOr<DataInput, DataSource[]>(
 )
 
 /** Restricts options to the command line; `instead` returns advice for programs that give one. */
-function onCommandLine<Options extends Record<string, z.ZodType>>(options: Options, instead?: (name: string) => string) {
+function onCommandLine<Options extends Record<string, z.ZodType>>(
+  options: Options,
+  instead?: (name: string) => string,
+) {
   const entries = Object.entries(options).map(([name, option]) => [
     name,
     commandLineOnly(option, 'command-line', instead?.(name)),
@@ -254,7 +257,8 @@ export const rowOptions = {
       placeholder: 'PART=COLUMN,…',
       expects: `parts with the names of columns, as prompt=query,completion=response; parts are ${COLUMN_NAMES.join(', ')}`,
       library: {
-        description: 'names of columns by role; a.b is the key b of the column a; by default the names of columns decide',
+        description:
+          'names of columns by role; a.b is the key b of the column a; by default the names of columns decide',
         expects: `names of columns by parts, as { prompt: 'query', completion: 'response' }; parts are ${COLUMN_NAMES.join(', ')}`,
       },
     },

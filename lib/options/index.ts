@@ -40,7 +40,7 @@ export {
   type Method,
   type OptionOfMethod,
 } from './new-adapter.js'
-export { PushSchema } from './push.js'
+export { type PushInput, PushSchema } from './push.js'
 export { ADAPTER_NAME, ADAPTER_NAME_WORDS, type ServeInput, ServeSchema } from './serve.js'
 export {
   type MethodInput,

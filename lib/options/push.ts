@@ -2,7 +2,7 @@
 import { z } from 'zod'
 import { REPOSITORY, REVISION } from '../hub/index.js'
 import { flag, names, optionalPattern, text } from '../schema/option.js'
-import { required } from '../schema/option-facts.js'
+import { type LibraryInput, required } from '../schema/option-facts.js'
 import { commonOptionsOfCommand } from './common.js'
 
 export const PushSchema = z.strictObject({
@@ -26,3 +26,5 @@ export const PushSchema = z.strictObject({
   include: names('further files and folders to upload beside the adapter, the model or the run'),
   ...commonOptionsOfCommand,
 })
+
+export type PushInput = LibraryInput<typeof PushSchema>

@@ -12,14 +12,13 @@ import { hubSettings, nameOf, parseHubId, type SnapshotOptions, type Subject } f
 import { isJsonObject, jsonIn, readJsonObject } from '../io/json.js'
 import { listSome } from '../io/model-folder.js'
 import { readSafetensorsHeader } from '../io/safetensors.js'
-import { PushSchema, parseOptions, requireOptions } from '../options/index.js'
-import type { LibraryInput } from '../schema/option-facts.js'
+import { type PushInput, PushSchema, parseOptions, requireOptions } from '../options/index.js'
 import { type ModelUse, pipelineTag, useSection } from './model-use.js'
 import { findPushed, type Pushed } from './pushed-files.js'
 import { Target, type Upload } from './target.js'
 
 /** Options of `pushToHub`: the options of `mora push` in camelCase, callbacks and a signal. */
-export interface PushOptions extends LibraryInput<typeof PushSchema> {
+export interface PushOptions extends PushInput {
   /** Called as files are hashed and uploaded. */
   onProgress?: (progress: PushProgress) => void
   /**
@@ -48,7 +47,6 @@ export interface PushResult {
   /** Bytes of all files of the commit. */
   readonly bytes: number
 }
-
 
 /**
  * Uploads an adapter, a model, a run or a `.gguf` file in one commit. Large files that the hub has already are not sent again, so

@@ -2,6 +2,7 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
 import { Hono } from 'hono'
 import { speaking } from '../common/option-names.js'
+import { clientLeft } from './active-requests.js'
 import { ApiError, apiErrorOf } from './api-error.js'
 import { deleteModel, loadAdapter, unloadAdapter } from './routes/adapters.js'
 import { chatCompletions } from './routes/chat-completions.js'
@@ -11,7 +12,6 @@ import { pageRoute } from './routes/page.js'
 import { health, listModels, oneModel, showMetrics } from './routes/status.js'
 import { tokenize } from './routes/tokenize.js'
 import type { Serving } from './serving.js'
-import { clientLeft } from './active-requests.js'
 
 /** Handles a request. */
 type Route = (request: Request, serving: Serving) => Promise<Response>

@@ -1,6 +1,7 @@
 /** Responses as server-sent events. */
-import { apiErrorOf } from './api-error.js'
+
 import type { ActiveRequest } from './active-requests.js'
+import { apiErrorOf } from './api-error.js'
 
 const encoder = new TextEncoder()
 const line = (data: string) => encoder.encode(`data: ${data}\n\n`)

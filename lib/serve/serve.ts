@@ -18,10 +18,10 @@ import { TextEngine } from '../generate/index.js'
 import { hubIdOf } from '../hub/index.js'
 import type { Model } from '../models/index.js'
 import { parseOptions, type ServeInput, ServeSchema } from '../options/index.js'
+import { ActiveRequests } from './active-requests.js'
 import { serverApp } from './app.js'
 import { ServerMetrics } from './metrics.js'
 import { type ServedAdapterOptions, ServedAdapters } from './served-adapters.js'
-import { ActiveRequests } from './active-requests.js'
 
 /** Options of `serve`: the options of `mora serve` in camelCase, keys, a path and a callback. */
 export interface ServeOptions extends ServeInput {

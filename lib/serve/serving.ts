@@ -1,9 +1,9 @@
 /** The state that all routes share. */
 import type { TextEngine } from '../generate/index.js'
 import type { Model } from '../models/index.js'
+import type { ActiveRequests } from './active-requests.js'
 import type { ServerMetrics } from './metrics.js'
 import type { ServedAdapters } from './served-adapters.js'
-import type { ActiveRequests } from './active-requests.js'
 
 export interface Serving {
   readonly model: Model

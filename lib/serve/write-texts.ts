@@ -59,7 +59,11 @@ export async function* writeTexts(
 }
 
 /** Returns the texts of a request once all are complete. */
-export async function wholeTexts(engine: TextEngine, texts: RequestedTexts, active: ActiveRequest): Promise<GenerateResult[]> {
+export async function wholeTexts(
+  engine: TextEngine,
+  texts: RequestedTexts,
+  active: ActiveRequest,
+): Promise<GenerateResult[]> {
   const wholes: GenerateResult[] = []
   for await (const event of writeTexts(engine, texts, active)) if ('whole' in event) wholes[event.index] = event.whole
   return wholes

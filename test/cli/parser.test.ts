@@ -183,7 +183,11 @@ describe('the command line', () => {
     [['train', '--bf16'], 'unknown-option', 'did you mean --dtype bfloat16?'],
     [['train', '--num_train_epochs', '2'], 'unknown-option', 'did you mean --epochs?'],
     [['train', '--save_total_limit', '2'], 'unknown-option', 'did you mean --keep-checkpoints?'],
-    [['train', '--gradient_accumulation_steps', '2'], 'unknown-option', 'did you mean --batch-size for the rows of an'],
+    [
+      ['train', '--gradient_accumulation_steps', '2'],
+      'unknown-option',
+      'did you mean --batch-size for rows per update',
+    ],
     [['generate', '--max-tokens', '2'], 'unknown-option', 'did you mean --max-new-tokens?'],
     [['merge', '--lr', '2'], 'unknown-option', 'Unknown option --lr; see --help'],
   ])('refuses %j', (argv, code, message) => {

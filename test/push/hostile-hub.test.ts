@@ -96,7 +96,9 @@ test.each([
   })
   const { code, message } = await refusal()
   expect(code).toBe('hub-error')
-  expect(message).toMatch(new RegExp(`names no commit, but ${shown}.*: see at http:.*/owner/name whether the files have arrived`))
+  expect(message).toMatch(
+    new RegExp(`names no commit, but ${shown}.*: see at http:.*/owner/name whether the files have arrived`),
+  )
   expect(message.length).toBeLessThan(500)
 })
 

@@ -57,7 +57,11 @@ export class ChartTable {
       })
       return element('tr', {}, element('th', { scope: 'row' }, axis.format(places[place])), ...cells)
     })
-    const caption = element('caption', { class: 'unseen' }, `${this.title} at evenly spaced positions, or the last value before each`)
+    const caption = element(
+      'caption',
+      { class: 'unseen' },
+      `${this.title} at evenly spaced positions, or the last value before each`,
+    )
     const table = element('table', {}, caption, element('thead', {}, head), element('tbody', {}, ...rows))
     this.place.replaceChildren(table)
   }

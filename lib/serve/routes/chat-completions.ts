@@ -4,11 +4,11 @@ import { type GenerateOptions, type GenerateResult, promptTemplate } from '../..
 import { readBody } from '../body.js'
 import { ChatMessage, wholeMessage } from '../chat-deltas.js'
 import {
-  contentSchemaOf,
   type Calling,
   ChatBody,
   type ChatCompletionRequest,
   callingOf,
+  contentSchemaOf,
   contentsOf,
   messagesFor,
   requireToolTemplate,
@@ -56,7 +56,8 @@ export async function chatCompletions(request: Request, serving: Serving): Promi
   const active = serving.requests.admit(body.model, n, request)
   try {
     const response = new ChatResponse(body, active.used.model, calling)
-    if (body.stream) return await eventStream(response.events(writeTexts(engine, texts, active)), active, serving.onError)
+    if (body.stream)
+      return await eventStream(response.events(writeTexts(engine, texts, active)), active, serving.onError)
     const wholes = await wholeTexts(engine, texts, active)
     return Response.json({
       ...response.head('chat.completion'),

@@ -1,6 +1,7 @@
 /** Routes that describe the server: `GET /health`, `GET /metrics`, `GET /v1/models` and `GET /v1/models/NAME`. */
-import type { Serving } from '../serving.js'
+
 import { serverEnds } from '../active-requests.js'
+import type { Serving } from '../serving.js'
 
 /** Whether the server takes requests. */
 export async function health(_: Request, { requests }: Serving): Promise<Response> {
