@@ -79,7 +79,7 @@ test('a hub that requests large files inside the commit is refused before they a
   expect(await refusal()).toMatchObject({
     code: 'hub-error',
     message:
-      'The hub wants 2.79 GiB inside the commit itself, with "adapter_model.safetensors" of 2.79 GiB, but only 128 MiB go there: this hub does not take large files.',
+      'The hub wants 2.79 GiB inside the commit itself, 2.79 GiB of it in "adapter_model.safetensors", but the limit is 128 MiB: this hub does not take large files.',
   })
   expect(hub().standIn.requests.some(({ path }) => path.includes('commit'))).toBe(false)
 })

@@ -285,7 +285,7 @@ describe('what is refused', () => {
       409,
       'commit',
       'push-conflict',
-      /^The hub cannot take the model owner\/name now \(409\), saying "why": push again\.$/,
+      /^The hub reports a conflict \(409\) for the model owner\/name, saying "why": push again\.$/,
     ],
     [400, 'commit', 'hub-error', /^The hub does not take the model owner\/name \(400\), saying "why"\.$/],
   ])('by the hub: %d', async (status, where, code, message) => {
