@@ -92,7 +92,7 @@ export class Engine implements AsyncDisposable {
 
   /**
    * Generates a sequence: yields its new tokens, a stop token included, and returns the finish reason. Leaving the loop cancels it
-   * within a step; with a constraint, the loop ends once the engine no longer uses the constraint.
+   * within a step; with a constraint, the loop ends once the engine has released the constraint.
    *
    * @throws UsageError `prompt-too-long`; RunError `non-finite`; the reason of an aborted signal
    */

@@ -12,7 +12,7 @@ export interface EngineRequest {
   readonly ids: readonly number[]
   /** Maximum number of new tokens. */
   readonly maxNewTokens: number
-  /** How tokens are chosen. */
+  /** Options of sampling. */
   readonly sampling: Sampling
   /** Penalties, biases and forbidden tokens. */
   readonly edits?: EditOptions | undefined

@@ -49,8 +49,8 @@ export async function classification(context: TaskContext) {
     /** F1 of each of these labels. */
     f1: Object.fromEntries(labels.flatMap((name, label) => (f1[label] === null ? [] : [[name, f1[label]!]]))),
     /**
-     * Area under the ROC curve: of two labels that of the second, else the mean of each label's against the rest; null if all rows have
-     * one label.
+     * Area under the ROC curve: with two labels, of the second; else the mean over labels of each against the rest; null if all
+     * rows have one label.
      */
     auc: aucOf(judged, labels.length),
     /** Number of rows. */
@@ -117,8 +117,8 @@ function f1Of(judged: readonly Judged[], label: number): number | null {
 }
 
 /**
- * Returns the area under the ROC curve: of two labels that of the second, else the mean over labels of each against the rest; null if
- * no label has rows of both kinds.
+ * Returns the area under the ROC curve: with two labels, of the second; else the mean over labels of each against the rest; null
+ * if no label has rows of both kinds.
  */
 function aucOf(judged: readonly Judged[], labels: number): number | null {
   const of = (label: number) =>

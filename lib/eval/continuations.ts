@@ -13,7 +13,8 @@ type Encoder = Partial<Pick<Tokenizer, 'bosId' | 'eosId'>> & Pick<Tokenizer, 'en
 /**
  * Returns the ids of a context and of a text that continues it, as lm-evaluation-harness has them. White space at the end of the
  * context belongs to the continuation. Both are tokenised as one text; the continuation's ids are
- * all but the first n, where n is the number of ids of the context alone. They differ from the ids of its own text where a token spans both. An empty context is BOS, or EOS without it.
+ * all but the first n, where n is the number of ids of the context alone. They differ from the ids of the continuation alone where
+ * a token spans both. An empty context is BOS, or EOS without it.
  */
 export async function pairTokens(
   tokenizer: Encoder,

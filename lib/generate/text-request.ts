@@ -72,7 +72,7 @@ async function requireToolTemplate(template: ChatTemplate, context: TemplateCont
   if (template.readsTools || (await knownAnswerForm(template, context)).readsCalls) return
   throw new UsageError(
     'unfit-template',
-    `The chat template prints no tools, so the model would not know them; leave out ${optionName('tools')}, or name a template that prints them (${theOption('template')}).`,
+    `The chat template prints no tools, so the model would not see them; leave out ${optionName('tools')}, or name a template that prints them (${theOption('template')}).`,
   )
 }
 

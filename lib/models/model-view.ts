@@ -57,7 +57,7 @@ export class ModelView extends ForwardPasses {
   }
 
   /**
-   * Its adapters and their factors, as a text.
+   * The view's adapters and their factors, as a text.
    *
    * @internal
    */

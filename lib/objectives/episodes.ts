@@ -19,7 +19,7 @@ import { answerMessage } from '../text/tool-calls/message.js'
 import { type ParsedAnswer, parseAnswer } from '../text/tool-calls/reader.js'
 import type { Question } from './questions.js'
 import type { SampleContext } from './rollouts.js'
-import { besideOthers, callTool, checkTools, requireTold, type Tools, toldText } from './tools.js'
+import { besideOthers, callTool, checkTools, replyText, requirePrintedTools, type Tools } from './tools.js'
 
 /** The option for the length of a sampled completion. */
 export const maxNewTokens = optionalInteger('maximum number of tokens per completion, over all turns', {
@@ -119,28 +119,28 @@ async function playEpisode(
   const tools = { ...options.tools, ...environment?.tools }
   const opening = await answerOf("environment's reset", () => environment?.reset?.(plainCopy(question.row)), limit)
   const asked = await withOpening(question, opening, environment?.tools, tokenizer)
-  const told = new ToldTokens(asked, tokenizer)
+  const transcript = new Transcript(asked, tokenizer)
   let completion = ''
   let hasEnded = false
   let calls = 0
   const errors: string[] = []
   for (let turn = 0; turn < options.maxTurns; turn++) {
-    const left = options.maxNewTokens - told.ids.length
+    const left = options.maxNewTokens - transcript.ids.length
     if (left < 1) break
     const random = randomStream(seed, 'rollout', draws, place, turn)
-    const ids = [...asked.ids, ...told.ids]
+    const ids = [...asked.ids, ...transcript.ids]
     const tokens = engine.write({ ids, maxNewTokens: left, sampling, topLogprobs, stopIds, random, signal })
     const written: number[] = []
     let next = await tokens.next()
     for (; !next.done; next = await tokens.next()) {
       written.push(next.value.id)
-      told.write(next.value)
+      transcript.write(next.value)
     }
     hasEnded = next.value === 'stop'
     const body = hasEnded ? written.slice(0, -1) : written
     const answer = await read(asked, body, { tokenizer, tools })
     completion = answer?.content ?? (await tokenizer.decode(body, { skipSpecialTokens: true }))
-    told.messages.push(answer ? answerMessage(answer) : { role: 'assistant', content: completion })
+    transcript.messages.push(answer ? answerMessage(answer) : { role: 'assistant', content: completion })
     if (!hasEnded) break
     const results = answer?.toolCalls.map(async (call): Promise<Message> => {
       const { content, error } = await callTool(tools, call, limit)
@@ -150,12 +150,12 @@ async function playEpisode(
     calls += results?.length ?? 0
     const replies = results?.length ? await Promise.all(results) : await replyOf(environment, completion, limit)
     if (replies.length === 0) break
-    await told.tell(replies, written.at(-1)!)
+    await transcript.reply(replies, written.at(-1)!)
     // Unless the model goes on.
     hasEnded = false
   }
-  const { messages } = told
-  return { question: asked, ...told.untilLastTurn(), hasEnded, completion, messages, environment, calls, errors }
+  const { messages } = transcript
+  return { question: asked, ...transcript.untilLastTurn(), hasEnded, completion, messages, environment, calls, errors }
 }
 
 /** Makes the environment of an episode, if there is one. @throws RunError `failed-environment`; UsageError for what is none */
@@ -182,7 +182,7 @@ type Limit = Parameters<typeof withDeadline>[1]
 async function answerOf(name: string, ask: () => unknown, limit: Limit): Promise<unknown> {
   try {
     const answer = await withDeadline(async () => ask(), limit)
-    return typeof answer === 'string' ? toldText(answer) : answer
+    return typeof answer === 'string' ? replyText(answer) : answer
   } catch (cause) {
     limit.signal?.throwIfAborted()
     throw new RunError('failed-environment', `The ${name} failed: ${reasonOfCaller(cause)}.`, { cause })
@@ -216,7 +216,7 @@ async function withOpening(
   tokenizer: Tokenizer,
 ): Promise<Question> {
   if (typeof opening !== 'string' && !own) return question
-  if (own) requireTold(own, question.template)
+  if (own) requirePrintedTools(own, question.template)
   const { template, messages, prompt } = question
   const tools = besideOthers(question.context.tools ?? [], own ?? {})
   const context = { ...question.context, tools: tools.length > 0 ? tools : null }
@@ -228,7 +228,7 @@ async function withOpening(
 }
 
 /** The tokens and messages after a prompt. */
-class ToldTokens {
+class Transcript {
   readonly ids: number[] = []
   readonly mask: number[] = []
   readonly sampled: number[] = []
@@ -259,7 +259,7 @@ class ToldTokens {
    * @param end the token that ended the turn
    * @throws InputError `unfit-template` if the template writes earlier turns otherwise before them
    */
-  async tell(messages: readonly Message[], end: number): Promise<void> {
+  async reply(messages: readonly Message[], end: number): Promise<void> {
     const text = await this.#textAfter(messages, this.#tokenizer.tokenOf(end) ?? '')
     const ids = await this.#tokenizer.encodeContinuation(text)
     this.ids.push(...ids)

@@ -13,7 +13,7 @@ import { encodePrompt, turnsOfPrompt } from '../text/prompt.js'
 import type { ChatTemplate, Message, TemplateContext } from '../text/template.js'
 import { textsOf } from '../text/templates/messages.js'
 import type { ObjectiveRows } from './objective.js'
-import { besideOthers, requireTold, type Tools } from './tools.js'
+import { besideOthers, requirePrintedTools, type Tools } from './tools.js'
 
 /** A prompt that the model answers. */
 export interface Question extends Document {
@@ -48,7 +48,7 @@ export async function loadQuestions(
 ): Promise<ObjectiveRows> {
   const { tokenizer, onWarning, vocabularySize = Number.POSITIVE_INFINITY, signal } = options
   const { template, context, maxLength, map, filter } = await encodeOptions(options)
-  requireTold(tools, template)
+  requirePrintedTools(tools, template)
   const reading = new RowReading({ columns: options.columns, ignoreColumns: options.ignoreColumns })
   if (!tokenizer) throw new InputError('no-tokenizer', 'Answers to prompts need a tokenizer, and the model has none.')
   const sources = await openSources(source, options)

@@ -44,13 +44,13 @@ export function besideOthers(schemas: readonly unknown[], tools: Tools): unknown
   return [...schemas, ...toolSchemas(others)]
 }
 
-/** Maximum number of characters of a text for the model; more would hold up the run. */
-const MOST_TOLD = 2 ** 18
+/** Maximum number of characters of a reply to the model; more would hold up the run. */
+const MAX_REPLY = 2 ** 18
 
-/** Returns a text that is told to the model. @throws RunError `too-large` */
-export function toldText(text: string): string {
-  if (text.length <= MOST_TOLD) return text
-  throw new RunError('too-large', `Its text has ${text.length} characters, more than ${MOST_TOLD}.`)
+/** Returns the text of a reply to the model. @throws RunError `too-large` */
+export function replyText(text: string): string {
+  if (text.length <= MAX_REPLY) return text
+  throw new RunError('too-large', `Its text has ${text.length} characters, more than ${MAX_REPLY}.`)
 }
 
 /** The result of a call, as the model reads it. */
@@ -74,11 +74,11 @@ export async function callTool(
   const run = typeof tool === 'function' ? tool : tool.run
   try {
     const result = await withDeadline(async () => run(args), { seconds, signal })
-    return { content: toldText(typeof result === 'string' ? result : (JSON.stringify(result) ?? '')) }
+    return { content: replyText(typeof result === 'string' ? result : (JSON.stringify(result) ?? '')) }
   } catch (error) {
     signal?.throwIfAborted()
-    const told = error instanceof Error ? error.message : String(error)
-    return { content: `Error: ${shortened(told, MOST_TOLD)}`, error: `${name}: ${reasonOfCaller(error)}` }
+    const message = error instanceof Error ? error.message : String(error)
+    return { content: `Error: ${shortened(message, MAX_REPLY)}`, error: `${name}: ${reasonOfCaller(error)}` }
   }
 }
 
@@ -92,8 +92,8 @@ export function checkTools(tools: Tools, of = 'grpo'): void {
   }
 }
 
-/** @throws InputError `unfit-template` if the template does not tell the model of these functions */
-export function requireTold(tools: Tools, template: ChatTemplate | null): void {
+/** @throws InputError `unfit-template` if the template does not print these functions for the model */
+export function requirePrintedTools(tools: Tools, template: ChatTemplate | null): void {
   const names = Object.keys(tools)
   if (names.length === 0 || template?.readsTools) return
   const why = template ? 'the chat template shows it no tools' : 'there is no chat template'

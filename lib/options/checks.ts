@@ -1,4 +1,4 @@
-/** Checks of combinations of options; those of a run are in train/setup/resolve-options.ts. */
+/** Checks of combinations of options; options of a run are checked in train/setup/resolve-options.ts. */
 
 import { isDeepStrictEqual } from 'node:util'
 import type { z } from 'zod'

@@ -119,7 +119,7 @@ async function train(name: string, dtype: FloatDType, device: NativeDevice): Pro
     })
     const batch = packBatch(rows)
     const parameters = model.trainableParameters().map(({ parameter }) => parameter)
-    // Gradients of what starts at zero would hide those of the rest.
+    // Values that start at zero would hide the gradients of other values.
     for (const parameter of parameters) {
       const values = (await parameter.data()) as Float32Array
       parameter.assign(values.map((value) => value + 0.05 * random.normal()))

@@ -142,7 +142,7 @@ export function requireToolTemplate(tools: readonly unknown[] | undefined, templ
   if (!tools?.length || !template || template.readsTools) return
   throw wrongField(
     'tools',
-    `The chat template prints no tools, so the model would not know them; leave out tools, or start the server with a template that prints them (${theOption('template')}).`,
+    `The chat template prints no tools, so the model would not see them; leave out tools, or start the server with a template that prints them (${theOption('template')}).`,
     'unsupported_parameter',
   )
 }

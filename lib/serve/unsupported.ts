@@ -120,7 +120,7 @@ export const unsupportedOfCompletions: UnsupportedParameters = {
   max_completion_tokens: limit,
   top_logprobs: { neutral: [0], instead: 'give the number as logprobs' },
   chat_template_kwargs: { neutral: [{}], instead: 'ask /v1/chat/completions' },
-  add_special_tokens: { neutral: [true], instead: 'give the ids of the text, which /tokenize tells' },
+  add_special_tokens: { neutral: [true], instead: 'give the ids of the text, from /tokenize' },
 }
 
 export const unsupportedOfChats: UnsupportedParameters = {
@@ -161,7 +161,7 @@ export const unsupportedOfChats: UnsupportedParameters = {
 export const unsupportedOfEmbeddings: UnsupportedParameters = {
   truncate_prompt_tokens: cut,
   truncate: cut,
-  add_special_tokens: { neutral: [true], instead: 'give the ids of the text, which /tokenize tells' },
+  add_special_tokens: { neutral: [true], instead: 'give the ids of the text, from /tokenize' },
   normalize: { neutral: [true] },
   prompt_name: { instead: 'write the prompt before the text' },
   instruction: { instead: 'write the instruction before the text' },

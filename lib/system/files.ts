@@ -1,4 +1,4 @@
-/** What systems do differently with files: syncing, and replacing what is open. */
+/** File operations that differ between systems: syncing, and replacing open files. */
 import { closeSync, fsyncSync, openSync } from 'node:fs'
 import { copyFile, link, open, rename, rm, symlink } from 'node:fs/promises'
 import { setTimeout as pause } from 'node:timers/promises'

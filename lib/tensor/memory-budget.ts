@@ -38,7 +38,7 @@ export function requireFreeMemory(
     new UsageError('too-little-memory', `${what} needs about ${formatBytes(bytes)} of memory, but ${has}: ${remedy}.`)
   const bytes = isShared ? tensors + making : tensors
   const free = freeMemory(device)
-  if (bytes > free) throw tooLittle(bytes, `${memoryOf(device)}, of which ${formatBytes(free)} are free`)
+  if (bytes > free) throw tooLittle(bytes, `${memoryOf(device)}, with ${formatBytes(free)} free`)
   const ofSystem = freeSystemMemory()
   if (!isShared && making > ofSystem) throw tooLittle(making, `this machine has ${formatBytes(ofSystem)} free`)
 }

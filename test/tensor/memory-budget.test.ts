@@ -35,7 +35,7 @@ describe('a request for more than the free memory', () => {
   test('is refused with the figures, and the limit in force', () => {
     expect(refusal(deviceOf('cuda', 80 * GiB, 30 * GiB), { tensors: 50 * GiB })).not.toThrow()
     expect(refusal(deviceOf('cuda', 80 * GiB, 30 * GiB), { tensors: 50 * GiB + 1 })).toThrow(
-      'The adapter needs about 50 GiB of memory, but the device cuda has 80 GiB, of which 50 GiB are free: give it a lower rank.',
+      'The adapter needs about 50 GiB of memory, but the device cuda has 80 GiB, with 50 GiB free: give it a lower rank.',
     )
     expect(refusal(deviceOf('cpu', 512 * MiB), { tensors: 512 * MiB })).toThrow(
       /^The adapter needs about 512 MiB of memory, but this process may have 512 MiB \(the limit of its control group\), with \d+ MiB free/,

@@ -161,9 +161,9 @@ export interface RestartRunOptions {
   readonly seed: number
 }
 
-/** How an adapter changes that is repeatedly merged into the weights and restarted. */
+/** The rule by which an adapter is merged into the weights and restarted during a run. */
 export interface RestartRule<Config extends AdapterConfigBase, Fields extends OptionFields = OptionFields> {
-  /** Its options of training besides `mergeEvery`. */
+  /** Options of training for the rule, besides `mergeEvery`. */
   readonly options?: Fields
   /** Returns the configuration of a new adapter at the beginning of such a run; absent: unchanged. */
   first?(config: Config, options: RestartRunOptions): Config
@@ -203,7 +203,7 @@ export interface AdapterMethod<
   config(options: Partial<Omit<Config, 'method'>>): Config
   /** Returns the default peak learning rate. */
   learningRate(config: Config): number
-  /** How it restarts; absent: the method cannot be merged and restarted while it trains. */
+  /** The rule for restarts; absent: the method cannot be merged and restarted while it trains. */
   readonly restart?: RestartRule<Config, RestartFields>
   /** Names of methods whose adapters it can train further, because it computes the same from their files. */
   readonly continues?: readonly string[]
@@ -237,7 +237,7 @@ export interface AdapterMethod<
   /** Makes the adapter of one layer. */
   layer(config: Config, options: LayerOptions, tensors: LayerTensors): LayerAdapter
   /**
-   * Its entries of `adapter_config.json`, which override or extend the entries of every method. Entries that no other program knows
+   * Entries of the method in `adapter_config.json`, which override or extend the entries of every method. Entries that no other program knows
    * are under `node_mora`, in the header of the weights' file.
    */
   readonly peft: PeftTable<Config> & {

@@ -59,7 +59,7 @@ export function problemsOf({ summary, metrics, details }) {
   const losses = metrics.steps.metrics.loss?.mean ?? []
   const [first, last] = [losses.find((value) => value !== null), metrics.steps.last?.values.loss]
   const at = formatCount(metrics.steps.last?.step)
-  if (last === null) problems.push(`The loss of step ${at} is no finite number: the run has diverged.`)
+  if (last === null) problems.push(`The loss of step ${at} is not finite: the run has diverged.`)
   if (typeof first === 'number' && typeof last === 'number' && last > first * RISEN && first > 0) {
     problems.push(
       `The loss has risen from ${formatNumber(first)} to ${formatNumber(last)}: a lower learning rate may help.`,

@@ -8,7 +8,7 @@ import { optionOf } from './options.js'
 const LONGEST_NAME = 128
 
 /**
- * Returns the command for the first run that can be served, and those of the same base beside it; null if there is none.
+ * Returns the command that serves the first servable run and other runs of the same base; null if there is none.
  * @param {readonly ShownRun[]} runs
  * @param {string} folder that the ids of runs are relative to
  * @returns {{ command: string, names: string[] } | null}

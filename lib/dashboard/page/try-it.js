@@ -1,4 +1,4 @@
-/** How to try the chosen runs: the command of a server, and the address of its page. */
+/** Shows the command of a server for the chosen runs, and the address of its page. */
 import { codeToCopy } from './code.js'
 import { byId, element } from './elements.js'
 import { serveCommand } from './serve-command.js'

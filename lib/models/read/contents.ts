@@ -27,14 +27,14 @@ export interface Contents {
   readonly spelling: Spelling
   /** `quantization_config`, which says how to read quantised weights; null if there is none. */
   readonly quantisation: unknown
-  /** How sentence-transformers makes embeddings of its states. */
+  /** Settings of sentence-transformers for embeddings. */
   readonly embeddings: typeof noEmbeddingSettings
 }
 
 /** Prefixes of names in a checkpoint's files, with the model's own prefixes. */
 type Prefixes = readonly (readonly [inFile: string, inModel: string])[]
 
-/** How the names of a checkpoint's tensors differ from the model's: it is written back under the names that it had. */
+/** Translates between the names of a checkpoint's tensors and the model's: a checkpoint is written back under its own names. */
 export class Spelling {
   constructor(readonly prefixes: Prefixes = []) {}
 

@@ -95,7 +95,7 @@ export class ModelSource implements Contents {
     return quantised.identity().hash === hash ? quantised : this
   }
 
-  /** Its origin on the hub; null for a path. */
+  /** Origin on the hub; null for a path. */
   get origin(): HubOrigin | null {
     return this.located.origin
   }

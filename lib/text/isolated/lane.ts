@@ -150,7 +150,7 @@ class IsolatedProcess {
   #words = ''
   /** The numbers of the request that the process named as its last, and of the request that it encodes alone. */
   readonly #named = new Map<string, number>()
-  /** How the process says that it ends. */
+  /** The process's notice of its end. */
   #ending: string | undefined
   #idle: NodeJS.Timeout | undefined
   #left: NodeJS.Timeout | undefined

@@ -17,7 +17,7 @@ export const tokenizerMebibytes = (characters: number, available: number): numbe
  */
 export const place = { work: 0, seconds: 1, mebibytes: 2, request: 3 } as const
 
-/** How a process's clock ends it: it takes too much time, or too much memory. */
+/** Signals by which a process's clock ends it: for too much time, or too much memory. */
 export type Ending = 'SIGALRM' | 'SIGKILL'
 
 /**

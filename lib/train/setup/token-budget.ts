@@ -93,7 +93,7 @@ export function requireMemory(
   const available = isLimited
     ? `${TheOption('memory')} is ${formatBytes(memory)}`
     : capitalised(memoryOf(device)) + among
-  const rest = isLimited || all > totalMemory ? '' : `, of which ${formatBytes(free)} are free`
+  const rest = isLimited || all > totalMemory ? '' : `, with ${formatBytes(free)} free`
   const trains = demand.bytes > tensors / 4
   const parts = [
     `${formatBytes(tensors)} for tensors`,
