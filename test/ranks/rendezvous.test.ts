@@ -72,7 +72,7 @@ test('garbage, silence and a crowd are turned away, and the job goes on waiting'
   // More connections than the limit: the oldest are closed, and no more than the limit stay open.
   const crowd = await Promise.all(Array.from({ length: 200 }, () => stranger(port)))
   for (const one of crowd) one.resume()
-  await expect.poll(() => crowd.filter(({ closed: is }) => !is).length).toBeLessThanOrEqual(64)
+  await expect.poll(() => crowd.filter(({ closed: is }) => !is).length, { timeout: 20_000 }).toBeLessThanOrEqual(64)
   const [of0, of1] = await Promise.all([hosted, joinRankZero(meetingOf(1, 2, port))])
   expect([[...of0], [...of1]]).toEqual([broughtFor(0, 2), broughtFor(1, 2)])
 })
