@@ -7,7 +7,7 @@
 namespace mora::cpu {
 
 bool hasMatrixUnits() {
-#if HWY_ARCH_X86_64
+#if HWY_ARCH_X86_64 && !defined(__APPLE__)
   static const bool has =
       __builtin_cpu_supports("amx-tile") && __builtin_cpu_supports("amx-bf16") && mayUseTiles();
   return has;
