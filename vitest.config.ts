@@ -23,9 +23,7 @@ const setupFiles = [
   ...(process.env.MORA_TEST_OUTCOMES ? [join(root, 'scripts', 'test', 'only-added.mjs')] : []),
 ]
 const patience = counting ? 900_000 : 120_000
-// It builds the addon anew, which all other tests load.
-const alone = ['test/packaging/node-gyp.test.ts']
-const exclude = ['test/cuda/**', ...alone, ...(counting ? ['test/eval/real-model.test.ts'] : [])]
+const exclude = ['test/cuda/**', ...(counting ? ['test/eval/real-model.test.ts'] : [])]
 
 /**
  * Whether tests use dist in place of lib, as `npm test` does: Node.js loads built modules in half the time. Modules that a test
@@ -104,7 +102,6 @@ export default defineConfig({
         plugins,
         test: { name: `cuda, ${name}`, include: everyDevice, exclude: allBut(include), isolate: false, env: cudaEnv },
       })),
-      { extends: true, test: { name: 'alone', include: alone, env, sequence: { groupOrder: 1 } } },
     ],
   },
 })

@@ -3,9 +3,10 @@
 import { createRequire } from 'node:module'
 import { arch, availableParallelism, cpus, totalmem } from 'node:os'
 import { check, optionsSchema, wholeFrom } from './common/arguments.js'
-import { packageVersion } from './common/package-info.js'
+import { commandLine, packageVersion } from './common/package-info.js'
 import { type DeviceFacts, type Native, native } from './native/addon.js'
-import { loadBinary, NativeError } from './native/binary.js'
+import { binaryPath, NativeError } from './native/binary.js'
+import { processorOf } from './native/processor.js'
 import { findLaunchers, findRanksLibraries } from './ranks/installed.js'
 import { isLinux } from './system/platform.js'
 import { cpuFlags } from './system/processor.js'
@@ -27,6 +28,13 @@ export interface DoctorReport {
     /** Memory in bytes. */
     memory: number
   }
+  /** The native addon; null if none can be loaded. */
+  addon: {
+    /** The loaded file. */
+    path: string
+    /** The name of the processor that it was compiled for; null: it picks instructions at run time, and runs on every processor. */
+    builtFor: string | null
+  } | null
   /** Default number of threads of a device. */
   threads: number
   /** Usable devices, the CPU first; empty if the addon cannot be loaded. */
@@ -108,6 +116,7 @@ export function doctor(
   const report: DoctorReport = {
     version: packageVersion(),
     cpu: cpuFacts(),
+    addon: null,
     threads: threads ?? availableParallelism(),
     devices: [],
     libraries: [],
@@ -117,7 +126,7 @@ export function doctor(
     problems: [],
   }
   try {
-    if (addon === native) loadBinary()
+    if (addon === native) report.addon = { path: binaryPath(), builtFor: processorOf(binaryPath())?.name ?? null }
     examineAddon(report, addon, threads)
     examineRanks(report, findRanks)
     examineNccl(report, addon)
@@ -175,7 +184,7 @@ function examineRanks(report: DoctorReport, find: typeof findRanksLibraries): vo
   report.problems.push({
     level: 'note',
     problem: 'No library was found that connects several processes or machines; a single process needs none.',
-    remedy: isLinux ? 'apt-get install openmpi-bin, or mpich, or libgloo-dev and then npm run build native' : null,
+    remedy: isLinux ? `apt-get install openmpi-bin, or mpich, or libgloo-dev and then ${commandLine('build')}` : null,
   })
 }
 

@@ -13,10 +13,7 @@
  *   --macos=arm64, --macos=x64     into build-macos-arm64/Release or build-macos-x64/Release, for macOS by zig
  *                                  (scripts/check-macos.mjs)
  *   --into=FOLDER                  into FOLDER/Release instead
- *   --if-needed                    does nothing if the result is newer than its sources, if MORA_BINARY names an addon, or if
- *                                  the package for this platform has one that loads; where it cannot be built, a message and
- *                                  success, so that npm install does not fail
- *   --required                     with --if-needed: where it cannot be built, failure; and nothing but the result counts
+ *   --if-needed                    does nothing if the result is newer than its sources
  *
  * Kernels are compiled for this machine's processor alone, with MORA_BUILD_PROCESSORS=all for all, as --older does. The CUDA
  * backend is built where a GPU is, or as MORA_BUILD_CUDA says: ON, OFF, or AUTO, where nvcc is found.
@@ -47,7 +44,6 @@ const { values: options } = parseArgs({
     macos: { type: 'string' },
     into: { type: 'string' },
     'if-needed': { type: 'boolean', default: false },
-    required: { type: 'boolean', default: false },
   },
 })
 
@@ -61,7 +57,6 @@ const toolchain = options.windows
     ? join('scripts', 'macos', `${options.macos}.cmake`)
     : sysroot && join('scripts', 'sysroot', `${sysroot}.cmake`)
 const binary = join(folder, configuration, options.emulated ? 'mora_cuda_emulated.so' : 'mora.node')
-// CMake has a folder of its own: node-gyp keeps its makefile in build/ when it drives this script through binding.gyp.
 const cmakeFolder = join(folder, 'cmake', configuration)
 
 /** The processor that an addon is compiled for, beside the addon; without this file, all. lib/native/processor.ts reads it. */
@@ -69,7 +64,7 @@ const processorFile = join(folder, configuration, 'processor.json')
 const processor =
   toolchain || options.coverage || process.env.MORA_BUILD_PROCESSORS === 'all' ? undefined : thisProcessor()
 
-if (options['if-needed'] && (isUpToDate() || (!options.required && (await isElsewhere())))) process.exit(0)
+if (options['if-needed'] && isUpToDate()) process.exit(0)
 if (sysroot && !unpackSysroot()) giveUp('what it is linked with could not be had (see above)')
 const missing = missingTools()
 if (missing.length > 0) giveUp(`not found: ${missing.join(', ')}`)
@@ -117,19 +112,6 @@ function isUpToDate() {
     .filter((entry) => entry.isFile())
     .map((entry) => join(entry.parentPath, entry.name))
   return [...sources, join(root, 'CMakeLists.txt')].every((source) => statSync(source).mtimeMs <= built)
-}
-
-/** Whether an installed package would find an addon without building one. */
-async function isElsewhere() {
-  if (options.emulated) return false
-  if (process.env.MORA_BINARY) return existsSync(process.env.MORA_BINARY)
-  try {
-    const { loadBinary } = await import('../dist/native/binary.js')
-    const { PREBUILT_ADDON } = await import('../dist/native/prebuilt.js')
-    return Boolean(loadBinary([PREBUILT_ADDON]))
-  } catch {
-    return false
-  }
 }
 
 function unpackSysroot() {
@@ -202,5 +184,5 @@ function giveUp(reason) {
   const what = options.emulated ? 'the CUDA backend for the emulator' : 'the native addon'
   console.error(`node-mora: ${what} was not built: ${reason}.`)
   console.error(`Install what is missing with "npm run setup", then "npm run build native", both in ${root}.`)
-  process.exit(options['if-needed'] && !options.required ? 0 : 1)
+  process.exit(1)
 }

@@ -61,7 +61,7 @@ function attempt(part) {
 }
 
 function build() {
-  const script = [inRoot('scripts', 'build-native.mjs'), '--arm64', '--if-needed', '--required']
+  const script = [inRoot('scripts', 'build-native.mjs'), '--arm64', '--if-needed']
   const { status } = spawnSync(process.execPath, script, { stdio: ['ignore', 2, 2] })
   if (status !== 0) throw new Error('it could not be built (see above)')
   return 'build-arm64/Release/mora.node'

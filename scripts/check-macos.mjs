@@ -75,7 +75,7 @@ function products() {
 }
 
 function build(how, environment = {}) {
-  const script = [join(root, 'scripts', 'build-native.mjs'), ...how, '--if-needed', '--required']
+  const script = [join(root, 'scripts', 'build-native.mjs'), ...how, '--if-needed']
   const env = { ...process.env, ...environment }
   return spawnSync(process.execPath, script, { stdio: ['ignore', 2, 2], env }).status === 0
 }

@@ -54,7 +54,7 @@ async function attempt(part) {
 }
 
 function build() {
-  const script = [inRoot('scripts', 'build-native.mjs'), '--windows', '--if-needed', '--required']
+  const script = [inRoot('scripts', 'build-native.mjs'), '--windows', '--if-needed']
   const { status } = spawnSync(process.execPath, script, { stdio: ['ignore', 2, 2] })
   if (status !== 0) throw new Error('it could not be built (see above)')
   return 'build-windows/Release/mora.node'

@@ -21,13 +21,14 @@ if [ ! -e node_modules/.package-lock.json ] || [ package-lock.json -nt node_modu
   touch node_modules/.package-lock.json
 fi
 
-node scripts/build-native.mjs --if-needed --required
+node scripts/build-native.mjs --if-needed
 if [[ $options == *" --browser "* ]]; then
   bash scripts/setup.sh --browser || echo 'prepare: no Chromium here, tests of the dashboard in a browser will be skipped' >&2
 fi
 if [[ $options == *" --emulated "* ]]; then
   if bash scripts/setup.sh --emulated; then
-    node scripts/build-native.mjs --emulated --if-needed
+    node scripts/build-native.mjs --emulated --if-needed ||
+      echo 'prepare: the emulator for CUDA could not be built, its tests will be skipped' >&2
   else
     echo 'prepare: no emulator for CUDA here, its tests will be skipped' >&2
   fi

@@ -67,6 +67,8 @@ const groups = {
     toolkit: ['the CUDA backend against real toolkits', 'node scripts/check-toolkit.mjs'],
     gpu: ['results and speed on a GPU', 'node scripts/check-gpu.mjs'],
     systems: ['older and other Linux systems', 'node scripts/check-systems.mjs'],
+    registry: ['the packages of a release on a bare system', 'node scripts/check-registry.mjs'],
+    containers: ['the steps of the Dockerfiles on a bare system', 'node scripts/check-containers.mjs'],
     arm64: ['Linux arm64, by QEMU', 'bash scripts/prepare.sh', 'node scripts/check-arm64.mjs'],
     macos: ['macOS, without running it', 'bash scripts/prepare.sh', 'node scripts/check-macos.mjs'],
     windows: ['Windows x64, by MinGW and Wine', 'bash scripts/prepare.sh', 'node scripts/check-windows.mjs'],
@@ -90,13 +92,14 @@ const groups = {
     llms: ['llms.txt and llms-full.txt, from the pages', 'node scripts/docs-llms.mjs'],
   },
   pack: {
-    platform: [
-      'the packages to publish, for this platform',
+    default: [
+      'the packages of a release: node-mora, and each platform whose addon was built',
       'npm run --silent prepack',
-      'node scripts/build-native.mjs --older --if-needed --required',
-      'node scripts/pack-platform.mjs',
+      'node scripts/build-native.mjs --older --if-needed',
+      'node scripts/pack.mjs',
     ],
     gpu: ['the GPU check for a machine with nothing but a driver', 'node scripts/pack-gpu.mjs'],
+    publish: ['publishes the packages of a release', 'node scripts/publish.mjs'],
   },
 }
 

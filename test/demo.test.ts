@@ -2,7 +2,7 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } 
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { DEMO_MODEL, randomFacts, randomUuid, runDemo } from '../lib/demo/demo.js'
+import { DEMO_MODEL, randomFacts, randomUuid, runDemo } from '../lib/cli/demo.js'
 import { testTerminal } from './cli/terminal.js'
 
 const FACTS = 6

@@ -30,7 +30,6 @@ const houses: Readonly<Record<string, readonly (readonly string[])[]>> = {
     ['serve'],
     ['doctor.ts', 'self-check'],
     ['index.ts', 'cli'],
-    ['demo'],
   ],
   text: [
     ['python'],

@@ -1,45 +1,83 @@
-/** A conversation on a terminal: each answer takes everything said before into account. */
+/** A conversation: each answer takes everything said before into account. */
 import { createInterface } from 'node:readline/promises'
+import { MoraError, UsageError } from '../common/errors.js'
 import { Chat } from '../generate/index.js'
 import type { Model } from '../models/index.js'
-import { forLibrary, GenerateSchema, type GenerateSettings } from '../options/index.js'
+import { ChatSchema, type ChatSettings, forLibrary } from '../options/index.js'
 import type { CommandContext } from './command.js'
-import { interruptible } from './terminal/interrupt.js'
 import { writeAnswer } from './terminal/terminal.js'
 
-/** Reads one message per line until the input ends. Ctrl-C ends the answer, or, at the prompt, the program. */
+const HELP = '/clear starts a new conversation, /exit or Ctrl-D ends, Ctrl-C ends an answer.'
+
+/**
+ * Reads one message per line until the input ends. On a terminal, Ctrl-C ends the answer, or, at the prompt, the program, and a
+ * message that cannot be answered leaves the conversation as it was; elsewhere it ends the command.
+ */
 export async function converse(
   model: Model,
-  options: GenerateSettings,
+  options: ChatSettings,
   { terminal, log, note: onWarning }: CommandContext,
 ): Promise<void> {
-  const { stdin, stdout } = terminal
-  log('An empty line starts a new conversation, Ctrl-C ends an answer, Ctrl-D ends.')
-  const chat = new Chat(model, { ...forLibrary(GenerateSchema, options), onWarning })
+  const { stdin, stdout, stderr } = terminal
+  const isInteractive = stdin.isTTY === true && stdout.isTTY === true
+  const chat = new Chat(model, { ...forLibrary(ChatSchema, options), onWarning })
+  let ending: AbortController | null = null
+
+  async function answer(message: string): Promise<void> {
+    if (message === '/clear') return chat.reset()
+    if (message === '/help') return log(HELP)
+    if (/^\/[a-z]+$/.test(message))
+      throw new UsageError('bad-value', `Expected a message, /clear, /help or /exit but received ${message}.`)
+    ending = new AbortController()
+    const onText = (piece: string) => {
+      if (!options.json) writeAnswer(stdout, piece)
+    }
+    const result = await said(chat, message, ending.signal, onText).finally(() => {
+      ending = null
+    })
+    stdout.write(options.json ? `${JSON.stringify(result)}\n` : isInteractive ? '\n\n' : '\n')
+  }
+
+  const onInterrupt = () => {
+    if (ending === null || ending.signal.aborted) process.exit(130)
+    ending.abort()
+  }
+  const invite = () => isInteractive && stdout.write('> ')
+  process.on('SIGINT', onInterrupt)
   const lines = createInterface({ input: stdin, terminal: false })
   try {
-    stdout.write('> ')
+    if (isInteractive) log(HELP)
+    invite()
     for await (const line of lines) {
-      if (line.trim() === '') chat.reset()
-      else await sayAnswer(chat, line, (piece) => writeAnswer(stdout, piece))
-      stdout.write(line.trim() === '' ? '(new conversation)\n> ' : '\n\n> ')
+      const message = line.trim()
+      if (message === '/exit') return
+      try {
+        if (message !== '') await answer(message)
+      } catch (error) {
+        if (!isInteractive || !(error instanceof MoraError)) throw error
+        stderr.write(`${error.message}\n`)
+      }
+      invite()
     }
-    stdout.write('\n')
+    if (isInteractive) stdout.write('\n')
   } finally {
+    process.off('SIGINT', onInterrupt)
     lines.close()
     chat.dispose()
   }
 }
 
-async function sayAnswer(chat: Chat, message: string, write: (piece: string) => void): Promise<void> {
-  let isStopped = false
-  const answer = async () => {
-    for await (const piece of chat.say(message)) {
-      write(piece)
-      if (isStopped) break
+/** Passes on the pieces of an answer; returns its result, or null if `signal` has ended it. */
+async function said(chat: Chat, message: string, signal: AbortSignal, onText: (piece: string) => void) {
+  const pieces = chat.say(message, { signal })
+  try {
+    for (;;) {
+      const { done, value } = await pieces.next()
+      if (done) return value
+      onText(value)
     }
+  } catch (error) {
+    if (signal.aborted) return null
+    throw error
   }
-  await interruptible(answer, () => {
-    isStopped = true
-  })
 }

@@ -3,13 +3,10 @@ import { createRequire } from 'node:module'
 import { isAbsolute, join, resolve } from 'node:path'
 import { isMainThread } from 'node:worker_threads'
 import { MoraError } from '../common/errors.js'
-import { packageFolder, packageVersion } from '../common/package-info.js'
+import { packageFolder } from '../common/package-info.js'
 import { asMessage } from '../common/printable.js'
-import { PREBUILT_ADDON, PREBUILT_CUDA, prebuiltFile, requireLoads } from './prebuilt.js'
+import { addonRemedy, installCommand, PREBUILT_ADDON, PREBUILT_CUDA, prebuiltFile, requireLoads } from './prebuilt.js'
 import { requireProcessor } from './processor.js'
-
-/** The command that builds the addon, for messages. */
-const BUILD_COMMAND = 'npm run build native'
 
 const require = createRequire(import.meta.url)
 
@@ -61,7 +58,7 @@ export function binaryCandidates(environment: NodeJS.ProcessEnv = process.env): 
 
 /**
  * Loads the addon once. Throws a `NativeError` (`no-binary`) that lists each candidate with the reason why it was not used,
- * and the command that builds one. With `candidates` it searches again even if it is loaded.
+ * and the command that gets one. With `candidates` it searches again even if it is loaded.
  */
 export function loadBinary(candidates?: readonly string[]): object {
   if (loaded && !candidates) return loaded // the fast path of every operation
@@ -86,8 +83,8 @@ export function loadBinary(candidates?: readonly string[]): object {
     }
   }
   const problem = `The native addon could not be loaded; tried ${causes.join(', ')}.`
-  const remedy = `cd ${packageFolder} && ${BUILD_COMMAND}`
-  throw new NativeError('no-binary', `${problem} Build it with: ${remedy}`, { problem, remedy })
+  const remedy = addonRemedy()
+  throw new NativeError('no-binary', `${problem} Get one with: ${remedy}`, { problem, remedy })
 }
 
 /** Returns the path of the addon's file. */
@@ -103,7 +100,7 @@ function cudaLibrary(prebuilt: boolean): [path: string, problem: string, remedy:
   } catch (error) {
     if (!prebuilt) return ['', '', '']
     const problem = `the CUDA backend is a package of its own, ${PREBUILT_CUDA} (${causeOf(error)})`
-    return ['', problem, `run "npm install ${PREBUILT_CUDA}@${packageVersion()}"`]
+    return ['', problem, `run "${installCommand(PREBUILT_CUDA)}"`]
   }
 }
 

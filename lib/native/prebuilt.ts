@@ -1,11 +1,12 @@
 /**
- * Prebuilt packages: `@node-mora/linux-x64` with the addon and the libraries that it needs, and `@node-mora/linux-x64-cuda`
- * with the CUDA backend. Both are optional dependencies of the published node-mora.
+ * Prebuilt packages: `@node-mora/linux-x64` with the addon and the libraries that it needs, an optional dependency of the
+ * published node-mora, and `@node-mora/linux-x64-cuda` with the CUDA backend.
  */
 import { createRequire } from 'node:module'
 import { arch, platform } from 'node:os'
-import { packageVersion } from '../common/package-info.js'
+import { commandLine, isPublishedWith, packageVersion } from '../common/package-info.js'
 import { runApart } from '../system/own-process.js'
+import { isLinux } from '../system/platform.js'
 
 const require = createRequire(import.meta.url)
 
@@ -16,15 +17,39 @@ export const PREBUILT_CUDA = `${PREBUILT_ADDON}-cuda`
 
 /** Returns the main file of a prebuilt package. Throws with the cause if it is not installed or has another version. */
 export function prebuiltFile(name: string): string {
-  let version: string
-  try {
-    version = (require(`${name}/package.json`) as { version: string }).version
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'MODULE_NOT_FOUND') throw new Error('not installed')
-    throw error
-  }
+  const version = installedVersion(name)
+  if (version === null) throw new Error('not installed')
   if (version !== packageVersion()) throw new Error(`version ${version}, and version ${packageVersion()} is needed`)
   return require.resolve(name)
+}
+
+function installedVersion(name: string): string | null {
+  try {
+    return (require(`${name}/package.json`) as { version: string }).version
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'MODULE_NOT_FOUND') return null
+    throw error
+  }
+}
+
+/** Returns the command that installs a prebuilt package in the version that fits. */
+export const installCommand = (name: string) => `npm install ${name}@${packageVersion()}`
+
+/**
+ * Returns what a user without an addon can do: install the platform's package if there is one and it is absent or does not fit,
+ * else compile.
+ */
+export function addonRemedy(): string {
+  const compile = commandLine('build')
+  const fits = installedVersion(PREBUILT_ADDON) === packageVersion()
+  if (fits || !isPublishedWith(PREBUILT_ADDON) || isMusl()) return compile
+  return `${installCommand(PREBUILT_ADDON)} (or, with a compiler: ${compile})`
+}
+
+/** Whether Node.js runs with musl, where the packages for glibc are not installed. */
+function isMusl(): boolean {
+  const { header } = process.report.getReport() as unknown as { header: { glibcVersionRuntime?: string } }
+  return isLinux && header.glibcVersionRuntime === undefined
 }
 
 const LOADED = 'node-mora loaded it'

@@ -7,19 +7,30 @@ import { cpuFlags } from '../system/processor.js'
 const INSTRUCTIONS =
   /^(abm|adx|aes|amx|avx|bmi|clwb|f16c|fma|gfni|movbe|pclmul|popcnt|sha|sse|ssse|vaes|vpclmul|xop|3dnowprefetch|asimd|atomics|bf16|crc32|dcpop|fcma|flagm|fp|frint|i8mm|jscvt|lrcpc|pmull|sm3|sm4|sve)/
 
+/** A processor: its name, and its flags of /proc/cpuinfo. */
+interface Processor {
+  name: string
+  flags: string[]
+}
+
 /**
- * Throws if an addon was compiled for a processor with instructions that this one lacks: it would end the process. `processor.json`
- * beside the addon (scripts/build-native.mjs) has the name and the flags of that processor; without this file it runs on all.
+ * Returns the processor that an addon was compiled for, from `processor.json` beside the addon (scripts/build-native.mjs); null
+ * without this file: it runs on all.
  */
-export function requireProcessor(addon: string, flags: () => string[] = cpuFlags): void {
-  const path = join(dirname(addon), 'processor.json')
+export function processorOf(addon: string): Processor | null {
   let text: string
   try {
-    text = readFileSync(path, 'utf8')
+    text = readFileSync(join(dirname(addon), 'processor.json'), 'utf8')
   } catch {
-    return
+    return null
   }
-  const builtFor = JSON.parse(text) as { name: string; flags: string[] }
+  return JSON.parse(text) as Processor
+}
+
+/** Throws if an addon was compiled for a processor with instructions that this one lacks: it would end the process. */
+export function requireProcessor(addon: string, flags: () => string[] = cpuFlags): void {
+  const builtFor = processorOf(addon)
+  if (builtFor === null) return
   const here = new Set(flags())
   const lacking = builtFor.flags.filter((flag) => INSTRUCTIONS.test(flag) && !here.has(flag))
   if (lacking.length === 0) return

@@ -28,7 +28,13 @@ export {
   type Task,
 } from './eval.js'
 export { type ExportOptions, ExportSchema } from './export.js'
-export { type GenerateInput, GenerateSchema, type GenerateSettings } from './generate.js'
+export {
+  ChatSchema,
+  type ChatSettings,
+  type GenerateInput,
+  GenerateSchema,
+  type GenerateSettings,
+} from './generate.js'
 export { type ImatrixInput, ImatrixSchema } from './imatrix.js'
 export { type InspectOptions, InspectSchema } from './inspect.js'
 export { type MergeOptions, MergeSchema } from './merge.js'

@@ -22,8 +22,8 @@ console.log(JSON.stringify({ losses, libraries, architecture: process.arch }))
 export function packageWorks() {
   const packages = inRoot('build-arm64', 'packages')
   rmSync(packages, { recursive: true, force: true })
-  const script = inRoot('scripts', 'pack-platform.mjs')
-  run(process.execPath, [script, '--into', packages], { MORA_BINARY: addon })
+  const script = inRoot('scripts', 'pack.mjs')
+  run(process.execPath, [script, '--only', 'linux-arm64', '--into', packages], { MORA_BINARY: addon })
   const tarballs = readdirSync(packages).filter((name) => name.endsWith('.tgz'))
 
   const project = mkdtempSync(join(tmpdir(), 'mora-arm64-'))

@@ -10,35 +10,8 @@ const npm = '10'
 export function tryDebian(name, suite, { parts, shareCcache }) {
   const steps = new Steps(name)
   return steps.outcome(async () => {
-    if (process.getuid?.() !== 0) throw new Skipped('debootstrap and chroot need root')
-    for (const tool of ['debootstrap', 'unshare', 'git'])
-      if (!says('sh', '-c', `command -v ${tool}`))
-        throw new Skipped(`there is no ${tool} here (apt-get install ${tool})`)
-    const base = join(folder, `${name}.base`)
-    if (!existsSync(base)) await makeBase(steps, suite, base)
-
-    const system = join(folder, name)
-    rmSync(system, { recursive: true, force: true })
-    await steps.run('copy', ['cp', '-a', base, system])
-    // What commands inside see of this machine: npm's registry, proxies and trusted certificates.
-    const certificates = process.env.NODE_EXTRA_CA_CERTS
-    if (certificates) copyFileSync(certificates, join(system, 'opt', 'certificates.pem'))
-    const environment = Object.entries({
-      HOME: '/root',
-      PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
-      LANG: 'C.UTF-8',
-      npm_config_registry: says('npm', 'config', 'get', 'registry'),
-      ...(certificates && { NODE_EXTRA_CA_CERTS: '/opt/certificates.pem' }),
-      ...Object.fromEntries(Object.entries(process.env).filter(([key]) => /^(https?|no)_proxy$/i.test(key))),
-    }).map(([key, value]) => `${key}=${value}`)
-    // Its mounts and processes end with the command.
-    const own = ['unshare', '--mount', '--pid', '--fork', '--kill-child', `--root=${system}`, '--mount-proc=/proc']
-    // Without /sys, MPI's launchers warn that they do not know the processors.
-    const withSys = (command) => `mount -t sysfs sysfs /sys && ${command}`
-    const inside = (command) => [
-      ...own,
-      ...['--wd=/root/node-mora', 'env', '-i', ...environment, 'sh', '-c', withSys(command)],
-    ]
+    const { system, inside, remove } = await bareDebian(steps, suite)
+    const inClone = (command) => inside(command, { folder: '/root/node-mora' })
     if (shareCcache)
       await steps.run('ccache', ['cp', '-a', says('ccache', '-k', 'cache_dir'), join(system, 'root', '.ccache')])
     await steps.run('clone', [
@@ -50,19 +23,64 @@ export function tryDebian(name, suite, { parts, shareCcache }) {
       join(system, 'root', 'node-mora'),
     ])
     if (parts.includes('demo')) {
-      const { minutes } = await steps.run('npm run demo', inside('npm run demo'))
+      const { minutes } = await steps.run('npm run demo', inClone('npm run demo'))
       steps.tell(`npm run demo in ${minutes} minutes`)
     }
     if (parts.includes('test')) {
-      const { output, minutes } = await steps.run('npm test', inside('npm test'))
+      const { output, minutes } = await steps.run('npm test', inClone('npm test'))
       steps.tell(`npm test in ${minutes} minutes: ${/^\d+ passed, .*$/m.exec(output)?.[0]}`)
     }
-    rmSync(system, { recursive: true, force: true })
+    remove()
   })
 }
 
+/**
+ * Makes a bare Debian with Node.js and npm beside the log of `steps`. Returns its folder, a function that wraps a shell's command
+ * so that it runs inside, and one that removes the system.
+ */
+export async function bareDebian(steps, suite) {
+  if (process.getuid?.() !== 0) throw new Skipped('debootstrap and chroot need root')
+  for (const tool of ['debootstrap', 'unshare', 'git'])
+    if (!says('sh', '-c', `command -v ${tool}`)) throw new Skipped(`there is no ${tool} here (apt-get install ${tool})`)
+  const base = join(folder, `${suite}.base`)
+  if (!existsSync(base)) await makeBase(steps, suite, base)
+
+  const system = join(folder, steps.name)
+  const remove = () => rmSync(system, { recursive: true, force: true })
+  remove()
+  await steps.run('copy', ['cp', '-a', base, system])
+  // What commands inside see of this machine: npm's registry, proxies and trusted certificates.
+  const certificates = process.env.NODE_EXTRA_CA_CERTS
+  if (certificates) copyFileSync(certificates, join(system, 'opt', 'certificates.pem'))
+  const own = {
+    HOME: '/root',
+    PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
+    LANG: 'C.UTF-8',
+    npm_config_registry: says('npm', 'config', 'get', 'registry'),
+    ...(certificates && { NODE_EXTRA_CA_CERTS: '/opt/certificates.pem' }),
+    ...Object.fromEntries(Object.entries(process.env).filter(([key]) => /^(https?|no)_proxy$/i.test(key))),
+  }
+  const inside = (command, { folder: place = '/root', environment = {} } = {}) => [
+    // Its mounts and processes end with the command.
+    ...['unshare', '--mount', '--pid', '--fork', '--kill-child', `--root=${system}`, '--mount-proc=/proc'],
+    ...[`--wd=${place}`, 'env', '-i'],
+    ...Object.entries({ ...own, ...environment }).map(([key, value]) => `${key}=${value}`),
+    // Without /sys, MPI's launchers warn that they do not know the processors.
+    ...['sh', '-c', `mount -t sysfs sysfs /sys && ${command}`],
+  ]
+  return { system, inside, remove, mirror: mirrorOfDebian() }
+}
+
+/** Installs the libraries of an addon that was built on this machine. */
+export function installLibraries(steps, inside) {
+  const install = 'apt-get update -qq && apt-get install -y -qq --no-install-recommends libdnnl3.6 libhwy1t64'
+  return steps.run('libraries', inside(install))
+}
+
+const mirrorOfDebian = () => says('bash', join(root, 'scripts', 'debian-packages.sh'), '--print-mirror')
+
 async function makeBase(steps, suite, base) {
-  const mirror = says('bash', join(root, 'scripts', 'debian-packages.sh'), '--print-mirror')
+  const mirror = mirrorOfDebian()
   if (!mirror) throw new Skipped("this machine's apt knows no mirror of Debian")
   const unfinished = `${base}.unfinished`
   rmSync(unfinished, { recursive: true, force: true })

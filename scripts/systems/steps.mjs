@@ -53,6 +53,11 @@ export class Steps {
     return { output, minutes }
   }
 
+  /** Fails the system unless something holds. */
+  require(holds, sentence) {
+    if (!holds) throw new Failed(`${sentence}; ${this.log}`)
+  }
+
   /** Adds to this system's line of the summary. */
   tell(text) {
     this.#done.push(text)

@@ -750,19 +750,43 @@ describe('a model that reads and writes text', () => {
     expect((await inspect('--max-length', '64')).stderr).not.toContain('was trained on at most')
   })
 
-  it('talks on a terminal, and begins anew after an empty line', async () => {
-    const options = ['generate', '--model', talker(), '--template', templatePath('chatml'), '--max-new-tokens', '3']
-    const talk = (input: string) => moraOn({ input, isTTY: true }, ...options, '--quiet')
-    const { exitCode, stdout } = await talk('one\ntwo\n\none\n')
+  const talk = (input: string, isTTY: boolean, ...more: string[]) => {
+    const options = ['--template', templatePath('chatml'), '--max-new-tokens', '3', ...more]
+    return moraOn({ input, isTTY }, 'chat', talker(), ...options)
+  }
+
+  it('talks on a terminal, and begins anew after /clear', async () => {
+    const { exitCode, stdout, stderr } = await talk('one\ntwo\n\n/clear\none\n', true)
     expect(exitCode).toBe(0)
-    const [, first, second, reset, again, end] = stdout.split('> ')
-    expect(reset).toBe('(new conversation)\n')
+    expect(stderr).toContain('/clear starts a new conversation, /exit or Ctrl-D ends, Ctrl-C ends an answer.')
+    const [, first, second, empty, cleared, again, end] = stdout.split('> ')
     expect([first, second, again].every((answer) => answer!.endsWith('\n\n'))).toBe(true)
-    expect(again).toBe(first)
-    expect(end).toBe('\n')
+    expect({ empty, cleared, again, end }).toEqual({ empty: '', cleared: '', again: first, end: '\n' })
   })
 
-  it('needs a prompt where there is no terminal', async () => {
+  it('goes on after a message that cannot be answered, and ends with /exit', async () => {
+    const { exitCode, stdout, stderr } = await talk(`one\n${'x'.repeat(500)}\n/stop\none\n/exit\ntwo\n`, true)
+    expect(exitCode).toBe(0)
+    expect(stderr).toMatch(/positions.*\nExpected a message, \/clear, \/help or \/exit but received \/stop\.\n$/)
+    expect(
+      stdout
+        .split('> ')
+        .slice(1)
+        .map((said) => said !== ''),
+    ).toEqual([true, false, false, true, false])
+  })
+
+  it('answers the lines of a pipe, one for each, and nothing else', async () => {
+    const { stdout, stderr } = await talk('one\n/clear\none\n', false)
+    const [first, again, ...rest] = stdout.split('\n')
+    expect({ again, rest, stderr }).toEqual({ again: first, rest: [''], stderr: '' })
+    const { stdout: asJson } = await talk('one\n', false, '--json')
+    expect(JSON.parse(asJson)).toMatchObject({ text: first, newTokens: 3 })
+    const { exitCode, stderr: refused } = await talk('/stop\none\n', false)
+    expect({ exitCode, refused }).toEqual({ exitCode: 2, refused: expect.stringContaining('received /stop') })
+  })
+
+  it('needs a prompt', async () => {
     const { exitCode, stdout, stderr } = await mora('generate', '--model', talker())
     expect({ exitCode, stdout }).toEqual({ exitCode: 2, stdout: '' })
     expect(stderr).toContain('Missing --prompt')

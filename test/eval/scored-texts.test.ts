@@ -3,7 +3,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, expect, it, vi } from 'vitest'
-import { DEMO_MODEL } from '../../lib/demo/demo.js'
+import { DEMO_MODEL } from '../../lib/cli/demo.js'
 import { type EvaluateOptions, evaluate } from '../../lib/eval/index.js'
 import { generate } from '../../lib/generate/index.js'
 import { initModel, type Model } from '../../lib/models/index.js'

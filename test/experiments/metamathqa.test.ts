@@ -10,7 +10,7 @@ import { PROTOCOL } from '../../experiments/metamathqa/protocol.js'
 import { percentile } from '../../experiments/metamathqa/report.js'
 import { bucketedBatches, encodeProblem, isKept, promptOf, trainingBatch } from '../../experiments/metamathqa/rows.js'
 import { main } from '../../experiments/metamathqa/run.js'
-import { DEMO_MODEL } from '../../lib/demo/demo.js'
+import { DEMO_MODEL } from '../../lib/cli/demo.js'
 import { loadSmallTokenizer } from '../text/tokenizer/small-tokenizer.js'
 
 describe('rows', () => {

@@ -1,7 +1,7 @@
 /** Log-probabilities of prompts: the same alone and beside others, in as few passes as possible. */
 import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest'
 import { packBatch } from '../../lib/batches/packing.js'
-import { DEMO_MODEL } from '../../lib/demo/demo.js'
+import { DEMO_MODEL } from '../../lib/cli/demo.js'
 import { generate, TextEngine, type TokenText } from '../../lib/generate/index.js'
 import { loadModel, type Model } from '../../lib/models/index.js'
 import { ForwardPasses } from '../../lib/models/network/forward-passes.js'

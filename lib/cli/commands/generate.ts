@@ -17,11 +17,11 @@ const AT_ONCE = 32
 
 export const generateCommand = defineCommand({
   name: 'generate',
-  summary: 'generate text, streamed; on a terminal, chat if there is no prompt',
+  summary: 'generate text after a prompt, streamed, or for each row of a file',
   schema: GenerateSchema,
   examples: [
     'mora generate --model model --adapter out --prompt "How many legs have 3 cats?"',
-    'mora generate --model model --adapter out',
+    'mora generate --model model --prompts rows.jsonl --temperature 0.8 --n 4',
   ],
   check(options) {
     const { tools, templateOptions, raw, system } = options
@@ -37,20 +37,12 @@ export const generateCommand = defineCommand({
     requireInputs(GenerateSchema, options)
   },
   async run(options, context) {
-    const { prompt, prompts, json } = options
-    const isTerminal = context.terminal.stdin.isTTY === true && context.terminal.stdout.isTTY === true
-    if (prompt === undefined && prompts === undefined && (json || !isTerminal)) {
-      throw new UsageError('missing-option', 'Missing --prompt; it is required where there is no terminal to chat on.')
-    }
     const { loadModelFor } = await import('../../models/index.js')
-    const { adapter, allowOtherBase } = options
+    const { adapter, allowOtherBase, prompts } = options
     const load = { ...loadOptions(options), onWarning: context.note }
     using model = await loadModelFor({ adapter, allowOtherBase, passes: 'one token' }, options.model!, load)
     if (prompts !== undefined) return await answerRows(model, prompts, options, context)
-    if (prompt !== undefined) return await answer(model, options, context)
-    const { converse } = await import('../converse.js')
-    await converse(model, options, context)
-    return { json: null, text: '' }
+    return await answer(model, options, context)
   },
 })
 

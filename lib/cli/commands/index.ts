@@ -1,7 +1,10 @@
 /** All commands. Each loads its modules when it runs, so that help is fast and needs no addon. */
 import type { AnyCommand } from '../command.js'
 import { analyzeCommand } from './analyze.js'
+import { buildCommand } from './build.js'
+import { chatCommand } from './chat.js'
 import { dashboardCommand } from './dashboard.js'
+import { demoCommand } from './demo.js'
 import { doctorCommand } from './doctor.js'
 import { evalCommand } from './eval.js'
 import { exportCommand } from './export.js'
@@ -18,6 +21,7 @@ export const commands: readonly AnyCommand[] = [
   trainCommand,
   evalCommand,
   generateCommand,
+  chatCommand,
   serveCommand,
   mergeCommand,
   exportCommand,
@@ -27,5 +31,7 @@ export const commands: readonly AnyCommand[] = [
   analyzeCommand,
   dashboardCommand,
   reportCommand,
+  demoCommand,
   doctorCommand,
+  buildCommand,
 ]

@@ -3,15 +3,15 @@ import { join, relative } from 'node:path'
 import type { AdapterConfigBase } from '../adapters/contract/adapter.js'
 import { lora } from '../adapters/methods/lora.js'
 import { mora } from '../adapters/methods/mora.js'
-import { formatCount, formatFacts, formatNumber, formatTable } from '../cli/terminal/format.js'
-import { Progress, StepLine } from '../cli/terminal/progress.js'
-import type { Terminal } from '../cli/terminal/terminal.js'
-import { packageFolder } from '../common/package-info.js'
+import { commandLine, packageFolder } from '../common/package-info.js'
 import { randomStream } from '../common/random.js'
 import { evaluate } from '../eval/index.js'
 import { generate } from '../generate/index.js'
 import { loadModel, type Model } from '../models/index.js'
 import { train } from '../train/index.js'
+import { formatCount, formatFacts, formatNumber, formatTable } from './terminal/format.js'
+import { Progress, StepLine } from './terminal/progress.js'
+import type { Terminal } from './terminal/terminal.js'
 
 /** The model that scripts/pretrain-demo.mjs made. */
 export const DEMO_MODEL = join(packageFolder, 'assets', 'demo-model')
@@ -156,13 +156,14 @@ async function ask(merged: string, { prompt, completion }: Fact): Promise<string
 }
 
 function nextSteps(folder: string): string {
-  const mora = `node ${relative('', join(packageFolder, 'dist', 'cli', 'main.js'))}`
   return [
     'Next:',
-    `  ${mora} inspect --adapter ${join(folder, 'mora')}`,
-    `  ${mora} generate --model ${relative('', DEMO_MODEL)} --prompt "Ada has"`,
-    `  ${mora} train --help`,
-    '  examples/ has the same through the library, and on the command line.',
+    ...[
+      `inspect --adapter ${join(folder, 'mora')}`,
+      `generate --model ${relative('', DEMO_MODEL)} --prompt "Ada has"`,
+      'train --help',
+    ].map((command) => `  ${commandLine(command)}`),
+    '  examples/ of the package has the same through the library, and on the command line.',
   ].join('\n')
 }
 
