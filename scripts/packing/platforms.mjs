@@ -35,7 +35,7 @@ const macos = (cpu) => ({
   beside: [],
   cuda: [],
   described: { os: ['darwin'], cpu: [cpu] },
-  runsOn: `on macOS ${oldestMacos} or newer`,
+  runsOn: `on macOS ${oldestMacos} or newer; the project has not run it: "npx mora doctor --check" shows what it computes`,
   // It would invalidate the signature.
   strip: () => {},
   requireLittle: requireMacos,
