@@ -45,7 +45,7 @@ export async function train() {
   assert.ok(adapterOf('Läufe/erster Lauf').equals(adapterOf('whole')), 'ends of lines change the adapter')
 
   const killed = startNode([main, ...training, '--data', 'lines.jsonl', '--output', 'killed'], { cwd: folder, env })
-  while (!existsSync(join(folder, 'killed', 'checkpoints', 'step-2'))) await pause(20)
+  while (!existsSync(join(folder, 'killed', 'checkpoints', 'step-000002'))) await pause(20)
   killed.kill()
   await killed.ended
   const isCut = !existsSync(join(folder, 'killed', 'adapter_model.safetensors'))
