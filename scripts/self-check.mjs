@@ -6,10 +6,13 @@
  */
 import { writeFileSync } from 'node:fs'
 import { allChecks } from '../dist/self-check/index.js'
-import { encoded, GOLDEN_FILE } from '../dist/self-check/reference.js'
+import { GOLDEN_FILE } from '../dist/self-check/reference.js'
 import { openDevice } from '../dist/tensor/device.js'
 
 const device = openDevice({ device: 'cpu', threads: 2 })
 const golden = {}
+const encoded = (values) =>
+  values.map(({ buffer, byteOffset, byteLength }) => Buffer.from(buffer, byteOffset, byteLength).toString('base64'))
+
 for (const { name, compute } of allChecks) golden[name] = encoded(await compute(device))
 writeFileSync(GOLDEN_FILE, `${JSON.stringify(golden, null, 1)}\n`)

@@ -30,9 +30,6 @@ export function sampled(values: Float32Array): Float32Array {
   return sample
 }
 
-export const encoded = (values: Values): string[] =>
-  values.map(({ buffer, byteOffset, byteLength }) => Buffer.from(buffer, byteOffset, byteLength).toString('base64'))
-
 function decoded(text: string): Float32Array {
   const bytes = Buffer.from(text, 'base64')
   return Float32Array.from({ length: bytes.length / 4 }, (_, i) => bytes.readFloatLE(4 * i))
