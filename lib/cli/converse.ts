@@ -1,9 +1,8 @@
 /** A conversation: each answer takes everything said before into account. */
 import { createInterface } from 'node:readline/promises'
 import { MoraError, UsageError } from '../common/errors.js'
-import { Chat } from '../generate/index.js'
+import { Chat, type ChatOptions } from '../generate/index.js'
 import type { Model } from '../models/index.js'
-import { ChatSchema, type ChatSettings, forLibrary } from '../options/index.js'
 import type { CommandContext } from './command.js'
 import { writeAnswer } from './terminal/terminal.js'
 
@@ -15,12 +14,12 @@ const HELP = '/clear starts a new conversation, /exit or Ctrl-D ends, Ctrl-C end
  */
 export async function converse(
   model: Model,
-  options: ChatSettings,
+  { json, ...options }: ChatOptions & { json: boolean },
   { terminal, log, note: onWarning }: CommandContext,
 ): Promise<void> {
   const { stdin, stdout, stderr } = terminal
   const isInteractive = stdin.isTTY === true && stdout.isTTY === true
-  const chat = new Chat(model, { ...forLibrary(ChatSchema, options), onWarning })
+  const chat = new Chat(model, { ...options, onWarning })
   let ending: AbortController | null = null
 
   async function answer(message: string): Promise<void> {
@@ -30,12 +29,12 @@ export async function converse(
       throw new UsageError('bad-value', `Expected a message, /clear, /help or /exit but received ${message}.`)
     ending = new AbortController()
     const onText = (piece: string) => {
-      if (!options.json) writeAnswer(stdout, piece)
+      if (!json) writeAnswer(stdout, piece)
     }
     const result = await said(chat, message, ending.signal, onText).finally(() => {
       ending = null
     })
-    stdout.write(options.json ? `${JSON.stringify(result)}\n` : isInteractive ? '\n\n' : '\n')
+    stdout.write(json ? `${JSON.stringify(result)}\n` : isInteractive ? '\n\n' : '\n')
   }
 
   const onInterrupt = () => {

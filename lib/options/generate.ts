@@ -1,7 +1,7 @@
 /** Options of `mora generate` and `generate()`. */
 import { z } from 'zod'
 import { flag, integer, real, text } from '../schema/option.js'
-import { commandLineOnly, declare, type LibraryInput, requiredByCommands } from '../schema/option-facts.js'
+import { commandLineOnly, declare, type LibraryInput } from '../schema/option-facts.js'
 import {
   commonOptionsOfLoaded,
   contextOptions,
@@ -19,7 +19,10 @@ const someText = z.string().min(1)
 export const GenerateSchema = z.strictObject({
   ...loadedOptions,
   ...loadedForm(whereDecodingIsNotSlower),
-  prompt: requiredByCommands(text('text to continue or answer', 'P', { expects: 'a non-empty text' }), 'prompts'),
+  prompt: text('text to continue or answer; without it, a terminal starts a chat', 'P', {
+    expects: 'a non-empty text',
+    library: { description: 'text to continue or answer' },
+  }),
   prompts: commandLineOnly(
     text(
       'a file of prompts: rows with prompt, messages or input_ids, or lists of token ids; writes a line of JSON for each, in order',
@@ -58,9 +61,9 @@ export const GenerateSchema = z.strictObject({
 })
 
 export type GenerateSettings = z.output<typeof GenerateSchema>
-/** Options of `mora chat`: those of `mora generate` that hold for a whole conversation. */
+
+/** Options of `mora chat`: the options of `mora generate` that hold for a whole conversation. */
 export const ChatSchema = GenerateSchema.omit({ prompt: true, prompts: true, raw: true, n: true, promptLogprobs: true })
 
-export type ChatSettings = z.output<typeof ChatSchema>
 /** The options of `mora generate`, as the library takes them. */
 export type GenerateInput = LibraryInput<typeof GenerateSchema>

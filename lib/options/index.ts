@@ -30,7 +30,6 @@ export {
 export { type ExportOptions, ExportSchema } from './export.js'
 export {
   ChatSchema,
-  type ChatSettings,
   type GenerateInput,
   GenerateSchema,
   type GenerateSettings,

@@ -786,7 +786,10 @@ describe('a model that reads and writes text', () => {
     expect({ exitCode, refused }).toEqual({ exitCode: 2, refused: expect.stringContaining('received /stop') })
   })
 
-  it('needs a prompt', async () => {
+  it('also talks where mora generate has no prompt, and needs one where there is no terminal', async () => {
+    const options = ['generate', '--model', talker(), '--template', templatePath('chatml'), '--max-new-tokens', '3']
+    const chat = await moraOn({ input: 'one\n', isTTY: true }, ...options)
+    expect(chat.stdout).toBe((await talk('one\n', true)).stdout)
     const { exitCode, stdout, stderr } = await mora('generate', '--model', talker())
     expect({ exitCode, stdout }).toEqual({ exitCode: 2, stdout: '' })
     expect(stderr).toContain('Missing --prompt')

@@ -1,4 +1,4 @@
-import { ChatSchema, loadOptions } from '../../options/index.js'
+import { ChatSchema, forLibrary, loadOptions } from '../../options/index.js'
 import { defineCommand } from '../command.js'
 import { requireInputs } from '../paths.js'
 
@@ -15,7 +15,7 @@ export const chatCommand = defineCommand({
     const { adapter, allowOtherBase } = options
     const load = { ...loadOptions(options), onWarning: context.note }
     using model = await loadModelFor({ adapter, allowOtherBase, passes: 'one token' }, options.model!, load)
-    await converse(model, options, context)
+    await converse(model, { ...forLibrary(ChatSchema, options), json: options.json }, context)
     return { json: undefined, text: '' }
   },
 })

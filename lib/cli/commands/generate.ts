@@ -17,7 +17,7 @@ const AT_ONCE = 32
 
 export const generateCommand = defineCommand({
   name: 'generate',
-  summary: 'generate text after a prompt, streamed, or for each row of a file',
+  summary: 'generate text, streamed, or for each row of a file; on a terminal, chat if there is no prompt',
   schema: GenerateSchema,
   examples: [
     'mora generate --model model --adapter out --prompt "How many legs have 3 cats?"',
@@ -37,12 +37,22 @@ export const generateCommand = defineCommand({
     requireInputs(GenerateSchema, options)
   },
   async run(options, context) {
+    const { adapter, allowOtherBase, prompt, prompts, json } = options
+    const isTerminal = context.terminal.stdin.isTTY === true && context.terminal.stdout.isTTY === true
+    if (prompt === undefined && prompts === undefined && (json || !isTerminal)) {
+      throw new UsageError(
+        'missing-option',
+        'Missing --prompt; it is required where there is no terminal to chat on (mora chat reads a pipe).',
+      )
+    }
     const { loadModelFor } = await import('../../models/index.js')
-    const { adapter, allowOtherBase, prompts } = options
     const load = { ...loadOptions(options), onWarning: context.note }
     using model = await loadModelFor({ adapter, allowOtherBase, passes: 'one token' }, options.model!, load)
     if (prompts !== undefined) return await answerRows(model, prompts, options, context)
-    return await answer(model, options, context)
+    if (prompt !== undefined) return await answer(model, options, context)
+    const { converse } = await import('../converse.js')
+    await converse(model, { ...forLibrary(GenerateSchema, options), json }, context)
+    return { json: undefined, text: '' }
   },
 })
 

@@ -196,9 +196,9 @@ class Multiplication {
       for (const auto& [otherColumn, n] : cut_.columns.kinds()) {
         const Operand b = b_.part(batches, cut_.depth.front().size, n);
         if (cut_.packs) {
-          const Panel& panel = panelOf(a_.part(batches, 1, b.dims[1]), b, c_.part(batches, 1, n));
-          panels_[otherBatch][otherColumn] = &panel;
-          panelBytes_ = std::max(panelBytes_, roundUp64(panel.packed.get_size()));
+          const Panel* panel = &panelOf(a_.part(batches, 1, b.dims[1]), b, c_.part(batches, 1, n));
+          panels_[otherBatch][otherColumn] = panel;
+          panelBytes_ = std::max(panelBytes_, roundUp64(panel->packed.get_size()));
         }
         std::vector<const Piece*>& pieces = pieces_[otherBatch][otherColumn];
         for (const Part& row : cut_.rows) {
