@@ -9,13 +9,13 @@
  * Node.js for arm64 are unavailable. The processes run on one machine's memory model: races that only arm64's weaker one shows
  * are left to ThreadSanitizer (npm run build tsan).
  */
-import { spawnSync } from 'node:child_process'
 import { parseArgs } from 'node:util'
 import { orUsageError } from '../bench/common/command-line.mjs'
 import { someOf } from '../bench/common/options.mjs'
 import { inRoot } from './arm64/machine.mjs'
 import { packageWorks } from './arm64/package.mjs'
 import { doctorSeesADevice, nativeTests, processors, tests } from './arm64/parts.mjs'
+import { building, say, setUp } from './systems/parts.mjs'
 
 const { newest, oldest } = processors
 const parts = {
@@ -34,35 +34,6 @@ const wanted = orUsageError(() => {
   return someOf('only', values.only, names)
 })
 
-const setUp = spawnSync('bash', [inRoot('scripts', 'arm64', 'setup.sh')], { encoding: 'utf8' })
-process.stderr.write(setUp.stderr)
-if (setUp.status !== 0) {
-  console.log(`skipped: ${setUp.stderr.trim().split('\n').at(-1)}`)
-  process.exit(setUp.status === 3 ? 2 : 1)
-}
-
-if (!say('build', build)) process.exit(1)
-for (const name of wanted) if (!say(name, parts[name])) process.exitCode = 1
-
-/** Runs a part, which returns a summary and throws if it failed. */
-function say(name, part) {
-  const started = performance.now()
-  const [mark, summary] = attempt(part)
-  console.log(`${mark} ${name}: ${summary} (${((performance.now() - started) / 1000).toFixed(0)} s)`)
-  return mark === '✓'
-}
-
-function attempt(part) {
-  try {
-    return ['✓', part()]
-  } catch (error) {
-    return ['✗', error.message]
-  }
-}
-
-function build() {
-  const script = [inRoot('scripts', 'build-native.mjs'), '--arm64', '--if-needed']
-  const { status } = spawnSync(process.execPath, script, { stdio: ['ignore', 2, 2] })
-  if (status !== 0) throw new Error('it could not be built (see above)')
-  return 'build-arm64/Release/mora.node'
-}
+setUp(inRoot('scripts', 'arm64', 'setup.sh'))
+if (!(await say('build', building('--arm64', 'build-arm64')))) process.exit(1)
+for (const name of wanted) if (!(await say(name, parts[name]))) process.exitCode = 1

@@ -4,7 +4,8 @@
  *
  *     npm run check registry -- [--from FOLDER] [--as-built]
  *
- * --as-built also installs the libraries of an addon that was built on this machine, a Debian 13 (npm run pack -- --as-built).
+ * --as-built also installs the libraries of an addon that was built on this machine, a Debian 13
+ * (node scripts/pack.mjs --as-built).
  * Needs root and debootstrap. Ends with 1 if something failed, and with 3 if it cannot be tried here.
  */
 import { existsSync, readdirSync, statSync, writeFileSync } from 'node:fs'

@@ -9,8 +9,8 @@
  *
  * Packs every platform whose addon was built, and takes dist as it is; "npm run pack" makes dist and this machine's addon anew.
  * --folders leaves the tarballs out. MORA_BINARY names another addon of --only, or of this machine. An addon that needs more than
- * an old system has is refused, except with --as-built, which makes a package to try on this machine. --repository and --homepage
- * go into the packages' package.json, which otherwise has neither.
+ * an old system has is refused, except with "node scripts/pack.mjs --as-built", which packs the addon of "npm run build" to try it
+ * on this machine. --repository and --homepage go into the packages' package.json, which otherwise has neither.
  */
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join, relative, resolve } from 'node:path'
@@ -46,7 +46,8 @@ const { version, license, engines } = read(join(root, 'package.json'))
 const own = `${process.platform}-${process.arch}`
 const names = Object.keys(platforms)
 const wanted = orUsageError(() => someOf('only', options.only ?? (process.env.MORA_BINARY ? own : names.join()), names))
-const addonOf = (name) => process.env.MORA_BINARY ?? join(root, platforms[name].folder, 'mora.node')
+const folderOf = (name) => (options['as-built'] && name === own ? join('build', 'Release') : platforms[name].folder)
+const addonOf = (name) => process.env.MORA_BINARY ?? join(root, folderOf(name), 'mora.node')
 const built = wanted.filter((name) => existsSync(addonOf(name)))
 for (const name of wanted.filter((each) => !built.includes(each)))
   console.error(`${scope}/${name} is left out: "${platforms[name].build}" was not run.`)
