@@ -126,7 +126,10 @@ export function doctor(
     problems: [],
   }
   try {
-    if (addon === native) report.addon = { path: binaryPath(), builtFor: processorOf(binaryPath())?.name ?? null }
+    if (addon === native) {
+      const path = binaryPath()
+      report.addon = { path, builtFor: processorOf(path)?.name ?? null }
+    }
     examineAddon(report, addon, threads)
     examineRanks(report, findRanks)
     examineNccl(report, addon)

@@ -37,6 +37,9 @@ interface Command<S extends OptionsSchema = OptionsSchema> {
   run(options: z.output<S>, context: CommandContext): Promise<CommandResult>
 }
 
+/** The common options that have no effect on a command without a model. */
+export const OPTIONS_OF_MODELS = ['device', 'threads', 'dtype', 'rotaryDtype', 'allowTf32', 'seed', 'offline'] as const
+
 /** A command with any options, for lists; each command receives only options of its own schema. */
 export type AnyCommand = Omit<Command, 'check' | 'run'> & {
   check(options: CommonOptions): void

@@ -4,13 +4,14 @@ import { MoraError, UsageError } from '../common/errors.js'
 import { Chat, type ChatOptions } from '../generate/index.js'
 import type { Model } from '../models/index.js'
 import type { CommandContext } from './command.js'
-import { writeAnswer } from './terminal/terminal.js'
+import { interruptible } from './terminal/interrupt.js'
+import { isInteractive, writeAnswer } from './terminal/terminal.js'
 
 const HELP = '/clear starts a new conversation, /exit or Ctrl-D ends, Ctrl-C ends an answer.'
 
 /**
  * Reads one message per line until the input ends. On a terminal, Ctrl-C ends the answer, or, at the prompt, the program, and a
- * message that cannot be answered leaves the conversation as it was; elsewhere it ends the command.
+ * message that cannot be answered leaves the conversation as it was; elsewhere, both end the command.
  */
 export async function converse(
   model: Model,
@@ -18,34 +19,27 @@ export async function converse(
   { terminal, log, note: onWarning }: CommandContext,
 ): Promise<void> {
   const { stdin, stdout, stderr } = terminal
-  const isInteractive = stdin.isTTY === true && stdout.isTTY === true
+  const isChat = isInteractive(terminal)
   const chat = new Chat(model, { ...options, onWarning })
-  let ending: AbortController | null = null
 
   async function answer(message: string): Promise<void> {
     if (message === '/clear') return chat.reset()
     if (message === '/help') return log(HELP)
     if (/^\/[a-z]+$/.test(message))
       throw new UsageError('bad-value', `Expected a message, /clear, /help or /exit but received ${message}.`)
-    ending = new AbortController()
+    const ending = new AbortController()
     const onText = (piece: string) => {
       if (!json) writeAnswer(stdout, piece)
     }
-    const result = await said(chat, message, ending.signal, onText).finally(() => {
-      ending = null
-    })
-    stdout.write(json ? `${JSON.stringify(result)}\n` : isInteractive ? '\n\n' : '\n')
+    const work = () => said(chat, message, ending.signal, onText)
+    const result = isChat ? (await interruptible(work, () => ending.abort())).value : await work()
+    stdout.write(json ? `${JSON.stringify(result)}\n` : isChat ? '\n\n' : '\n')
   }
 
-  const onInterrupt = () => {
-    if (ending === null || ending.signal.aborted) process.exit(130)
-    ending.abort()
-  }
-  const invite = () => isInteractive && stdout.write('> ')
-  process.on('SIGINT', onInterrupt)
+  const invite = () => isChat && stdout.write('> ')
   const lines = createInterface({ input: stdin, terminal: false })
   try {
-    if (isInteractive) log(HELP)
+    if (isChat) log(HELP)
     invite()
     for await (const line of lines) {
       const message = line.trim()
@@ -53,14 +47,13 @@ export async function converse(
       try {
         if (message !== '') await answer(message)
       } catch (error) {
-        if (!isInteractive || !(error instanceof MoraError)) throw error
+        if (!isChat || !(error instanceof MoraError)) throw error
         stderr.write(`${error.message}\n`)
       }
       invite()
     }
-    if (isInteractive) stdout.write('\n')
+    if (isChat) stdout.write('\n')
   } finally {
-    process.off('SIGINT', onInterrupt)
     lines.close()
     chat.dispose()
   }

@@ -76,8 +76,8 @@ export class RunReader {
     return {
       id: this.#run.id,
       facts: runFile?.facts ?? [],
-      checkpoints,
-      serves: await this.#serves(checkpoints.at(-1)),
+      checkpoints: checkpoints.map(({ step }) => step),
+      serves: await this.#serves(checkpoints.at(-1)?.name),
       samples: samples.flat(),
       problems: problems.filter((problem) => typeof problem === 'string'),
     }
@@ -102,17 +102,20 @@ export class RunReader {
     return holder !== null && (isAlive(holder) ?? Date.now() - modified < SILENCE)
   }
 
-  async #checkpoints(): Promise<number[]> {
+  async #checkpoints(): Promise<{ name: string; step: number }[]> {
     const entries = await entriesInside(this.#path('checkpoints'))
-    const steps = entries.flatMap(({ name }) => /^step-(\d+)$/.exec(name)?.[1] ?? [])
-    return steps.map(Number).sort((a, b) => a - b)
+    const checkpoints = entries.flatMap(({ name }) => {
+      const [, step] = /^step-(\d+)$/.exec(name) ?? []
+      return step === undefined ? [] : [{ name, step: Number(step) }]
+    })
+    return checkpoints.sort((a, b) => a.step - b.step)
   }
 
-  async #serves(newest = 0): Promise<RunDetails['serves']> {
+  /** @param checkpoint the folder of the newest one */
+  async #serves(checkpoint?: string): Promise<RunDetails['serves']> {
     const has = async (...names: string[]) => (await withFileInside(this.#path(...names), async () => true)) ?? false
-    const checkpoint = `step-${String(newest).padStart(6, '0')}`
-    for (const folder of [[], ['checkpoints', checkpoint]])
-      if (await has(...folder, 'adapter_config.json')) return 'adapter'
+    if (await has('adapter_config.json')) return 'adapter'
+    if (checkpoint !== undefined && (await has('checkpoints', checkpoint, 'adapter_config.json'))) return 'adapter'
     return (await has('model', 'config.json')) ? 'model' : null
   }
 }

@@ -66,9 +66,9 @@ export function serverApp(serving: Serving, { basePath, apiKeys, page }: AppOpti
   }
 
   const failure = (error: unknown): Response => {
-    const failure = apiErrorOf(error)
-    if (failure.status === 500) serving.onError(error)
-    return failure.response
+    const known = apiErrorOf(error)
+    if (known.status === 500) serving.onError(error)
+    return known.response
   }
 
   const gets = page ? { ...GET, ...pageRoutes() } : GET

@@ -25,10 +25,10 @@ export function startOfProcess(pid: number): string | null {
   return ownStart
 }
 
-/** Asked for each file that is written, and macOS takes a process to tell it. */
+/** Kept, since each file that is written needs it, and on macOS a program has to be run for it. */
 let ownStart: string | null = null
 
-/** Returns the same of a thread of a process; null on other systems than Linux. */
+/** Returns the boot's id and the clock ticks from then to the start of a thread (Linux); null on other systems, or if it has ended. */
 export const startOfThread = (pid: number | 'self', thread: number): string | null => startOf(`${pid}/task/${thread}`)
 
 /** Returns the system's id of the calling thread (Linux); null on other systems. */

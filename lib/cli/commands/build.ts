@@ -5,13 +5,13 @@ import { join } from 'node:path'
 import { RunError } from '../../common/errors.js'
 import { packageFolder } from '../../common/package-info.js'
 import { CommonOptionsSchema } from '../../options/index.js'
-import { defineCommand } from '../command.js'
+import { defineCommand, OPTIONS_OF_MODELS } from '../command.js'
 
 export const buildCommand = defineCommand({
   name: 'build',
   summary: "compile the native addon for this machine, where the platform's package is absent or does not fit",
   schema: CommonOptionsSchema,
-  idle: ['device', 'threads', 'dtype', 'rotaryDtype', 'allowTf32', 'seed', 'offline'],
+  idle: OPTIONS_OF_MODELS,
   examples: ['mora build'],
   check() {},
   async run({ json }) {

@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { printable } from '../../common/printable.js'
 import { DashboardSchema } from '../../options/index.js'
-import { type CommandContext, defineCommand } from '../command.js'
+import { type CommandContext, defineCommand, OPTIONS_OF_MODELS } from '../command.js'
 import { requireFolder } from '../paths.js'
 import { interruptible } from '../terminal/interrupt.js'
 
@@ -10,7 +10,7 @@ export const dashboardCommand = defineCommand({
   name: 'dashboard',
   summary: 'show the runs of a folder in a browser, live',
   schema: DashboardSchema,
-  idle: ['device', 'threads', 'dtype', 'rotaryDtype', 'allowTf32', 'seed', 'offline'],
+  idle: OPTIONS_OF_MODELS,
   positional: ['folder'],
   examples: ['mora dashboard', 'mora dashboard runs --port 8080 --open'],
   check({ folder }) {

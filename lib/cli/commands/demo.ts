@@ -2,13 +2,13 @@ import { mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { CommonOptionsSchema } from '../../options/index.js'
-import { defineCommand } from '../command.js'
+import { defineCommand, OPTIONS_OF_MODELS } from '../command.js'
 
 export const demoCommand = defineCommand({
   name: 'demo',
   summary: 'train MoRA and LoRA on the same facts with a tiny model, in about a minute',
   schema: CommonOptionsSchema,
-  idle: ['device', 'threads', 'dtype', 'rotaryDtype', 'allowTf32', 'seed', 'offline'],
+  idle: OPTIONS_OF_MODELS,
   examples: ['mora demo'],
   check() {},
   async run({ json, quiet }, { terminal: { stdout, stderr } }) {

@@ -10,7 +10,7 @@ import type { DataRecord } from '../../rows/record.js'
 import { type CommandContext, type CommandResult, defineCommand } from '../command.js'
 import { requireInputs } from '../paths.js'
 import { formatCount } from '../terminal/format.js'
-import { writeAnswer } from '../terminal/terminal.js'
+import { isInteractive, writeAnswer } from '../terminal/terminal.js'
 
 /** Number of rows that are generated at once. */
 const AT_ONCE = 32
@@ -38,8 +38,7 @@ export const generateCommand = defineCommand({
   },
   async run(options, context) {
     const { adapter, allowOtherBase, prompt, prompts, json } = options
-    const isTerminal = context.terminal.stdin.isTTY === true && context.terminal.stdout.isTTY === true
-    if (prompt === undefined && prompts === undefined && (json || !isTerminal)) {
+    if (prompt === undefined && prompts === undefined && (json || !isInteractive(context.terminal))) {
       throw new UsageError(
         'missing-option',
         'Missing --prompt; it is required where there is no terminal to chat on (mora chat reads a pipe).',

@@ -3,7 +3,7 @@ import { formatBytes } from '../../common/bytes.js'
 import { UsageError } from '../../common/errors.js'
 import { asMessage } from '../../common/printable.js'
 import { PushSchema } from '../../options/index.js'
-import { defineCommand } from '../command.js'
+import { defineCommand, OPTIONS_OF_MODELS } from '../command.js'
 import { requirePath } from '../paths.js'
 import { formatFacts } from '../terminal/format.js'
 import { Progress } from '../terminal/progress.js'
@@ -14,7 +14,7 @@ export const pushCommand = defineCommand({
   name: 'push',
   summary: 'upload an adapter, a model or a GGUF file to the Hugging Face hub, with its model card',
   schema: PushSchema,
-  idle: ['device', 'threads', 'dtype', 'rotaryDtype', 'allowTf32', 'seed', 'offline'],
+  idle: OPTIONS_OF_MODELS,
   positional: ['path', 'repository'],
   examples: ['mora push out owner/name --private', 'mora push merged.gguf owner/name --message "Q8_0"'],
   check({ path, offline }) {

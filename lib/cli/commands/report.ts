@@ -2,7 +2,7 @@ import { dirname, join } from 'node:path'
 import { formatBytes } from '../../common/bytes.js'
 import { requireFreeOutput } from '../../io/free-output.js'
 import { ReportSchema } from '../../options/index.js'
-import { defineCommand } from '../command.js'
+import { defineCommand, OPTIONS_OF_MODELS } from '../command.js'
 import { requireFolder } from '../paths.js'
 import { formatFacts } from '../terminal/format.js'
 
@@ -10,7 +10,7 @@ export const reportCommand = defineCommand({
   name: 'report',
   summary: 'write the runs of a folder as one HTML file that needs no network',
   schema: ReportSchema,
-  idle: ['device', 'threads', 'dtype', 'rotaryDtype', 'allowTf32', 'seed', 'offline'],
+  idle: OPTIONS_OF_MODELS,
   positional: ['folder'],
   examples: ['mora report out', 'mora report runs --output report.html'],
   check({ folder, output = join(folder, DEFAULT_NAME), overwrite }) {

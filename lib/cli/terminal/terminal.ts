@@ -21,6 +21,11 @@ export function processTerminal(): Terminal {
   return { stdin: process.stdin, stdout: process.stdout, stderr: process.stderr, environment: process.env }
 }
 
+/** Whether a person reads and writes. */
+export function isInteractive({ stdin, stdout }: Terminal): boolean {
+  return stdin.isTTY === true && stdout.isTTY === true
+}
+
 /** Whether an output shows colours: it is a terminal, and NO_COLOR (no-color.org) is not set. */
 export function hasColours(output: TerminalOutput, environment: NodeJS.ProcessEnv): boolean {
   return output.isTTY === true && !environment.NO_COLOR && environment.TERM !== 'dumb'
