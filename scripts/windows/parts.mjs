@@ -1,8 +1,10 @@
 /** Parts of the Windows check. Each returns a summary, and throws if it failed. */
 import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
+import { bundleTest } from './bundle.mjs'
 import { driveC, inRoot, onZ, runNode, startNode } from './wine.mjs'
 
 /** Spaces, letters beyond ASCII, and drive C, while the model is on Z. */
@@ -32,6 +34,21 @@ export async function doctor() {
   return `${check.results.length} checks passed on ${devices[0].name} (${devices[0].detail})`
 }
 
+/** Tests of operations and golden training runs, each file in a process of its own. */
+export async function tests() {
+  const operations = readdirSync(inRoot('test', 'operations')).filter((name) => name.endsWith('.test.ts'))
+  const files = [...operations.map((name) => `test/operations/${name}`), 'test/golden/tiny-training.test.ts']
+  const bundle = inRoot('build', 'windows', 'test.mjs')
+  let passed = 0
+  for (const file of files) {
+    await bundleTest(file, bundle)
+    const report = await runNode(['--test-reporter=tap', onZ(bundle)], { cwd: folder, env })
+    passed += Number(/^# pass (\d+)$/m.exec(report)?.[1])
+  }
+  assert.ok(passed > 1000, `${passed} passed`)
+  return `${passed} passed in ${files.length} files`
+}
+
 const training = ['train', '--model', model, '--max-steps', '8', '--save-every', '2', '--threads', '2', '--quiet']
 const adapterOf = (run) => readFileSync(join(folder, run, 'adapter_model.safetensors'))
 
@@ -52,6 +69,26 @@ export async function train() {
   await mora(...training, '--data', 'lines.jsonl', '--output', 'killed', '--resume')
   assert.ok(adapterOf('killed').equals(adapterOf('whole')), 'a killed run resumes to another adapter')
   return `8 steps from rows with CRLF and LF, and again after a kill${isCut ? '' : ' at the end'}, gave equal bytes`
+}
+
+/** A run saves its state when Ctrl-Break is pressed, and resumes to the bytes of one that was left alone. */
+export async function breaks() {
+  const press = join(driveC, 'press-break.exe')
+  const source = inRoot('scripts', 'windows', 'press-break.c')
+  execFileSync('x86_64-w64-mingw32-gcc', ['-municode', '-O1', '-Wall', '-Werror', '-static', '-o', press, source])
+  writeFileSync(join(folder, 'rows.jsonl'), readFileSync(inRoot('examples', 'facts.jsonl')))
+  const run = [...training, '--max-steps', '40', '--save-every', '20', '--data', 'rows.jsonl']
+  await mora(...run, '--output', 'whole')
+
+  const begun = 'C:\\mora täst\\stopped\\metrics.jsonl'
+  const by = [onZ(press), begun, '--']
+  const stopped = await startNode([main, ...run, '--output', 'stopped'], { cwd: folder, env, by }).ended
+  assert.equal(stopped.status, 130, stopped.stderr)
+  const steps = /^steps +(\d+) \(stopped/m.exec(stopped.stdout)?.[1]
+  assert.ok(steps, stopped.stdout)
+  await mora(...run, '--output', 'stopped', '--resume')
+  assert.ok(adapterOf('stopped').equals(adapterOf('whole')), 'a run that Ctrl-Break stopped resumes to another adapter')
+  return `stopped after ${steps} of 40 steps, and resumed to equal bytes`
 }
 
 export async function use() {

@@ -18,15 +18,19 @@ export const onZ = (path) => `Z:${path.replaceAll('/', '\\')}`
 const { MORA_BINARY, MORA_BUILD, MORA_TEST_LONG, ...inherited } = process.env
 
 /**
- * Starts Node.js for Windows. `ended` resolves to `{ status, stdout, stderr }`: to files, since Node.js finds no pipes in Wine.
+ * Starts Node.js for Windows, or `by` a program that is given its command line. `ended` resolves to `{ status, stdout, stderr }`: to
+ * files, since Node.js finds no pipes in Wine.
  * @param {string[]} programArguments
  */
-export function startNode(programArguments, { env = {}, cwd = driveC, patience = 600_000 } = {}) {
+export function startNode(
+  programArguments,
+  { env = {}, cwd = driveC, patience = 600_000, by = /** @type {string[]} */ ([]) } = {},
+) {
   mkdirSync(cwd, { recursive: true })
   const scratch = mkdtempSync(join(tmpdir(), 'mora-windows-'))
   const [out, err] = ['out', 'err'].map((name) => join(scratch, name))
   const descriptors = [out, err].map((path) => openSync(path, 'w'))
-  const child = spawn('wine', [node, ...programArguments], {
+  const child = spawn('wine', [...by, onZ(node), ...programArguments], {
     cwd,
     stdio: ['ignore', ...descriptors],
     timeout: patience,
