@@ -26,7 +26,7 @@ const houses: Readonly<Record<string, readonly (readonly string[])[]>> = {
     ['options'],
     ['generate', 'push'],
     ['train', 'analysis'],
-    ['eval', 'dashboard'],
+    ['eval', 'dashboard', 'fit'],
     ['serve'],
     ['doctor.ts', 'self-check'],
     ['index.ts', 'cli'],

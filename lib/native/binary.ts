@@ -87,6 +87,11 @@ export function loadBinary(candidates?: readonly string[]): object {
   throw new NativeError('no-binary', `${problem} Get one with: ${remedy}`, { problem, remedy })
 }
 
+/** Makes an object of the same surface take the addon's place in this thread, from here on. */
+export function replaceBinary(binary: object): void {
+  loaded = binary
+}
+
 /** Returns the path of the addon's file. */
 export function binaryPath(): string {
   loadBinary()

@@ -28,6 +28,7 @@ export {
   type Task,
 } from './eval.js'
 export { type ExportOptions, ExportSchema } from './export.js'
+export { type FitInput, FitSchema } from './fit.js'
 export {
   ChatSchema,
   type GenerateInput,

@@ -46,6 +46,22 @@ export interface QuantisedBase extends QuantisedForm {
  * @throws UsageError `too-little-memory` if they do not fit
  */
 export function planStorage(source: ModelSource, device: NativeDevice, options: StorageOptions): StoragePlan {
+  const plan = chooseStorage(source, device, options)
+  const { dtype, kept, saved } = plan
+  const smaller = dtype === 'float32' ? 'load it in bfloat16, or a smaller one' : 'load a smaller one'
+  const remedy = kept || saved <= 0 ? smaller : `keep its weights as they are stored (quantised), or ${smaller}`
+  const tensors =
+    options.ranks > 1 ? bytesOfShards(source, dtype, kept, options.ranks) : bytesOfWeights(source, dtype, kept)
+  requireFreeMemory(device, { tensors }, `The model ${source.located.reference} in ${dtype}`, remedy)
+  return plan
+}
+
+/** Decides as `planStorage` does, whether or not the weights fit. `saved`: bytes that keeping quantised weights saves. */
+export function chooseStorage(
+  source: ModelSource,
+  device: NativeDevice,
+  options: StorageOptions,
+): StoragePlan & { readonly saved: number } {
   const dtype = computingDType(options.dtype, device)
   const [floats, stored] = [false, true].map((kept) => bytesOfWeights(source, dtype, kept)) as [number, number]
   const saved = floats - stored
@@ -53,12 +69,8 @@ export function planStorage(source: ModelSource, device: NativeDevice, options: 
   const kept =
     source.quantise !== null ||
     (options.quantised ?? (isAsFast(form, device.kind, options.passes) || (saved > 0 && floats > freeMemory(device))))
-  const smaller = dtype === 'float32' ? 'load it in bfloat16, or a smaller one' : 'load a smaller one'
-  const remedy = kept || saved <= 0 ? smaller : `keep its weights as they are stored (quantised), or ${smaller}`
-  const tensors = options.ranks > 1 ? bytesOfShards(source, dtype, kept, options.ranks) : kept ? stored : floats
-  requireFreeMemory(device, { tensors }, `The model ${source.located.reference} in ${dtype}`, remedy)
   const quantised = saved > 0 ? { ...form, kept, saved, onLoad: source.quantise !== null } : null
-  return { dtype, kept, quantised }
+  return { dtype, kept, saved, quantised }
 }
 
 /** The dtype that `auto` stands for on a device. */

@@ -1,0 +1,39 @@
+/** Options of `mora fit` and `fit()`: those of training that change memory, time or disk. */
+import { z } from 'zod'
+import { text } from '../schema/option.js'
+import { type LibraryInput, requiredByCommands } from '../schema/option-facts.js'
+import { adapterOptions, commonOptions, modelOption } from './common.js'
+import { newAdapterFields, restartFields } from './new-adapter.js'
+import { objectiveFields } from './objectives.js'
+import { TrainSchema } from './train.js'
+
+const { shape } = TrainSchema
+
+export const FitSchema = z.strictObject({
+  model: requiredByCommands(modelOption),
+  ...newAdapterFields,
+  ...adapterOptions,
+  ...restartFields,
+  init: shape.init,
+  objective: shape.objective,
+  ...objectiveFields,
+  batchSize: shape.batchSize,
+  microBatchSize: shape.microBatchSize,
+  memory: shape.memory,
+  maxLength: shape.maxLength,
+  packing: shape.packing,
+  neftuneAlpha: shape.neftuneAlpha,
+  emaDecay: shape.emaDecay,
+  maxGradNorm: shape.maxGradNorm,
+  compute: shape.compute,
+  gradientCheckpointing: shape.gradientCheckpointing,
+  quantised: shape.quantised,
+  quantise: shape.quantise,
+  output: text('the folder that a run would be written to, whose free space counts', 'O', {
+    expects: 'the path of a folder',
+    defaultText: 'this folder',
+  }),
+  ...commonOptions,
+})
+
+export type FitInput = LibraryInput<typeof FitSchema>

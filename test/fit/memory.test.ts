@@ -1,0 +1,110 @@
+/** The memory that is counted before a run is the memory that the device then counts in it. */
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import { lora } from '../../lib/adapters/methods/lora.js'
+import { countRun } from '../../lib/fit/count.js'
+import { countingAddon } from '../../lib/fit/counting-addon.js'
+import { fit as fitOf } from '../../lib/fit/fit.js'
+import { initModel, loadModel, type Model } from '../../lib/models/index.js'
+import { type Native, native } from '../../lib/native/addon.js'
+import { loadBinary, replaceBinary } from '../../lib/native/binary.js'
+import type { TrainInput } from '../../lib/options/index.js'
+import { openDevice } from '../../lib/tensor/device.js'
+import { resolveTrainOptions } from '../../lib/train/setup/resolve-options.js'
+import { train } from '../../lib/train/train.js'
+
+const DEMO = join(import.meta.dirname, '../../assets/demo-model')
+const golden = (name: string) => join(import.meta.dirname, '../golden', name, 'config.json')
+
+const MAX_LENGTH = 48
+const ROWS = 4
+
+/** Rows as long as allowed, all tokens of which are trained. */
+function rowsFor(objective: string | undefined) {
+  const ids = Array.from({ length: MAX_LENGTH }, (_, i) => 1 + (i % 7))
+  if (objective === 'dpo') return { prompt: [1, 2], chosen: ids, rejected: ids.toReversed() }
+  return { input_ids: ids }
+}
+
+/** Returns the bytes of the device in a real run: of the loaded model, and the peak of its steps. */
+async function seen(options: Partial<TrainInput>): Promise<{ base: number; peak: number }> {
+  const device = openDevice({ device: 'cpu' })
+  const before = device.memory().inUse
+  const { model: path, init, dtype, quantise, quantised, ...run } = options
+  using model: Model = init
+    ? await initModel(init, { device: 'cpu', dtype })
+    : await loadModel(path!, { device: 'cpu', dtype, quantise, quantised })
+  const base = device.memory().inUse - before
+  const data = Array.from({ length: ROWS }, () => rowsFor(run.objective))
+  const { peakMemoryBytes } = await train(model, { ...run, data, maxSteps: 2 } as never).finished
+  return { base, peak: peakMemoryBytes - before }
+}
+
+/** Counts the same run. */
+async function counted(options: Partial<TrainInput>) {
+  const real = loadBinary()
+  const { addon, device } = countingAddon(real as Native, native.openDevice('cpu', 0, 0))
+  const settings = resolveTrainOptions({ ...options, device: 'cpu', data: [{ input_ids: [0, 0] }] } as TrainInput)
+  replaceBinary(addon)
+  try {
+    return await countRun({ options: settings, config: null, lengths: null }, device)
+  } finally {
+    replaceBinary(real)
+  }
+}
+
+const run = { maxLength: MAX_LENGTH, batchSize: ROWS, microBatchSize: 2 }
+const demo = { ...run, model: DEMO, quantised: false, dtype: 'float32' } as const
+
+for (const [name, options] of Object.entries<Partial<TrainInput>>({
+  'MoRA beside float32': demo,
+  'LoRA beside bfloat16, in one pass': { ...demo, method: 'lora', dtype: 'bfloat16', microBatchSize: 4 },
+  'DoRA beside NF4 with recomputed activations': {
+    ...run,
+    model: DEMO,
+    quantise: 'nf4',
+    method: 'dora',
+    gradientCheckpointing: true,
+  },
+  'every weight, averaged moments aside': { ...demo, method: 'full' },
+  'LoRA with an average, dropout and a module trained whole': {
+    ...demo,
+    method: 'lora',
+    dropout: 0.1,
+    modulesToSave: ['norms'],
+  },
+  'preferences against the model without its adapter': { ...demo, objective: 'dpo' },
+  'a model from scratch': { ...run, init: golden('tiny-untied/model'), method: 'full' },
+  'a model of attention with a window and others': { ...run, method: 'lora', init: golden('families/gemma3') },
+})) {
+  test(`the memory of ${name}`, async () => {
+    const [was, is] = [await seen(options), await counted(options)]
+    expect({ base: is.base, peak: is.peak }).toEqual(was)
+    expect(is.base + is.adapter + is.optimizer + is.activations).toBeGreaterThanOrEqual(is.peak)
+  })
+}
+
+test('gradients and two moments of four bytes for each trained value', async () => {
+  const { optimizer, trained } = await counted(demo)
+  expect(optimizer).toBeGreaterThanOrEqual(12 * trained)
+  expect(optimizer).toBeLessThan(12.1 * trained)
+})
+
+test('a loaded model, with the adapter that a run of it would train', async () => {
+  using model = await initModel(golden('tiny-untied/model'), { device: 'cpu', dtype: 'float32' })
+  await model.addAdapter('a', lora({ rank: 4, targetModules: ['q_proj'] }))
+  const parameters = model.trainableParameters().reduce((sum, { parameter }) => sum + parameter.elements, 0)
+  const { memory } = await fitOf(model, run)
+  expect(memory.optimizer).toBeGreaterThanOrEqual(12 * parameters)
+  expect(memory.optimizer).toBeLessThan(12.1 * parameters)
+})
+
+test('a thread counts, and the process has what it needs besides', async () => {
+  const { memory, disk, fits, advice } = await fitOf(DEMO, { ...run, device: 'cpu' })
+  expect(memory.peak).toBeGreaterThan(memory.process + memory.base)
+  expect(memory.peak).toBeLessThanOrEqual(
+    memory.process + memory.base + memory.adapter + memory.optimizer + memory.activations,
+  )
+  expect(disk.checkpoint).toBeGreaterThan(disk.result)
+  expect({ fits, advice }).toEqual({ fits: true, advice: [] })
+})
