@@ -108,11 +108,12 @@ const group = groups[name]
 const isPart = given[0] !== undefined && Object.hasOwn(group, given[0])
 // Without a part, arguments belong to the default: names of benchmarks.
 const takesAny = name === 'bench' || given.length === 0 || given[0].startsWith('-')
+const asksForHelp = ['help', '--help', '-h'].includes(given[0])
 const [, ...commands] = (isPart ? group[given[0]] : takesAny ? group.default : undefined) ?? []
-if (commands.length === 0) {
+if (asksForHelp || commands.length === 0) {
   const parts = Object.entries(group).map(([part, [summary]]) => `  ${part.padEnd(12)}${summary}`)
   console.error(`npm run ${name} [PART] [-- ARGUMENTS]\n${parts.join('\n')}`)
-  process.exit(given[0] === 'help' ? 0 : 2)
+  process.exit(asksForHelp ? 0 : 2)
 }
 
 const quoted = (isPart ? given.slice(1) : given).map((argument) => `'${argument.replaceAll("'", "'\\''")}'`)

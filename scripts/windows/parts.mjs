@@ -1,9 +1,10 @@
 /** Parts of the Windows check. Each returns a summary, and throws if it failed. */
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
+import { run } from '../packing/tools.mjs'
 import { bundleTest } from './bundle.mjs'
 import { driveC, inRoot, onZ, runNode, startNode } from './wine.mjs'
 
@@ -32,6 +33,25 @@ export async function doctor() {
   const { check, devices } = JSON.parse(stdout)
   assert.match(check.system, /^win32/)
   return `${check.results.length} checks passed on ${devices[0].name} (${devices[0].detail})`
+}
+
+/** The platform's package, packed and installed beside node-mora in a project, where the demo runs. */
+export async function packaged() {
+  const packages = inRoot('build', 'windows', 'packages')
+  rmSync(packages, { recursive: true, force: true })
+  run(process.execPath, [inRoot('scripts', 'pack.mjs'), '--only', 'win32-x64', '--into', packages])
+  const archives = readdirSync(packages).filter((name) => name.endsWith('.tgz'))
+  writeFileSync(join(folder, 'package.json'), '{ "private": true }')
+  // npm runs on this machine, for which the package is not.
+  const quietly = ['--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error']
+  const paths = archives.map((name) => join(packages, name))
+  run('npm', ['install', '--force', '--os=win32', '--cpu=x64', ...quietly, ...paths], { cwd: folder })
+  const command = 'C:\\mora täst\\node_modules\\node-mora\\dist\\cli\\main.js'
+  const said = await runNode([command, 'demo'], { cwd: folder })
+  const learnt = /^MoRA +\S+ .* (\d+ of \d+)$/m.exec(said)?.[1]
+  assert.ok(learnt, said)
+  const sizes = archives.map((name) => `${name} ${(statSync(join(packages, name)).size / 1e6).toFixed(1)} MB`)
+  return `${sizes.join(', ')}; mora demo: MoRA answered ${learnt}`
 }
 
 /** Tests of operations and golden training runs, each file in a process of its own. */

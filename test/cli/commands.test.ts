@@ -776,6 +776,21 @@ describe('a model that reads and writes text', () => {
     ).toEqual([true, false, false, true, false])
   })
 
+  it('ends an answer at Ctrl-C, and goes on with the conversation as it was before', async () => {
+    const options = ['chat', talker(), '--template', templatePath('chatml'), '--max-new-tokens', '30']
+    const whole = await moraOn({ input: 'two\n', isTTY: true }, ...options)
+    let presses = 1
+    const onWrite = (text: string) => {
+      if (!text.startsWith('> ') && presses-- > 0) process.emit('SIGINT', 'SIGINT')
+    }
+    const { exitCode, stdout } = await moraOn({ input: 'one\ntwo\n', isTTY: true, onWrite }, ...options)
+    expect(exitCode).toBe(0)
+    const [, cut, answer] = stdout.split('> ')
+    const [, alone] = whole.stdout.split('> ')
+    expect(answer).toBe(alone)
+    expect(cut!.length).toBeLessThan(alone!.length)
+  })
+
   it('answers the lines of a pipe, one for each, and nothing else', async () => {
     const { stdout, stderr } = await talk('one\n/clear\none\n', false)
     const [first, again, ...rest] = stdout.split('\n')

@@ -6,13 +6,21 @@ export interface TestTerminal extends Terminal {
   written: { stdout: string; stderr: string }
 }
 
-export function testTerminal({ isTTY = false, columns = 80, environment = {}, input = '' } = {}): TestTerminal {
+/** `onWrite` is told of what is written on stdout. */
+export function testTerminal({
+  isTTY = false,
+  columns = 80,
+  environment = {},
+  input = '',
+  onWrite = (_text: string) => {},
+} = {}): TestTerminal {
   const written = { stdout: '', stderr: '' }
   const output = (name: 'stdout' | 'stderr') => ({
     isTTY,
     columns,
     write: (text: string) => {
       written[name] += text
+      if (name === 'stdout') onWrite(text)
     },
   })
   const stdin = Object.assign(Readable.from([input]), { isTTY })
