@@ -23,8 +23,8 @@ export function tryDebian(name, suite, { parts, shareCcache }) {
       join(system, 'root', 'node-mora'),
     ])
     if (parts.includes('demo')) {
-      const { minutes } = await steps.run('npm run demo', inClone('npm run demo'))
-      steps.tell(`npm run demo in ${minutes} minutes`)
+      const { output, minutes } = await steps.run('npm run demo', inClone(timed('npm run demo')))
+      steps.tell(`npm run demo in ${minutes} minutes and ${coreSeconds(output)} core-seconds`)
     }
     if (parts.includes('test')) {
       const { output, minutes } = await steps.run('npm test', inClone('npm test'))
@@ -32,6 +32,16 @@ export function tryDebian(name, suite, { parts, shareCcache }) {
     }
     remove()
   })
+}
+
+/** Wraps a shell's command so that its output ends with its processor time. */
+const timed = (command) => `{ ${command}; status=$?; times; exit $status; }`
+
+/** The seconds of processors that a shell's `times` names last: of its children, in user and system mode. */
+function coreSeconds(output) {
+  const [, ...times] = /(\d+)m([\d.]+)s (\d+)m([\d.]+)s\s*$/.exec(output).map(Number)
+  const [userMinutes, userSeconds, systemMinutes, systemSeconds] = times
+  return Math.round(60 * (userMinutes + systemMinutes) + userSeconds + systemSeconds)
 }
 
 /**
