@@ -27,6 +27,7 @@ const houses: Readonly<Record<string, readonly (readonly string[])[]>> = {
     ['generate', 'push'],
     ['train', 'analysis'],
     ['eval', 'dashboard', 'fit'],
+    ['jobs'],
     ['serve'],
     ['doctor.ts', 'self-check'],
     ['index.ts', 'cli'],

@@ -33,7 +33,7 @@ export const ServeSchema = z.strictObject({
   ),
   port: commandLineOnly(integer('port to listen on; 0 picks a free one', 8080, { min: 0, max: 65_535 })),
   apiKeyFile: commandLineOnly(
-    text('file with accepted API keys, one per line', 'FILE', { expects: 'the path of a file' }),
+    text('file with accepted API keys, a line each: KEY, or NAME KEY', 'FILE', { expects: 'the path of a file' }),
   ),
   allowOtherBase,
   ...loadedForm(whereDecodingIsNotSlower),
@@ -63,6 +63,11 @@ export const ServeSchema = z.strictObject({
     library: { description: 'seconds that running requests have to finish after close()' },
   }),
   allowLoading: flag('let clients load, replace and unload adapters'),
+  jobs: commandLineOnly(
+    text("let clients upload files and train adapters by OpenAI's fine-tuning jobs; the folder keeps them", 'FOLDER', {
+      expects: 'the path of a folder',
+    }),
+  ),
   page: commandLineOnly(flag('serve a page to try the models in a browser, at /', true)),
   ...commonOptionsOfLoaded,
   ...withoutHub,

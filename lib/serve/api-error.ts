@@ -63,6 +63,11 @@ const KNOWN: Readonly<Record<string, { status: number; code: string; retryAfter?
   'damaged-download': { status: 502, code: 'hub-error' },
   'in-training': { status: 409, code: 'in-training' },
   'too-little-memory': { status: 503, code: 'overloaded', retryAfter: 5 },
+  'unknown-job': { status: 404, code: 'not_found' },
+  'unknown-file': { status: 404, code: 'not_found' },
+  'job-runs': { status: 409, code: 'job-runs' },
+  'too-many-jobs': { status: 429, code: 'rate_limit_exceeded', retryAfter: 60 },
+  'disk-full': { status: 507, code: 'disk-full' },
   closed: { status: 503, code: 'closing', retryAfter: 5 },
   'out-of-memory': { status: 503, code: 'overloaded', retryAfter: 5 },
 }

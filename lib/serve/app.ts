@@ -8,6 +8,8 @@ import { deleteModel, loadAdapter, unloadAdapter } from './routes/adapters.js'
 import { chatCompletions } from './routes/chat-completions.js'
 import { completions } from './routes/completions.js'
 import { embeddings } from './routes/embeddings.js'
+import { FILE_ROUTES } from './routes/files.js'
+import { FINE_TUNING_ROUTES } from './routes/fine-tuning.js'
 import { pageRoute } from './routes/page.js'
 import { health, listModels, oneModel, showMetrics } from './routes/status.js'
 import { tokenize } from './routes/tokenize.js'
@@ -31,6 +33,9 @@ const POST: Readonly<Record<string, Route>> = {
   '/tokenize': tokenize,
 }
 
+/** Routes of servers with jobs. */
+const JOB_ROUTES = { ...FILE_ROUTES, ...FINE_TUNING_ROUTES }
+
 const MODEL = '/v1/models/:name{.+}'
 
 /** Probes of orchestrators have no key, and the page asks for it. */
@@ -39,24 +44,31 @@ const WITHOUT_KEY = ['/health', '/']
 /** Below a base path, with and without a slash at its end. */
 const pageRoutes = (page = pageRoute()) => ({ '/': page, '': page })
 
+/** Accepted API keys: a list, or by the names of clients. */
+export type ApiKeys = readonly string[] | Readonly<Record<string, string>>
+
 interface AppOptions {
   /** Prefix of all paths. */
   basePath: string
-  /** Accepted API keys; empty: no key is needed. */
-  apiKeys: readonly string[]
+  /** Accepted API keys, or by the names of their clients; none: no key is needed. */
+  apiKeys: ApiKeys
   /** Whether to serve the page. */
   page: boolean
 }
 
 export function serverApp(serving: Serving, { basePath, apiKeys, page }: AppOptions): Hono {
   const app = new Hono().basePath(basePath)
-  const isKey = keyCheck(apiKeys)
+  const ownerOf = keyCheck(apiKeys)
 
-  const respond = async (route: string, request: Request, handler: () => Promise<Response>): Promise<Response> => {
+  const respond = async (
+    route: string,
+    request: Request,
+    handler: (owner: string | null) => Promise<Response>,
+  ): Promise<Response> => {
     let response: Response
     try {
-      if (!WITHOUT_KEY.includes(route)) isKey(request.headers.get('authorization'))
-      response = await speaking('fields', handler)
+      const owner = WITHOUT_KEY.includes(route) ? null : ownerOf(request.headers.get('authorization'))
+      response = await speaking('fields', () => handler(owner))
     } catch (error) {
       // Aborted work may end with any error.
       response = failure(request.signal.aborted ? clientLeft() : error)
@@ -78,8 +90,22 @@ export function serverApp(serving: Serving, { basePath, apiKeys, page }: AppOpti
       app.all(path, ({ req }) => respond(path || '/', req.raw, () => notAllowed(method)))
     }
   }
+  for (const [path, routes] of Object.entries(JOB_ROUTES)) {
+    const name = path.replace(':id', 'ID')
+    for (const [method, route] of Object.entries(routes)) {
+      app.on(method, path, ({ req }) =>
+        respond(name, req.raw, async (owner) => {
+          const { jobs = noJobs(), maxBodyBytes } = serving
+          return route(req.raw, jobs, { owner, id: req.param('id') ?? '', maxBodyBytes })
+        }),
+      )
+    }
+    app.all(path, ({ req }) => respond(name, req.raw, () => notAllowed(Object.keys(routes).join(', '))))
+  }
   app.get(MODEL, ({ req }) => respond('/v1/models/NAME', req.raw, () => oneModel(req.param('name'), serving)))
-  app.delete(MODEL, ({ req }) => respond('/v1/models/NAME', req.raw, () => deleteModel(req.param('name'), serving)))
+  app.delete(MODEL, ({ req }) =>
+    respond('/v1/models/NAME', req.raw, (owner) => deleteModel(req.param('name'), serving, owner)),
+  )
   app.all(MODEL, ({ req }) => respond('/v1/models/NAME', req.raw, () => notAllowed('GET, DELETE')))
   app.notFound(({ req }) => respond('other', req.raw, () => notFound(req.path)))
   app.onError(failure)
@@ -97,15 +123,31 @@ async function notFound(path: string): Promise<never> {
   throw new ApiError(404, `There is no route ${path}.`, { code: 'not_found' })
 }
 
-/** Returns a check of the header with the key. All keys are compared, in constant time. */
-function keyCheck(keys: readonly string[]): (header: string | null) => void {
-  if (keys.length === 0) return () => {}
+function noJobs(): never {
+  throw new ApiError(
+    404,
+    'This server takes no files and jobs: start it with --jobs FOLDER, or give serve a folder of jobs.',
+    {
+      code: 'not_found',
+    },
+  )
+}
+
+/**
+ * Returns a check of the header with the key, which returns the name of the key's client, null for keys without names. All keys are
+ * compared, in constant time.
+ */
+function keyCheck(apiKeys: ApiKeys): (header: string | null) => string | null {
+  const named: [owner: string | null, key: string][] = Array.isArray(apiKeys)
+    ? (apiKeys as readonly string[]).map((key) => [null, key])
+    : Object.entries(apiKeys as Readonly<Record<string, string>>)
+  if (named.length === 0) return () => null
   const hash = (text: string) => createHash('sha256').update(text).digest()
-  const hashes = keys.map(hash)
+  const hashes = named.map(([owner, key]) => ({ owner, known: hash(key) }))
   return (header) => {
     const key = /^bearer +(\S+) *$/i.exec(header ?? '')?.[1]
-    const fits = key === undefined ? [] : hashes.filter((known) => timingSafeEqual(known, hash(key)))
-    if (fits.length > 0) return
+    const fits = key === undefined ? [] : hashes.filter(({ known }) => timingSafeEqual(known, hash(key)))
+    if (fits.length > 0) return fits[0]!.owner
     const message =
       key === undefined ? 'Expected an API key in the header Authorization, as "Bearer KEY".' : 'The API key is wrong.'
     throw new ApiError(401, message, { code: 'invalid_api_key', headers: { 'www-authenticate': 'Bearer' } })

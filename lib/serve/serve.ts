@@ -16,6 +16,7 @@ import {
 import { quoted, UsageError } from '../common/errors.js'
 import { TextEngine } from '../generate/index.js'
 import { hubIdOf } from '../hub/index.js'
+import { Jobs } from '../jobs/index.js'
 import type { Model } from '../models/index.js'
 import { parseOptions, type ServeInput, ServeSchema } from '../options/index.js'
 import { ActiveRequests } from './active-requests.js'
@@ -25,8 +26,8 @@ import { type ServedAdapterOptions, ServedAdapters } from './served-adapters.js'
 
 /** Options of `serve`: the options of `mora serve` in camelCase, keys, a path and a callback. */
 export interface ServeOptions extends ServeInput {
-  /** Accepted API keys. Default: clients need no key. */
-  apiKeys?: readonly string[]
+  /** Accepted API keys, or keys by the names of clients, who then see only their own files and jobs. Default: clients need no key. */
+  apiKeys?: readonly string[] | Readonly<Record<string, string>>
   /**
    * Names of the model's adapters to serve, beside adapters that the server's `loadAdapter` loads; `[]`: none. Default: all, adapters that
    * the program adds later included, except adapters that a run trains.
@@ -36,6 +37,11 @@ export interface ServeOptions extends ServeInput {
   basePath?: string
   /** Whether to serve a page to try the models in a browser, at `/` below `basePath`. It needs no key, its requests do. Default: false. */
   page?: boolean
+  /** Lets clients upload files and train adapters of the model by OpenAI's fine-tuning jobs. Default: they cannot. */
+  jobs?: {
+    /** The folder of files, jobs and tuned models, which one server uses at a time. */
+    folder: string
+  }
   /** Called with each internal failure. Default: it is printed on stderr. */
   onError?: (error: unknown) => void
 }
@@ -66,10 +72,14 @@ export interface ModelServer extends AsyncDisposable {
 const serveArguments = {
   model: having('a model (loadModel gives one)', 'createMemory', 'withAdapters', 'adapters', 'loadAdapter'),
   options: optionsSchema('the options of serve', {
-    apiKeys: expecting('a list of keys', z.array(aText)).optional(),
+    apiKeys: expecting(
+      'a list of keys, or keys by names of letters, digits, dots, hyphens and underscores',
+      z.union([z.array(aText), z.record(z.string().regex(/^[\w.-]{1,64}$/), aText)]),
+    ).optional(),
     adapters: listOfTexts.optional(),
     basePath: expecting('a path that begins with /', z.string().startsWith('/')).optional(),
     page: aFlag.optional(),
+    jobs: optionsSchema('the option jobs', { folder: aText }).optional(),
     onError: aFunction.optional(),
   }),
 }
@@ -108,7 +118,15 @@ const MOST_BYTES = 8 * 2 ** 20
  */
 export function serve(model: Model, options: ServeOptions = {}): ModelServer {
   check({ model, options }, serveArguments)
-  const { apiKeys = [], adapters, basePath = '/', page = false, onError = console.error, ...given } = options
+  const {
+    apiKeys = [],
+    adapters,
+    basePath = '/',
+    page = false,
+    jobs: jobOptions,
+    onError = console.error,
+    ...given
+  } = options
   const settings = parseOptions(ServeSchema, given)
   if (settings.template !== 'auto' && !existsSync(settings.template)) {
     throw badValue('template', 'auto or the path of a file', settings.template)
@@ -120,6 +138,19 @@ export function serve(model: Model, options: ServeOptions = {}): ModelServer {
   const metrics = new ServerMetrics()
   const served = new ServedAdapters(model, engine, { baseName: name, chosen: adapters, onError })
   const requests = new ActiveRequests(served, metrics, { texts: maxBatch + maxQueue, timeout })
+  const jobs =
+    jobOptions &&
+    Jobs.open(jobOptions.folder, {
+      model,
+      baseName: name,
+      template,
+      serve: (name, folder) => served.load(name, folder, { replace: true }),
+      drop: async (name) => {
+        if (served.names.includes(name)) await served.unload(name)
+      },
+      discard: (adapter) => served.discard(adapter),
+      onError,
+    })
   const app = serverApp(
     {
       model,
@@ -131,18 +162,20 @@ export function serve(model: Model, options: ServeOptions = {}): ModelServer {
       maxTokens,
       maxBodyBytes: maxBody,
       allowLoading,
+      jobs,
       onError,
     },
     { basePath, apiKeys, page },
   )
   let closed: Promise<void> | undefined
   const close = () => {
-    closed ??= requests.close(grace).then(() => engine.close())
+    closed ??= Promise.all([requests.close(grace), jobs?.close()]).then(() => engine.close())
     return closed
   }
   return {
     fetch: async (request) => {
       check({ request }, serverArguments.fetch)
+      await jobs?.ready
       return app.fetch(request)
     },
     loadAdapter: async (name, adapter, options = {}) => {

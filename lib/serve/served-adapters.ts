@@ -124,6 +124,12 @@ export class ServedAdapters {
     })
   }
 
+  /** Removes an adapter of the model that a job has trained; from now on it is not public. */
+  discard(adapter: string): Promise<void> {
+    this.#own.add(adapter)
+    return this.#remove(adapter)
+  }
+
   /** Returns the adapter to replace, if any. */
   #requireFree(name: string, { replace = false }: ServedAdapterOptions): string | undefined {
     const former = this.#adapterOf(name)

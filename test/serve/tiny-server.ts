@@ -73,7 +73,8 @@ export async function addRandomAdapter(model: Model, name: string, seed: number)
 /** A server that listens on this machine, with the failures that it tells. */
 export async function startServer(model: Model, options: ServeOptions = {}) {
   const errors: unknown[] = []
-  const { apiKeys = [], basePath = '' } = options
+  const { basePath = '' } = options
+  const keys = Object.values(options.apiKeys ?? [])
   const server = serve(model, {
     name: NAME,
     maxBatch: 8,
@@ -81,7 +82,7 @@ export async function startServer(model: Model, options: ServeOptions = {}) {
     onError: (error) => errors.push(error),
     ...options,
   })
-  const { origin, close } = await listenServer(server, { host: '127.0.0.1', port: 0, hasKey: apiKeys.length > 0 })
+  const { origin, close } = await listenServer(server, { host: '127.0.0.1', port: 0, hasKey: keys.length > 0 })
   const post = (path: string, body: unknown, init: RequestInit = {}) =>
     fetch(`${origin}${path}`, {
       method: 'POST',
@@ -90,7 +91,7 @@ export async function startServer(model: Model, options: ServeOptions = {}) {
       ...(init.signal && { signal: init.signal }),
     })
   const load = async () => {
-    const headers = { authorization: `Bearer ${apiKeys[0]}` }
+    const headers = { authorization: `Bearer ${keys[0]}` }
     const text = await (await server.fetch(new Request(`http://any${basePath}/metrics`, { headers }))).text()
     const value = (name: string) => Number(new RegExp(`^mora_${name} (.*)$`, 'm').exec(text)![1])
     return { sequences: value('sequences_running') + value('sequences_waiting'), pages: value('pages_used') }

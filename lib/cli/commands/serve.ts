@@ -26,8 +26,9 @@ export const serveCommand = defineCommand({
     }
   },
   async run(options, { terminal, note, log }) {
-    const { adapter = [], allowOtherBase, apiKeyFile, host, port, page, json } = options
+    const { adapter = [], allowOtherBase, apiKeyFile, host, port, page, jobs, json } = options
     const apiKeys = apiKeyFile === undefined ? [] : await readKeys(apiKeyFile)
+    const needsKey = Object.keys(apiKeys).length > 0
     const [{ loadModelFor }, { listenServer, serve }] = await Promise.all([
       import('../../models/index.js'),
       import('../../serve/index.js'),
@@ -35,14 +36,20 @@ export const serveCommand = defineCommand({
     const load = { ...loadOptions(options), onWarning: note }
     using model = await loadModelFor({ passes: 'one token' }, options.model!, load)
     const onError = (error: unknown) => log(error instanceof Error ? (error.stack ?? error.message) : String(error))
-    const server = serve(model, { ...forLibrary(ServeSchema, options), apiKeys, page, onError })
+    const server = serve(model, {
+      ...forLibrary(ServeSchema, options),
+      apiKeys,
+      page,
+      onError,
+      ...(jobs !== undefined && { jobs: { folder: jobs } }),
+    })
     for (const { name, source } of adapter.map(named)) await server.loadAdapter(name, source, { allowOtherBase })
-    const listening = await listenServer(server, { host, port, hasKey: apiKeys.length > 0 })
+    const listening = await listenServer(server, { host, port, hasKey: needsKey })
     const { origin, isPublic } = listening
     terminal.stdout.write(
       json ? `${JSON.stringify({ url: origin, port: listening.port })}\n` : `listening on ${origin}\n`,
     )
-    if (isPublic && apiKeys.length === 0) note(`anyone who can reach ${host} over the network can use the model`)
+    if (isPublic && !needsKey) note(`anyone who can reach ${host} over the network can use the model`)
     const ending = new AbortController()
     await interruptible(
       () => once(ending.signal, 'abort').then(() => listening.close()),
@@ -61,9 +68,20 @@ function named(given: string): { name: string; source: string } {
   )
 }
 
-async function readKeys(path: string): Promise<string[]> {
-  const keys = (await readText(path)).split(/\s+/).filter((key) => key !== '')
-  if (keys.length === 0) throw new UsageError('bad-value', `--api-key-file: "${path}" has no key; write one in a line.`)
-  for (const key of keys) keepSecret(key)
-  return keys
+/** Matches a key, or the name of a client and a key. */
+const KEY_LINE = /^(?:([\w.-]{1,64})[ \t]+)?(\S+)$/
+
+async function readKeys(path: string): Promise<string[] | Record<string, string>> {
+  const lines = (await readText(path)).split('\n').map((line) => line.trim())
+  const keys = lines.filter((line) => line !== '').map((line) => KEY_LINE.exec(line))
+  const refuse = (problem: string) => new UsageError('bad-value', `--api-key-file: "${path}" ${problem}.`)
+  if (keys.length === 0) throw refuse('has no key; write one in a line')
+  if (keys.includes(null)) throw refuse('has a line that is neither a key nor a name and a key')
+  const found = keys.map((match) => ({ name: match![1], key: match![2]! }))
+  for (const { key } of found) keepSecret(key)
+  if (found.every(({ name }) => name === undefined)) return found.map(({ key }) => key)
+  const names = found.map(({ name }) => name)
+  if (names.includes(undefined)) throw refuse('has keys with and without names; give each a name, or none')
+  if (new Set(names).size < names.length) throw refuse('has a name twice')
+  return Object.fromEntries(found.map(({ name, key }) => [name!, key]))
 }

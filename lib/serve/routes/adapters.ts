@@ -35,10 +35,14 @@ export async function unloadAdapter(request: Request, serving: Serving): Promise
   return Response.json({ id, object: 'model', deleted: true })
 }
 
-/** `DELETE /v1/models/NAME`, as OpenAI drops a model. */
-export async function deleteModel(id: string, serving: Serving): Promise<Response> {
-  requireAllowed(serving)
-  await serving.adapters.unload(id)
+/** `DELETE /v1/models/NAME`, as OpenAI drops a model. The model of a client's job is the client's to delete. */
+export async function deleteModel(id: string, serving: Serving, owner: string | null): Promise<Response> {
+  const job = serving.jobs?.jobOfModel(id)
+  if (job?.owner === owner && serving.adapters.names.includes(id)) await serving.jobs!.deleteModel(job, id)
+  else {
+    requireAllowed(serving)
+    await serving.adapters.unload(id)
+  }
   return Response.json({ id, object: 'model', deleted: true })
 }
 

@@ -178,7 +178,7 @@ export async function restoreTensors(
 }
 
 /** Returns a run's checkpoints, complete or torn, the newest first. */
-async function listCheckpoints(checkpoints: string): Promise<{ step: number; path: string }[]> {
+export async function listCheckpoints(checkpoints: string): Promise<{ step: number; path: string }[]> {
   const names = await readdir(checkpoints).catch(() => [])
   return names
     .flatMap((name) => {

@@ -1,0 +1,7 @@
+/** Training jobs beside a served model, and the files that they read and write. */
+export { checkRows } from './check-rows.js'
+export { type JobRequest, Jobs } from './jobs.js'
+export { CLIENT_OPTIONS, JOB_METHODS } from './methods.js'
+export { type Job, type StoredFile, UPLOAD_PURPOSES } from './records.js'
+export { checkpointsOfRun, type StepMetrics, stepsOfRun } from './results.js'
+export { newId } from './store.js'

@@ -1,0 +1,415 @@
+/** Training jobs of a served model: a queue, of which one job runs at a time, beside the model's answers. */
+import { existsSync } from 'node:fs'
+import { rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { InputError, MoraError, quoted, UsageError } from '../common/errors.js'
+import { removeFolder } from '../io/atomic.js'
+import type { Model } from '../models/index.js'
+import { isByTime } from '../train/checkpoints/checkpoint.js'
+import { type TrainEvent, type TrainOptions, train } from '../train/index.js'
+import { JOB_METHODS, resolvedHyperparameters, runOptions } from './methods.js'
+import { isFinal, type Job, type StoredFile } from './records.js'
+import { checkpointsOfRun, resultTable, stepsOfRun } from './results.js'
+import { JobStore, newId } from './store.js'
+
+/** The server of the model that jobs train. */
+export interface JobsHost {
+  readonly model: Model
+  /** The base model's name for clients. */
+  readonly baseName: string
+  /** The chat template: `auto`, or the path of a file. */
+  readonly template: string
+  /** Serves the adapter in a folder under a name, in place of an adapter of that name. */
+  serve(name: string, folder: string): Promise<void>
+  /** Drops a served adapter, if there is one of that name. */
+  drop(name: string): Promise<void>
+  /** Removes an adapter of the model that was never served. */
+  discard(adapter: string): Promise<void>
+  readonly onError: (error: unknown) => void
+}
+
+/** What a client asks for. */
+export interface JobRequest extends Pick<Job['options'], 'suffix' | 'metadata' | 'integrations' | 'mora' | 'method'> {
+  readonly model: string
+  /** Ids of files. */
+  readonly training: string
+  readonly validation: string | null
+  readonly objective: string
+  /** Hyperparameters that are not left to be chosen. */
+  readonly hyperparameters: Readonly<Record<string, number>>
+  readonly seed: number | null
+}
+
+const MOST_WAITING = 1000
+/** Milliseconds between looks at a model that the program trains. */
+const WAIT = 500
+
+interface RunningJob {
+  readonly id: string
+  readonly ending: AbortController
+  /** Steps taken in this process, and when the first began. */
+  progress: { readonly since: number; readonly first: number; step: number; total: number } | null
+  done: Promise<void>
+}
+
+export class Jobs {
+  /** Resolves once the models of former processes are served. */
+  readonly ready: Promise<void>
+  #running: RunningJob | null = null
+  #isClosing = false
+
+  /** @throws what `JobStore` throws */
+  static open(folder: string, host: JobsHost): Jobs {
+    return new Jobs(new JobStore(folder, host.onError), host)
+  }
+
+  private constructor(
+    readonly store: JobStore,
+    readonly host: JobsHost,
+  ) {
+    this.ready = this.#begin()
+  }
+
+  /** Returns a client's jobs, the newest first. */
+  list(owner: string | null): Job[] {
+    return newestFirst([...this.store.jobs.values()].filter((job) => job.owner === owner))
+  }
+
+  /** @throws UsageError `unknown-job` */
+  get(id: string, owner: string | null): Job {
+    const job = this.store.jobs.get(id)
+    if (job && job.owner === owner) return job
+    throw new UsageError('unknown-job', `There is no job ${quoted(id)}.`)
+  }
+
+  /** Returns a client's files, the newest first. Files that have expired are removed. */
+  files(owner: string | null): StoredFile[] {
+    const all = [...this.store.files.values()]
+    const hasExpired = ({ expiresAt }: StoredFile) => expiresAt !== null && expiresAt <= Date.now()
+    for (const file of all.filter(hasExpired)) this.store.removeFile(file).catch(this.host.onError)
+    return newestFirst(all.filter((file) => file.owner === owner && !hasExpired(file)))
+  }
+
+  /** @throws UsageError `unknown-file` */
+  file(id: string, owner: string | null): StoredFile {
+    const file = this.files(owner).find((one) => one.id === id)
+    if (file) return file
+    throw new UsageError('unknown-file', `There is no file ${quoted(id)}.`)
+  }
+
+  /**
+   * Adds a job to the queue.
+   * @throws UsageError for what cannot be trained
+   */
+  async create(request: JobRequest, owner: string | null): Promise<Job> {
+    const { host, store } = this
+    const { objective, suffix, metadata, integrations, mora, method: fields } = request
+    if (request.model !== host.baseName) {
+      throw new UsageError('unknown-adapter', `Jobs here train ${quoted(host.baseName)}, not ${quoted(request.model)}.`)
+    }
+    const method = JOB_METHODS[objective]!
+    const training = this.#fileFor(request.training, 'training_file', objective, owner)
+    const validation =
+      request.validation === null ? null : this.#fileFor(request.validation, 'validation_file', objective, owner)
+    if (this.list(owner).filter(({ state }) => state === 'queued').length >= MOST_WAITING) {
+      throw new UsageError('too-many-jobs', `${MOST_WAITING} jobs are waiting: wait for some, or cancel them.`)
+    }
+    const job: Job = {
+      id: newId('ftjob-'),
+      owner,
+      createdAt: Date.now(),
+      model: host.baseName,
+      data: { training: training.id, validation: validation?.id ?? null, rows: training.rows },
+      objective,
+      options: {
+        hyperparameters: resolvedHyperparameters(method, training.rows, request.hyperparameters),
+        mora,
+        method: fields,
+        seed: request.seed ?? Math.floor(Math.random() * 2 ** 31),
+        suffix,
+        metadata,
+        integrations,
+      },
+      state: 'queued',
+      startedAt: null,
+      steps: null,
+      finishedAt: null,
+      error: null,
+      tunedModel: null,
+      trainedTokens: null,
+      resultFile: null,
+      isDeleted: false,
+    }
+    runOptions(job, host.model)
+    await store.addJob(job, training, validation)
+    await store.tell(job, 'info', `Created fine-tuning job: ${job.id}`)
+    this.#startNext()
+    return job
+  }
+
+  /**
+   * Ends a job. Its checkpoints remain.
+   * @throws UsageError `unknown-job`, `job-ended`
+   */
+  async cancel(id: string, owner: string | null): Promise<Job> {
+    const job = this.get(id, owner)
+    if (isFinal(job)) throw alreadyEnded(job)
+    const cancelled = await this.store.setJob(job, { state: 'cancelled', finishedAt: Date.now() })
+    await this.#stop(id)
+    await this.store.tell(job, 'info', 'The job was cancelled.')
+    return cancelled
+  }
+
+  /**
+   * Stops a job after its last complete step, with a checkpoint.
+   * @throws UsageError `unknown-job`, `job-ended`
+   */
+  async pause(id: string, owner: string | null): Promise<Job> {
+    const job = this.get(id, owner)
+    if (isFinal(job)) throw alreadyEnded(job)
+    if (job.state === 'paused') return job
+    const paused = await this.store.setJob(job, { state: 'paused' })
+    await this.#stop(id)
+    await this.store.tell(job, 'info', 'The job was paused.')
+    return paused
+  }
+
+  /**
+   * Puts a paused job into the queue; it continues as if it had not been paused.
+   * @throws UsageError `unknown-job`, `job-ended`
+   */
+  async resume(id: string, owner: string | null): Promise<Job> {
+    const job = this.get(id, owner)
+    if (isFinal(job)) throw alreadyEnded(job)
+    if (job.state !== 'paused') return job
+    const queued = await this.store.setJob(job, { state: 'queued' })
+    await this.store.tell(job, 'info', 'The job was resumed.')
+    this.#startNext()
+    return queued
+  }
+
+  /** The name by which a job's model is served. */
+  modelName({ id, model, owner, options }: Job): string {
+    return `ft:${model}:${owner ?? 'local'}:${options.suffix ?? ''}:${id.slice(-8)}`
+  }
+
+  checkpointName(job: Job, step: number): string {
+    return `${this.modelName(job)}:ckpt-step-${step}`
+  }
+
+  /** Returns the job whose model, or checkpoint, has a name; undefined if there is none. */
+  jobOfModel(name: string): Job | undefined {
+    return [...this.store.jobs.values()].find((job) => {
+      const own = this.modelName(job)
+      return name === own || name.startsWith(`${own}:ckpt-step-`)
+    })
+  }
+
+  /**
+   * Deletes a job's model, which is then not served any more, with its checkpoints; or one checkpoint. The job's record stays.
+   * @throws UsageError `job-runs` before the job has ended
+   */
+  async deleteModel(job: Job, name: string): Promise<void> {
+    if (!isFinal(job)) throw new UsageError('job-runs', `The job ${job.id} has not ended: cancel it first.`)
+    const { run } = this.store.pathsOf(job)
+    const isWhole = name === this.modelName(job)
+    for (const { step, path } of await checkpointsOfRun(run)) {
+      const own = this.checkpointName(job, step)
+      if (!isWhole && own !== name) continue
+      await this.host.drop(own)
+      await removeFolder(path)
+    }
+    if (!isWhole) return
+    await this.store.setJob(job, { isDeleted: true })
+    await this.host.drop(name)
+    for (const file of ['adapter_model.safetensors', 'adapter_config.json']) await rm(join(run, file), { force: true })
+  }
+
+  /** Returns the time at which a running job will have ended if it goes on as before [ms since 1970]; null if that is not known. */
+  estimatedEnd({ id, state }: Job): number | null {
+    const progress = state === 'running' && this.#running?.id === id ? this.#running.progress : null
+    const taken = progress && progress.step - progress.first
+    if (!progress || !taken) return null
+    const now = Date.now()
+    return Math.round(now + ((now - progress.since) / taken) * (progress.total - progress.step))
+  }
+
+  /** Stops the running job with its state saved: the next process that opens the folder continues it. */
+  async close(): Promise<void> {
+    this.#isClosing = true
+    await this.ready
+    await this.#stop(this.#running?.id)
+    await this.store.close()
+  }
+
+  #fileFor(id: string, param: string, objective: string, owner: string | null): StoredFile {
+    const { kinds, rows } = JOB_METHODS[objective]!
+    const wrong = (problem: string) => new UsageError('bad-value', problem, { option: param })
+    let file: StoredFile
+    try {
+      file = this.file(id, owner)
+    } catch (error) {
+      throw error instanceof UsageError ? wrong(error.message) : error
+    }
+    if (file.purpose !== 'fine-tune') throw wrong(`The file ${id} was uploaded for ${file.purpose}, not for fine-tune.`)
+    if (file.kind !== null && kinds.includes(file.kind)) return file
+    throw wrong(`The method ${objective} needs rows with ${rows}, but those of ${file.filename} are ${file.kind}.`)
+  }
+
+  /** Serves what former processes have trained, and continues what they left. */
+  async #begin(): Promise<void> {
+    for (const job of this.store.jobs.values()) {
+      if (job.state === 'running') await this.store.setJob(job, { state: 'queued' })
+      if (job.isDeleted) continue
+      const { run } = this.store.pathsOf(job)
+      if (job.tunedModel !== null) await this.#publish(job, job.tunedModel, run)
+      for (const { step, path } of await checkpointsOfRun(run))
+        await this.#publish(job, this.checkpointName(job, step), path)
+    }
+    this.#startNext()
+  }
+
+  /** A model that cannot be served is told, and no reason to stop. */
+  async #publish(job: Job, name: string, folder: string): Promise<void> {
+    try {
+      await this.host.serve(name, folder)
+    } catch (error) {
+      this.host.onError(error)
+      await this.store.tell(job, 'error', `The model ${name} cannot be served: ${this.#reasonOf(error).message}`)
+    }
+  }
+
+  #startNext(): void {
+    if (this.#running || this.#isClosing) return
+    const job = newestFirst([...this.store.jobs.values()].filter(({ state }) => state === 'queued')).at(-1)
+    if (!job) return
+    const running: RunningJob = { id: job.id, ending: new AbortController(), progress: null, done: Promise.resolve() }
+    this.#running = running
+    running.done = this.#run(job, running)
+      .catch(this.host.onError)
+      .finally(() => {
+        this.#running = null
+        this.#startNext()
+      })
+  }
+
+  /** Ends the run of a job, if it runs, after its last complete step. */
+  async #stop(id: string | undefined): Promise<void> {
+    const running = this.#running
+    if (!running || running.id !== id) return
+    running.ending.abort()
+    await running.done
+  }
+
+  async #run(job: Job, running: RunningJob): Promise<void> {
+    const { store } = this
+    const { signal } = running.ending
+    await store.setJob(job, { state: 'running', startedAt: job.startedAt ?? Date.now() })
+    try {
+      await this.#train(job, running)
+      if (signal.aborted) return
+      await this.#succeed(job)
+    } catch (error) {
+      if (signal.aborted) return
+      const failure = this.#reasonOf(error)
+      if (failure.code === 'internal_error') this.host.onError(error)
+      await store.setJob(job, { state: 'failed', error: failure, finishedAt: Date.now() })
+      await store.tell(job, 'error', failure.message)
+    }
+  }
+
+  /** Trains a job's adapter, beside adapters of the program, which are active again at the end. */
+  async #train(job: Job, running: RunningJob): Promise<void> {
+    const { store, host } = this
+    const { model, template } = host
+    const { signal } = running.ending
+    while (model.adapterSet.training.isHeld) await delay(WAIT, undefined, { signal })
+    signal.throwIfAborted()
+    const { run: output, training, validation } = store.pathsOf(job)
+    const resume = existsSync(join(output, 'run.yaml'))
+    await store.tell(job, 'info', resume ? 'The job continues.' : 'Fine-tuning job started.')
+    const former = model.adapterSet.activeNames()
+    model.setActiveAdapters([])
+    try {
+      const options = {
+        ...runOptions(job, model),
+        template,
+        data: training,
+        ...(job.data.validation !== null && { evalData: validation }),
+        output,
+        resume,
+        ...(resume && { allowChanges: ['threads'] }),
+        signal,
+        onEvent: (event: TrainEvent) => this.#take(event, job, running),
+      }
+      await train(model, options as TrainOptions & { data: string }).finished
+    } finally {
+      const [own] = model.adapterSet.activeNames()
+      model.setActiveAdapters(former.filter((name) => model.adapters.has(name)))
+      if (own !== undefined) await host.discard(own)
+    }
+  }
+
+  async #take(event: TrainEvent, job: Job, running: RunningJob): Promise<void> {
+    const { store } = this
+    if (event.type === 'step') {
+      const { step, totalSteps: total } = event
+      running.progress ??= { since: Date.now(), first: step, step, total }
+      running.progress.step = step
+      if (store.jobs.get(job.id)!.steps !== total) await store.setJob(job, { steps: total })
+    } else if (event.type === 'checkpoint') {
+      if (isByTime(event.path)) return
+      await this.#publish(job, this.checkpointName(job, event.step), event.path)
+      await store.tell(job, 'info', `Checkpoint created at step ${event.step}`)
+    } else if (event.type === 'notice') {
+      await store.tell(job, 'warn', this.#withoutPaths(event.message))
+    }
+  }
+
+  async #succeed(job: Job): Promise<void> {
+    const { store } = this
+    const { run } = store.pathsOf(job)
+    const { steps, tokens } = await stepsOfRun(run)
+    const table = resultTable(steps)
+    // The same id whenever it is written: a process may end before the job's record is.
+    const file = await store.addFile(job.id.replace('ftjob-', 'file-'), async (path) => {
+      await writeFile(path, table)
+      const filename = 'step_metrics.csv'
+      const facts = { owner: job.owner, filename, bytes: Buffer.byteLength(table), expiresAt: null }
+      return { ...facts, purpose: 'fine-tune-results', kind: null, rows: steps.length }
+    })
+    const name = this.modelName(job)
+    await this.host.serve(name, run)
+    if (store.jobs.get(job.id)!.state !== 'running') {
+      await this.host.drop(name)
+      return
+    }
+    const finishedAt = Date.now()
+    const result = { tunedModel: name, trainedTokens: tokens, resultFile: file.id, steps: steps.length }
+    await store.setJob(job, { state: 'succeeded', finishedAt, ...result })
+    await store.tell(job, 'info', `New fine-tuned model created: ${name}`)
+    await store.tell(job, 'info', 'The job has successfully completed')
+  }
+
+  /** Describes an error to clients, who see no paths of the machine, and nothing of internal failures. */
+  #reasonOf(error: unknown): NonNullable<Job['error']> {
+    if (!(error instanceof MoraError)) {
+      return { code: 'internal_error', message: 'The server failed; its log says why.', param: null }
+    }
+    const isOfRows = error instanceof InputError
+    const param = isOfRows ? (error.message.startsWith('validation.jsonl') ? 'validation_file' : 'training_file') : null
+    return { code: error.code, message: this.#withoutPaths(error.message), param }
+  }
+
+  #withoutPaths(message: string): string {
+    return message.replaceAll(`${this.store.folder}/jobs/`, '').replaceAll(`${this.store.folder}/`, '')
+  }
+}
+
+const newestFirst = <One extends { createdAt: number; id: string }>(all: One[]): One[] =>
+  all.sort((a, b) => b.createdAt - a.createdAt || (a.id < b.id ? 1 : -1))
+
+function alreadyEnded({ id, state }: Job): UsageError {
+  return new UsageError('job-ended', `The job ${id} has ended already: it has ${state}.`)
+}

@@ -1,0 +1,83 @@
+/** Files and jobs as the store keeps them. */
+import { z } from 'zod'
+
+/** Purposes of files that clients upload. */
+export const UPLOAD_PURPOSES = ['fine-tune', 'batch'] as const
+
+/** What the rows of a file can train: examples, pairs, or prompts alone; `requests` are those of a batch. */
+const FILE_KINDS = ['examples', 'pairs', 'prompts', 'requests'] as const
+export type FileKind = (typeof FILE_KINDS)[number]
+
+const time = z.int().min(0)
+
+/** Fields of everything in the store. `owner` is the name of the key that made it; null without names. */
+const base = { id: z.string(), owner: z.string().nullable(), createdAt: time }
+
+export const FileSchema = z.object({
+  ...base,
+  filename: z.string(),
+  bytes: z.int().min(0),
+  purpose: z.enum([...UPLOAD_PURPOSES, 'fine-tune-results']),
+  /** Milliseconds since 1970, as all times of records. */
+  expiresAt: time.nullable(),
+  /** Null for results. */
+  kind: z.enum(FILE_KINDS).nullable(),
+  rows: z.int().min(0),
+})
+
+/** An uploaded file, or the results of a job. */
+export type StoredFile = z.output<typeof FileSchema>
+
+/**
+ * `queued`: waits, or a former process was running it; `running`; `paused`: stopped with a checkpoint until it is resumed. The others
+ * are final.
+ */
+const STATES = ['queued', 'running', 'paused', 'succeeded', 'failed', 'cancelled'] as const
+
+const HyperparametersSchema = z
+  .object({ n_epochs: z.number(), batch_size: z.number(), learning_rate_multiplier: z.number() })
+  .catchall(z.number())
+export type Hyperparameters = z.output<typeof HyperparametersSchema>
+
+const values = z.record(z.string(), z.unknown())
+
+export const JobSchema = z.object({
+  ...base,
+  /** The base model's name, as clients know it. */
+  model: z.string(),
+  data: z.object({
+    training: z.string(),
+    validation: z.string().nullable(),
+    /** Number of training rows. */
+    rows: z.int().min(1),
+  }),
+  /** The method's name, as clients write it. */
+  objective: z.string(),
+  options: z.object({
+    hyperparameters: HyperparametersSchema,
+    /** Options of `train` that the client gave, by the library's names. */
+    mora: values,
+    /** Fields of the method beside these, such as a grader. */
+    method: values,
+    seed: z.int(),
+    suffix: z.string().nullable(),
+    metadata: z.record(z.string(), z.string()).nullable(),
+    integrations: z.array(values).nullable(),
+  }),
+  state: z.enum(STATES),
+  startedAt: time.nullable(),
+  /** Number of steps; null before the first. */
+  steps: z.int().min(1).nullable(),
+  finishedAt: time.nullable(),
+  error: z.object({ code: z.string(), message: z.string(), param: z.string().nullable() }).nullable(),
+  tunedModel: z.string().nullable(),
+  trainedTokens: z.int().min(0).nullable(),
+  resultFile: z.string().nullable(),
+  /** Whether the tuned model was deleted. */
+  isDeleted: z.boolean(),
+})
+
+/** A job: a value that says what is trained, how, and how far it is. */
+export type Job = z.output<typeof JobSchema>
+
+export const isFinal = ({ state }: Job): boolean => state === 'succeeded' || state === 'failed' || state === 'cancelled'

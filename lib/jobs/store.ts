@@ -1,0 +1,161 @@
+/**
+ * The folder of files and jobs. A file is a folder with its content and its record, a job one with its rows, its record, its events and
+ * its run. Records are written atomically, so a killed process leaves each as it was or as it became.
+ */
+
+import { randomBytes } from 'node:crypto'
+import { existsSync, readdirSync } from 'node:fs'
+import { copyFile, link, readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { z } from 'zod'
+import { InputError } from '../common/errors.js'
+import { taskLimit } from '../common/task-limit.js'
+import { appendLine, makeFolders, removeFolder, replaceFolder, writeFileAtomic } from '../io/atomic.js'
+import { jsonIn, parseJson } from '../io/json.js'
+import { removeLeftovers } from '../io/leftovers.js'
+import { readTextSync } from '../io/open.js'
+import { readAs } from '../io/read-as.js'
+import { lockFolder } from '../train/output/lock.js'
+import { FileSchema, type Job, JobSchema, type StoredFile } from './records.js'
+
+const RECORD = 'record.json'
+const CONTENT = 'content'
+const MESSAGES = 'messages.jsonl'
+const LETTERS = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789'
+
+/** Something that a job told in words. */
+export interface JobMessage {
+  readonly id: string
+  /** Milliseconds since 1970. */
+  readonly at: number
+  readonly level: 'info' | 'warn' | 'error'
+  readonly message: string
+}
+
+export class JobStore {
+  readonly files = new Map<string, StoredFile>()
+  readonly jobs = new Map<string, Job>()
+  readonly #lock: ReturnType<typeof lockFolder>
+  readonly #opened: Promise<unknown>
+  readonly #writes = taskLimit(1)
+
+  /**
+   * Opens the folder, which is made if absent, and reads its records.
+   * @param onError is told of records that cannot be read; their folders are left alone
+   * @throws UsageError `locked` if another process has it, `unwritable-output`
+   */
+  constructor(
+    readonly folder: string,
+    onError: (error: unknown) => void,
+  ) {
+    this.#lock = lockFolder(folder)
+    for (const name of ['files', 'jobs']) makeFolders(join(folder, name))
+    read(join(folder, 'files'), FileSchema, this.files, onError)
+    read(join(folder, 'jobs'), JobSchema, this.jobs, onError)
+    this.#opened = Promise.all(['files', 'jobs'].map((name) => removeLeftovers(join(folder, name)))).catch(onError)
+  }
+
+  async close(): Promise<void> {
+    await this.#opened
+    this.#lock.release()
+  }
+
+  /** The path of a file's content. */
+  contentOf({ id }: StoredFile): string {
+    return join(this.folder, 'files', id, CONTENT)
+  }
+
+  /** Paths of a job's parts. */
+  pathsOf({ id }: Pick<Job, 'id'>) {
+    const folder = join(this.folder, 'jobs', id)
+    const of = (name: string) => join(folder, name)
+    return { folder, run: of('run'), training: of('training.jsonl'), validation: of('validation.jsonl') }
+  }
+
+  /**
+   * Adds a file, unless `write` throws.
+   * @param write receives a path to write the content to, and returns the rest of the record
+   */
+  async addFile(
+    id: string,
+    write: (path: string) => Promise<Omit<StoredFile, 'id' | 'createdAt'>>,
+  ): Promise<StoredFile> {
+    const createdAt = Date.now()
+    const file = await replaceFolder(join(this.folder, 'files', id), async (folder) => {
+      const record: StoredFile = { id, createdAt, ...(await write(join(folder, CONTENT))) }
+      await writeFile(join(folder, RECORD), JSON.stringify(record))
+      return record
+    })
+    this.files.set(id, file)
+    return file
+  }
+
+  async removeFile({ id }: StoredFile): Promise<void> {
+    this.files.delete(id)
+    await removeFolder(join(this.folder, 'files', id))
+  }
+
+  /** Adds a job with its own names for the content of its files, which may be deleted before it ends. */
+  async addJob(job: Job, training: StoredFile, validation: StoredFile | null): Promise<void> {
+    await replaceFolder(this.pathsOf(job).folder, async (folder) => {
+      await linkOrCopy(this.contentOf(training), join(folder, 'training.jsonl'))
+      if (validation) await linkOrCopy(this.contentOf(validation), join(folder, 'validation.jsonl'))
+      await writeFile(join(folder, RECORD), JSON.stringify(job))
+    })
+    this.jobs.set(job.id, job)
+  }
+
+  /** Replaces a job's record. */
+  async setJob(job: Job, changes: Partial<Job>): Promise<Job> {
+    const next = { ...this.jobs.get(job.id)!, ...changes }
+    this.jobs.set(job.id, next)
+    // In the order of the changes.
+    await this.#writes(() => writeFileAtomic(join(this.pathsOf(job).folder, RECORD), JSON.stringify(next)))
+    return next
+  }
+
+  /** Adds a message. The empty line before it ends a line that a killed process has left incomplete. */
+  async tell(job: Pick<Job, 'id'>, level: JobMessage['level'], message: string): Promise<void> {
+    const entry: JobMessage = { id: newId('ftevent-'), at: Date.now(), level, message }
+    await appendLine(join(this.pathsOf(job).folder, MESSAGES), `\n${JSON.stringify(entry)}`)
+  }
+
+  /** Returns a job's messages, the oldest first. */
+  async messagesOf(job: Pick<Job, 'id'>): Promise<JobMessage[]> {
+    return linesIn<JobMessage>(join(this.pathsOf(job).folder, MESSAGES))
+  }
+}
+
+/** Returns a random id, such as `file-` and 24 letters. */
+export const newId = (prefix: string): string =>
+  prefix + [...randomBytes(24)].map((byte) => LETTERS[byte % LETTERS.length]).join('')
+
+function read<Schema extends z.ZodType<{ id: string }>>(
+  folder: string,
+  schema: Schema,
+  into: Map<string, z.output<Schema>>,
+  onError: (error: unknown) => void,
+): void {
+  for (const name of readdirSync(folder)) {
+    const path = join(folder, name, RECORD)
+    if (name.startsWith('.') || !existsSync(path)) continue
+    try {
+      const refuse = (problem: string) => new InputError('malformed-file', `${path}: ${problem}.`)
+      const record = readAs(schema, parseJson(readTextSync(path), path), 'the record', refuse)
+      into.set(record.id, record)
+    } catch (error) {
+      onError(error)
+    }
+  }
+}
+
+/** Returns the objects in a file of lines; incomplete lines and a missing file count as none. */
+export async function linesIn<Line extends object>(path: string): Promise<Line[]> {
+  const text = await readFile(path, 'utf8').catch(() => '')
+  return text.split('\n').flatMap((line) => (jsonIn(line) as Line | undefined) ?? [])
+}
+
+async function linkOrCopy(from: string, to: string): Promise<void> {
+  // Some file systems have no links.
+  await link(from, to).catch(() => copyFile(from, to))
+}

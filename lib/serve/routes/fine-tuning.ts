@@ -1,0 +1,235 @@
+/** `/v1/fine_tuning/jobs`: training jobs, their events and their checkpoints. */
+import { z } from 'zod'
+import { anyText, wholeBetween } from '../../common/arguments.js'
+import { fieldOf } from '../../common/option-names.js'
+import {
+  CLIENT_OPTIONS,
+  checkpointsOfRun,
+  JOB_METHODS,
+  type Job,
+  type JobRequest,
+  type Jobs,
+  type StepMetrics,
+  stepsOfRun,
+} from '../../jobs/index.js'
+import { TrainSchema } from '../../options/index.js'
+import { readBody } from '../body.js'
+import { eitherOf, numberField, optionField, parseFields, shortTextField, wordField, wrongField } from '../fields.js'
+import { pageOf } from '../pages.js'
+import type { ClientRoutes, JobAsked } from '../serving.js'
+
+export const FINE_TUNING_ROUTES: ClientRoutes = {
+  '/v1/fine_tuning/jobs': { GET: list, POST: create },
+  '/v1/fine_tuning/jobs/:id': { GET: async (_, jobs, { id, owner }) => answer(jobs.get(id, owner), jobs) },
+  '/v1/fine_tuning/jobs/:id/cancel': {
+    POST: async (_, jobs, { id, owner }) => answer(await jobs.cancel(id, owner), jobs),
+  },
+  '/v1/fine_tuning/jobs/:id/pause': {
+    POST: async (_, jobs, { id, owner }) => answer(await jobs.pause(id, owner), jobs),
+  },
+  '/v1/fine_tuning/jobs/:id/resume': {
+    POST: async (_, jobs, { id, owner }) => answer(await jobs.resume(id, owner), jobs),
+  },
+  '/v1/fine_tuning/jobs/:id/events': { GET: events },
+  '/v1/fine_tuning/jobs/:id/checkpoints': { GET: checkpoints },
+}
+
+const auto = (expects: string, number: z.ZodType<number>) =>
+  eitherOf(`auto, or ${expects}`, [z.literal('auto'), number]).nullish()
+
+const SHARED_HYPERPARAMETERS = {
+  n_epochs: auto('a whole number from 1 to 1000', wholeBetween(1, 1000)),
+  batch_size: auto('a whole number from 1 to 4096', wholeBetween(1, 4096)),
+  learning_rate_multiplier: auto('a number above 0 up to 1000', numberField(Number.MIN_VALUE, 1000)),
+}
+
+/** Objects with no other fields than these. */
+function onlyFields<Shape extends z.ZodRawShape>(shape: Shape) {
+  const names = Object.keys(shape).join(', ')
+  return z.looseObject(shape, { error: 'an object' }).superRefine((given, context) => {
+    const unknown = Object.keys(given).find((name) => !Object.hasOwn(shape, name))
+    if (unknown === undefined) return
+    context.addIssue({ code: 'custom', path: [unknown], message: `nothing (the fields are ${names})` })
+  })
+}
+
+/** The object of a method, such as `supervised`. */
+function methodFields(type: string) {
+  const { hyperparameters, fields, allowed } = JOB_METHODS[type]!
+  const own = Object.fromEntries(
+    Object.keys(hyperparameters).map((name) => [name, auto('a number above 0', numberField(Number.MIN_VALUE, 1000))]),
+  )
+  const options = [...CLIENT_OPTIONS, ...allowed].map((name) => [fieldOf(name), optionField(TrainSchema.shape[name])])
+  return onlyFields({
+    hyperparameters: onlyFields({ ...SHARED_HYPERPARAMETERS, ...own }).optional(),
+    mora: onlyFields(Object.fromEntries(options) as Record<string, z.ZodType>).optional(),
+    ...fields,
+  })
+}
+
+const MetadataField = z
+  .record(
+    z.string(),
+    z.string({ error: 'a text of at most 512 characters' }).max(512, { error: 'a text of at most 512 characters' }),
+    {
+      error: 'an object of texts',
+    },
+  )
+  .refine((all) => Object.keys(all).length <= 16 && Object.keys(all).every((key) => key.length <= 64), {
+    error: 'at most 16 entries with names of at most 64 characters',
+  })
+
+const JobBody = onlyFields({
+  model: anyText,
+  training_file: anyText,
+  validation_file: anyText.optional(),
+  suffix: shortTextField(64).optional(),
+  seed: wholeBetween(0, Number.MAX_SAFE_INTEGER).optional(),
+  metadata: MetadataField.optional(),
+  integrations: z.unknown().optional(),
+  hyperparameters: onlyFields(SHARED_HYPERPARAMETERS).optional(),
+  method: z.looseObject({ type: wordField(Object.keys(JOB_METHODS)) }, { error: 'an object' }).optional(),
+})
+
+async function create(request: Request, jobs: Jobs, { owner, maxBodyBytes }: JobAsked): Promise<Response> {
+  const body = parseFields(JobBody, await readBody(request, maxBodyBytes))
+  const { integrations } = body
+  if (integrations !== undefined && !(Array.isArray(integrations) && integrations.length === 0)) {
+    throw wrongField('integrations', 'Integrations are not done here: leave them out.', 'unsupported_parameter')
+  }
+  const type = body.method?.type ?? 'supervised'
+  if (body.hyperparameters && body.method) {
+    throw wrongField('hyperparameters', `Give hyperparameters in method.${type}, and not beside it.`)
+  }
+  const given = { method: { type, [type]: { hyperparameters: body.hyperparameters }, ...body.method } }
+  const schema = z.object({ method: onlyFields({ type: z.string(), [type]: methodFields(type) }) })
+  const own = parseFields(schema, given).method[type] as unknown as z.output<ReturnType<typeof methodFields>>
+  const { hyperparameters = {}, mora = {}, ...fields } = own
+  const asked: JobRequest = {
+    model: body.model,
+    training: body.training_file,
+    validation: body.validation_file ?? null,
+    objective: type,
+    hyperparameters: numbersIn(hyperparameters),
+    mora: byOption(mora, type),
+    method: fields,
+    seed: body.seed ?? null,
+    suffix: suffixOf(body.suffix),
+    metadata: body.metadata ?? null,
+    integrations: null,
+  }
+  return answer(await jobs.create(asked, owner), jobs)
+}
+
+/** Leaves out what is to be chosen. */
+const numbersIn = (given: Readonly<Record<string, unknown>>): Record<string, number> =>
+  Object.fromEntries(Object.entries(given).filter((entry): entry is [string, number] => typeof entry[1] === 'number'))
+
+/** Returns options by the library's names. */
+function byOption(given: Readonly<Record<string, unknown>>, type: string): Record<string, unknown> {
+  const names = [...CLIENT_OPTIONS, ...JOB_METHODS[type]!.allowed]
+  const entries = names.map((name) => [name, given[fieldOf(name)]] as const).filter(([, value]) => value !== undefined)
+  const expression = entries.find(([, value]) => value instanceof RegExp)
+  if (!expression) return Object.fromEntries(entries)
+  const field = `method.${type}.mora.${fieldOf(expression[0])}`
+  throw wrongField(field, `Expected names for ${field}, not an expression.`)
+}
+
+/** Other characters cannot be in a model's name. */
+const suffixOf = (given: string | undefined): string | null => given?.replace(/[^\w.-]+/g, '-') ?? null
+
+const JOB_PAGE = { usual: 20, most: 100 }
+
+async function list(request: Request, jobs: Jobs, { owner }: JobAsked): Promise<Response> {
+  const wanted = [...new URL(request.url).searchParams].flatMap(([name, value]) => {
+    const key = /^metadata\[(.*)\]$/.exec(name)?.[1]
+    return key === undefined ? [] : [[key, value] as const]
+  })
+  const fits = ({ options: { metadata } }: Job) => wanted.every(([key, value]) => metadata?.[key] === value)
+  const { data, ...page } = pageOf(jobs.list(owner).filter(fits), request.url, JOB_PAGE)
+  return Response.json({ ...page, data: data.map((job) => jobObject(job, jobs)) })
+}
+
+async function events(request: Request, jobs: Jobs, { id, owner }: JobAsked): Promise<Response> {
+  const job = jobs.get(id, owner)
+  const [{ steps }, messages] = await Promise.all([stepsOfRun(jobs.store.pathsOf(job).run), jobs.store.messagesOf(job)])
+  const total = job.steps ?? steps.length
+  const told = messages.map(({ id, at, level, message }) => ({
+    at,
+    event: { id, level, message, type: 'message', data: {} },
+  }))
+  const measured = steps.map(({ at, ...metrics }) => {
+    const id = `ftevent-${job.id.slice(-16)}${String(metrics.step).padStart(8, '0')}`
+    const data = { ...metrics, total_steps: total }
+    return { at, event: { id, level: 'info', message: stepMessage(metrics, total), type: 'metrics', data } }
+  })
+  // The newest first; a stable sort keeps the order of what has one time.
+  const all = [...told, ...measured].sort((a, b) => a.at - b.at).reverse()
+  const objects = all.map(({ at, event }) => ({
+    ...event,
+    object: 'fine_tuning.job.event',
+    created_at: Math.floor(at / 1000),
+  }))
+  return Response.json(pageOf(objects, request.url, { usual: 20, most: 1000 }))
+}
+
+function stepMessage({ step, train_loss, valid_loss }: StepMetrics, total: number): string {
+  const losses = { 'training loss': train_loss, 'validation loss': valid_loss }
+  const said = Object.entries(losses).flatMap(([name, loss]) =>
+    loss === undefined ? [] : `${name}=${loss.toFixed(2)}`,
+  )
+  return `Step ${step}/${total}: ${said.join(', ')}`
+}
+
+async function checkpoints(request: Request, jobs: Jobs, { id, owner }: JobAsked): Promise<Response> {
+  const job = jobs.get(id, owner)
+  const { run } = jobs.store.pathsOf(job)
+  const [{ steps }, found] = await Promise.all([stepsOfRun(run), checkpointsOfRun(run)])
+  const objects = found.map(({ step, createdAt }) => {
+    const { at: _, ...metrics } = steps.find((one) => one.step === step) ?? { at: 0, step }
+    return {
+      id: `ftckpt-${job.id.slice(-16)}${String(step).padStart(8, '0')}`,
+      object: 'fine_tuning.job.checkpoint',
+      created_at: Math.floor(createdAt / 1000),
+      fine_tuned_model_checkpoint: jobs.checkpointName(job, step),
+      fine_tuning_job_id: job.id,
+      step_number: step,
+      metrics,
+    }
+  })
+  return Response.json(pageOf(objects, request.url, { usual: 10, most: 100 }))
+}
+
+const answer = (job: Job, jobs: Jobs): Response => Response.json(jobObject(job, jobs))
+
+const seconds = (time: number | null): number | null => (time === null ? null : Math.floor(time / 1000))
+
+/** A job as OpenAI describes it. */
+function jobObject(job: Job, jobs: Jobs) {
+  const { objective: type, options, data } = job
+  const { hyperparameters, mora, method, seed, metadata, integrations } = options
+  const given = Object.entries(mora).map(([name, value]) => [fieldOf(name), value])
+  const isGiven = given.length > 0
+  return {
+    object: 'fine_tuning.job',
+    id: job.id,
+    model: job.model,
+    created_at: seconds(job.createdAt),
+    finished_at: seconds(job.finishedAt),
+    fine_tuned_model: job.tunedModel,
+    organization_id: `org-${job.owner ?? 'local'}`,
+    result_files: job.resultFile === null ? [] : [job.resultFile],
+    status: job.state,
+    validation_file: data.validation,
+    training_file: data.training,
+    hyperparameters,
+    trained_tokens: job.trainedTokens,
+    error: job.error,
+    user_provided_suffix: options.suffix,
+    seed,
+    estimated_finish: seconds(jobs.estimatedEnd(job)),
+    integrations: integrations ?? [],
+    metadata,
+    method: { type, [type]: { hyperparameters, ...method, ...(isGiven && { mora: Object.fromEntries(given) }) } },
+  }
+}
