@@ -3,14 +3,16 @@ import { existsSync } from 'node:fs'
 import { rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import { InputError, MoraError, quoted, UsageError } from '../common/errors.js'
+import { InputError, MoraError, quoted, reworded, UsageError } from '../common/errors.js'
 import { removeFolder } from '../io/atomic.js'
+import { requireFreeSpace } from '../io/disk-space.js'
 import type { Model } from '../models/index.js'
 import { isByTime } from '../train/checkpoints/checkpoint.js'
 import { type TrainEvent, type TrainOptions, train } from '../train/index.js'
 import { JOB_METHODS, resolvedHyperparameters, runOptions } from './methods.js'
 import { isFinal, type Job, type StoredFile } from './records.js'
 import { checkpointsOfRun, resultTable, stepsOfRun } from './results.js'
+import { requireMemoryOf } from './room.js'
 import { JobStore, newId } from './store.js'
 
 /** The server of the model that jobs train. */
@@ -57,6 +59,8 @@ export class Jobs {
   /** Resolves once the models of former processes are served. */
   readonly ready: Promise<void>
   #running: RunningJob | null = null
+  /** Ids of jobs by the names of their models. */
+  readonly #ofModels: Map<string, string>
   #isClosing = false
 
   /** @throws what `JobStore` throws */
@@ -68,6 +72,7 @@ export class Jobs {
     readonly store: JobStore,
     readonly host: JobsHost,
   ) {
+    this.#ofModels = new Map([...store.jobs.values()].map((job) => [this.modelName(job), job.id]))
     this.ready = this.#begin()
   }
 
@@ -141,8 +146,9 @@ export class Jobs {
       resultFile: null,
       isDeleted: false,
     }
-    runOptions(job, host.model)
+    await this.#requireRoom(job)
     await store.addJob(job, training, validation)
+    this.#ofModels.set(this.modelName(job), job.id)
     await store.tell(job, 'info', `Created fine-tuning job: ${job.id}`)
     this.#startNext()
     return job
@@ -200,10 +206,14 @@ export class Jobs {
 
   /** Returns the job whose model, or checkpoint, has a name; undefined if there is none. */
   jobOfModel(name: string): Job | undefined {
-    return [...this.store.jobs.values()].find((job) => {
-      const own = this.modelName(job)
-      return name === own || name.startsWith(`${own}:ckpt-step-`)
-    })
+    const id = this.#ofModels.get(name.replace(/:ckpt-step-\d+$/, ''))
+    return id === undefined ? undefined : this.store.jobs.get(id)
+  }
+
+  /** Whether a client may use a model: those of jobs are their clients' own. */
+  mayUse(name: string, client: string | null): boolean {
+    const job = this.jobOfModel(name)
+    return job === undefined || job.owner === client
   }
 
   /**
@@ -241,6 +251,26 @@ export class Jobs {
     await this.ready
     await this.#stop(this.#running?.id)
     await this.store.close()
+  }
+
+  /**
+   * @throws UsageError for options that do not go together, or do not fit the memory; RunError `disk-full`. While another job runs, the
+   * memory that it will free is not known; the job looks again when it begins.
+   */
+  async #requireRoom(job: Job): Promise<void> {
+    const { model } = this.host
+    const { settings } = runOptions(job, model)
+    const { folder } = this.store
+    try {
+      const bytes = requireMemoryOf(settings, model, this.#running !== null)
+      await requireFreeSpace(folder, bytes, 'What the job writes')
+    } catch (error) {
+      if (!(error instanceof UsageError) || error.code !== 'too-little-memory') {
+        throw reworded(error, (message) => message.replaceAll(` in ${folder}`, ''))
+      }
+      // The code is also that of a moment's lack, after which clients ask again.
+      throw new UsageError('unfit-options', error.message, { cause: error })
+    }
   }
 
   #fileFor(id: string, param: string, objective: string, owner: string | null): StoredFile {
@@ -333,7 +363,7 @@ export class Jobs {
     model.setActiveAdapters([])
     try {
       const options = {
-        ...runOptions(job, model),
+        ...runOptions(job, model).options,
         template,
         data: training,
         ...(job.data.validation !== null && { evalData: validation }),

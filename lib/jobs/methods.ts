@@ -95,7 +95,7 @@ export function resolvedHyperparameters(
 }
 
 /**
- * Returns the options of a job's run, without its data and its output.
+ * Returns the options of a job's run, without its data and its output, and the same with their defaults.
  * @throws UsageError for options that do not go together
  */
 export function runOptions(
@@ -114,11 +114,6 @@ export function runOptions(
   const checked = resolveTrainOptions({ ...(input as TrainInput), data: ['training.jsonl'] })
   const rate = learningRate ?? method.rateFactor * automaticRate(model, checked)
   const stepsOfAnEpoch = Math.ceil(data.rows / batchSize)
-  return {
-    ...input,
-    learningRate: rate * factor,
-    saveEvery: stepsOfAnEpoch,
-    keepCheckpoints: 3,
-    ...(data.validation !== null && { evalEvery: stepsOfAnEpoch }),
-  }
+  const everyEpoch = { saveEvery: stepsOfAnEpoch, ...(data.validation !== null && { evalEvery: stepsOfAnEpoch }) }
+  return { settings: checked, options: { ...input, learningRate: rate * factor, keepCheckpoints: 3, ...everyEpoch } }
 }

@@ -1,5 +1,6 @@
 /** Requests in progress: limits of their number and time, and their end. */
 import { ApiError } from './api-error.js'
+import { clientOf } from './clients.js'
 import type { ServerMetrics } from './metrics.js'
 import type { ServedAdapters } from './served-adapters.js'
 
@@ -144,7 +145,7 @@ export class ActiveRequests {
         code: 'too_many_texts',
       })
     }
-    const used = this.adapters.use(model)
+    const used = this.adapters.use(model, clientOf(request))
     if (this.#texts + texts > limit) {
       used.release()
       const retryAfter = Math.min(60, Math.max(1, Math.ceil(this.metrics.duration.mean)))

@@ -4,6 +4,7 @@ import { Hono } from 'hono'
 import { speaking } from '../common/option-names.js'
 import { clientLeft } from './active-requests.js'
 import { ApiError, apiErrorOf } from './api-error.js'
+import { clientOf, noteClient } from './clients.js'
 import { deleteModel, loadAdapter, unloadAdapter } from './routes/adapters.js'
 import { chatCompletions } from './routes/chat-completions.js'
 import { completions } from './routes/completions.js'
@@ -58,17 +59,13 @@ interface AppOptions {
 
 export function serverApp(serving: Serving, { basePath, apiKeys, page }: AppOptions): Hono {
   const app = new Hono().basePath(basePath)
-  const ownerOf = keyCheck(apiKeys)
+  const nameOf = keyCheck(apiKeys)
 
-  const respond = async (
-    route: string,
-    request: Request,
-    handler: (owner: string | null) => Promise<Response>,
-  ): Promise<Response> => {
+  const respond = async (route: string, request: Request, handler: () => Promise<Response>): Promise<Response> => {
     let response: Response
     try {
-      const owner = WITHOUT_KEY.includes(route) ? null : ownerOf(request.headers.get('authorization'))
-      response = await speaking('fields', () => handler(owner))
+      if (!WITHOUT_KEY.includes(route)) noteClient(request, nameOf(request.headers.get('authorization')))
+      response = await speaking('fields', handler)
     } catch (error) {
       // Aborted work may end with any error.
       response = failure(request.signal.aborted ? clientLeft() : error)
@@ -94,17 +91,17 @@ export function serverApp(serving: Serving, { basePath, apiKeys, page }: AppOpti
     const name = path.replace(':id', 'ID')
     for (const [method, route] of Object.entries(routes)) {
       app.on(method, path, ({ req }) =>
-        respond(name, req.raw, async (owner) => {
+        respond(name, req.raw, async () => {
           const { jobs = noJobs(), maxBodyBytes } = serving
-          return route(req.raw, jobs, { owner, id: req.param('id') ?? '', maxBodyBytes })
+          return route(req.raw, jobs, { owner: clientOf(req.raw), id: req.param('id') ?? '', maxBodyBytes })
         }),
       )
     }
     app.all(path, ({ req }) => respond(name, req.raw, () => notAllowed(Object.keys(routes).join(', '))))
   }
-  app.get(MODEL, ({ req }) => respond('/v1/models/NAME', req.raw, () => oneModel(req.param('name'), serving)))
+  app.get(MODEL, ({ req }) => respond('/v1/models/NAME', req.raw, () => oneModel(req.param('name'), req.raw, serving)))
   app.delete(MODEL, ({ req }) =>
-    respond('/v1/models/NAME', req.raw, (owner) => deleteModel(req.param('name'), serving, owner)),
+    respond('/v1/models/NAME', req.raw, () => deleteModel(req.param('name'), req.raw, serving)),
   )
   app.all(MODEL, ({ req }) => respond('/v1/models/NAME', req.raw, () => notAllowed('GET, DELETE')))
   app.notFound(({ req }) => respond('other', req.raw, () => notFound(req.path)))

@@ -136,9 +136,14 @@ export function serve(model: Model, options: ServeOptions = {}): ModelServer {
   const { template, maxTokens, timeout, grace, allowLoading } = settings
   const engine = new TextEngine(model, { sequences: maxBatch, longSequences: maxBatch - Math.floor(maxBatch / 4) })
   const metrics = new ServerMetrics()
-  const served = new ServedAdapters(model, engine, { baseName: name, chosen: adapters, onError })
+  const served = new ServedAdapters(model, engine, {
+    baseName: name,
+    chosen: adapters,
+    mayUse: (model, client) => jobs?.mayUse(model, client) ?? true,
+    onError,
+  })
   const requests = new ActiveRequests(served, metrics, { texts: maxBatch + maxQueue, timeout })
-  const jobs =
+  const jobs: Jobs | undefined =
     jobOptions &&
     Jobs.open(jobOptions.folder, {
       model,

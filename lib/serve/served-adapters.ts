@@ -20,6 +20,8 @@ interface ServedSettings {
   readonly baseName: string
   /** The program's adapters to serve; undefined: all that no run trains. */
   readonly chosen?: readonly string[] | undefined
+  /** Whether a client, by the name of its key, may use a name: models of jobs belong to their clients. Default: all may. */
+  readonly mayUse?: (name: string, client: string | null) => boolean
   readonly onError: (error: unknown) => void
 }
 
@@ -55,18 +57,26 @@ export class ServedAdapters {
     return [...names].filter((name) => this.#adapterOf(name) !== undefined).sort()
   }
 
+  /** Names of the adapters that a client may use. */
+  namesFor(client: string | null): string[] {
+    return this.names.filter((name) => this.settings.mayUse?.(name, client) ?? true)
+  }
+
   /** @throws UsageError `unknown-adapter` */
-  require(model: string): void {
-    if (model !== this.baseName) this.#require(model)
+  require(model: string, client: string | null): void {
+    if (model !== this.baseName) this.#require(model, this.namesFor(client))
   }
 
   /**
    * Returns the model's name and the adapters of a request, which stay in the model until they are released. An empty name is the base's.
    * @throws UsageError `unknown-adapter`
    */
-  use(model?: string): { readonly model: string; readonly adapters: readonly string[]; release(): void } {
+  use(
+    model: string | undefined,
+    client: string | null,
+  ): { readonly model: string; readonly adapters: readonly string[]; release(): void } {
     if (!model || model === this.baseName) return { model: this.baseName, adapters: [], release: () => {} }
-    const adapter = this.#require(model)
+    const adapter = this.#require(model, this.namesFor(client))
     this.#users.set(adapter, (this.#users.get(adapter) ?? 0) + 1)
     return { model, adapters: [adapter], release: () => this.#release(adapter) }
   }
@@ -161,10 +171,11 @@ export class ServedAdapters {
     return settings.chosen ? settings.chosen.includes(name) : !model.adapterSet.isInTraining(name)
   }
 
-  #require(name: string): string {
-    const adapter = this.#adapterOf(name)
+  /** @param names the names that the caller may use */
+  #require(name: string, names = this.names): string {
+    const adapter = names.includes(name) ? this.#adapterOf(name) : undefined
     if (adapter !== undefined) return adapter
-    const known = [this.baseName, ...this.names].map((one) => quoted(one)).join(', ')
+    const known = [this.baseName, ...names].map((one) => quoted(one)).join(', ')
     throw new UsageError('unknown-adapter', `The model ${quoted(name)} does not exist; known are ${known}.`)
   }
 

@@ -1,7 +1,7 @@
 /** Files and fine-tuning jobs, by the `openai` package. */
 import { readdirSync, readFileSync } from 'node:fs'
 import OpenAI, { toFile } from 'openai'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest'
 import type { Model } from '../../lib/models/index.js'
 import { type ServeOptions, serve } from '../../lib/serve/index.js'
 import { useTemporaryFolder } from '../io/temporary.js'
@@ -265,6 +265,16 @@ describe('jobs', () => {
     expect(await all(client.fineTuning.jobs.list())).toEqual([])
   })
 
+  it('that do not fit the memory are refused before they are queued', async () => {
+    const { id: training_file } = await upload(linesOf(rows))
+    const facts = tiny.device.facts()
+    const device = vi.spyOn(tiny.device, 'facts').mockReturnValue({ ...facts, totalMemory: 2 ** 20 })
+    onTestFinished(() => device.mockRestore())
+    const refused = await client.fineTuning.jobs.create({ model, training_file }).catch((error: unknown) => error)
+    expect(refused).toMatchObject({ status: 400, message: expect.stringContaining('this model needs about') })
+    expect(await all(client.fineTuning.jobs.list())).toEqual([])
+  })
+
   it('fail with the row that cannot be trained', async () => {
     const { id: training_file } = await upload(linesOf([...rows, chat('x'.repeat(9), '')]))
     const ids = await upload(`{"input_ids": [1, 2]}\n{"input_ids": [1, 99999]}\n`)
@@ -311,7 +321,21 @@ describe('jobs', () => {
     await expect(bob.fineTuning.jobs.create({ model, training_file })).rejects.toMatchObject({ status: 400 })
     expect(await all(bob.fineTuning.jobs.list())).toEqual([])
     expect(await all(bob.files.list())).toEqual([])
-    await expect(bob.models.delete(job.fine_tuned_model!)).rejects.toMatchObject({ status: 403 })
+    const name = job.fine_tuned_model!
+    await expect(bob.models.delete(name)).rejects.toMatchObject({ status: 403 })
+    expect((await all(alice.models.list())).map(({ id }) => id)).toEqual([
+      model,
+      name,
+      `${name}:ckpt-step-3`,
+      `${name}:ckpt-step-6`,
+    ])
+    expect((await all(bob.models.list())).map(({ id }) => id)).toEqual([model])
+    for (const ask of [() => says(name, bob), () => bob.models.retrieve(name)])
+      await expect(ask()).rejects.toMatchObject({
+        status: 404,
+        message: expect.stringMatching(/known are "org\/tiny"\.$/),
+      })
+    expect(await says(name, alice)).toEqual(expect.any(String))
     expect(await alice.models.delete(job.fine_tuned_model!)).toMatchObject({ deleted: true })
   })
 

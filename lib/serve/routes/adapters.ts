@@ -5,6 +5,7 @@ import { theOption } from '../../common/option-names.js'
 import { ADAPTER_NAME, ADAPTER_NAME_WORDS } from '../../options/index.js'
 import { ApiError } from '../api-error.js'
 import { readBody } from '../body.js'
+import { clientOf } from '../clients.js'
 import { parseFields, patternField } from '../fields.js'
 import type { Serving } from '../serving.js'
 
@@ -36,9 +37,9 @@ export async function unloadAdapter(request: Request, serving: Serving): Promise
 }
 
 /** `DELETE /v1/models/NAME`, as OpenAI drops a model. The model of a client's job is the client's to delete. */
-export async function deleteModel(id: string, serving: Serving, owner: string | null): Promise<Response> {
+export async function deleteModel(id: string, request: Request, serving: Serving): Promise<Response> {
   const job = serving.jobs?.jobOfModel(id)
-  if (job?.owner === owner && serving.adapters.names.includes(id)) await serving.jobs!.deleteModel(job, id)
+  if (job?.owner === clientOf(request) && serving.adapters.names.includes(id)) await serving.jobs!.deleteModel(job, id)
   else {
     requireAllowed(serving)
     await serving.adapters.unload(id)

@@ -1,6 +1,7 @@
 /** Routes that describe the server: `GET /health`, `GET /metrics`, `GET /v1/models` and `GET /v1/models/NAME`. */
 
 import { serverEnds } from '../active-requests.js'
+import { clientOf } from '../clients.js'
 import type { Serving } from '../serving.js'
 
 /** Whether the server takes requests. */
@@ -19,13 +20,14 @@ export async function showMetrics(_: Request, { metrics, engine }: Serving): Pro
 /** When this process began to serve, in seconds. */
 const created = Math.floor(Date.now() / 1000)
 
-export async function listModels(_: Request, serving: Serving): Promise<Response> {
-  const { baseName, names } = serving.adapters
+export async function listModels(request: Request, serving: Serving): Promise<Response> {
+  const { baseName } = serving.adapters
+  const names = serving.adapters.namesFor(clientOf(request))
   return Response.json({ object: 'list', data: [baseName, ...names].map((name) => entryOf(name, serving)) })
 }
 
-export async function oneModel(name: string, serving: Serving): Promise<Response> {
-  serving.adapters.require(name)
+export async function oneModel(name: string, request: Request, serving: Serving): Promise<Response> {
+  serving.adapters.require(name, clientOf(request))
   return Response.json(entryOf(name, serving))
 }
 

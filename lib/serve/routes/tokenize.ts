@@ -4,6 +4,7 @@ import { aFlag, anyText } from '../../common/arguments.js'
 import { promptTemplate, promptTokens, requireTokenizer } from '../../generate/index.js'
 import { readBody } from '../body.js'
 import { messagesField, messagesFor, requireToolTemplate, templateOptionsField, toolsField } from '../chat-fields.js'
+import { clientOf } from '../clients.js'
 import { parseFields, wrongField } from '../fields.js'
 import type { Serving } from '../serving.js'
 import { refuseUnsupported, unsupportedOfTokenize } from '../unsupported.js'
@@ -23,7 +24,7 @@ export async function tokenize(request: Request, serving: Serving): Promise<Resp
   refuseUnsupported(given, unsupportedOfTokenize)
   const body = parseFields(TokenizeBody, given)
   const { model } = serving
-  serving.adapters.require(body.model || serving.adapters.baseName)
+  serving.adapters.require(body.model || serving.adapters.baseName, clientOf(request))
   const tokenizer = requireTokenizer(model)
   const { signal } = request
   const ids = await idsOfBody()
