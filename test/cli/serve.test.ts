@@ -29,9 +29,10 @@ describe('mora serve', () => {
   it('prints where it listens, answers there by names, and ends with Ctrl-C', async () => {
     const adapter = await writeAdapter()
     const keys = join(folder(), 'keys')
-    writeFileSync(keys, 'sk-one\nsk-two\n')
+    writeFileSync(keys, 'anna sk-one\nbert\tsk-two\n')
     const terminal = testTerminal()
     const argv = ['serve', '--model', DEMO_MODEL, '--adapter', `a=${adapter}`, '--port', '0', '--api-key-file', keys]
+    argv.push('--jobs', join(folder(), 'jobs'))
     const ended = runCommandLine(argv, { commands, version: '0.0.0', terminal })
     await Promise.race([ended, expect.poll(() => terminal.written.stdout, { timeout: 60_000 }).not.toBe('')])
     const [, origin] = /^listening on (http:\/\/127\.0\.0\.1:\d+)\n$/.exec(terminal.written.stdout)!
@@ -40,6 +41,7 @@ describe('mora serve', () => {
     expect(data.map(({ id }) => id)).toEqual(['demo-model', 'a'])
     const { choices } = await client.completions.create({ model: 'a', prompt: 'The', max_tokens: 2 })
     expect(choices).toHaveLength(1)
+    expect((await client.fineTuning.jobs.list()).data).toEqual([])
     expect((await fetch(`${origin}/v1/models`)).status).toBe(401)
     expect(await (await fetch(origin!)).text()).toMatch(/^<!doctype html>/)
     process.emit('SIGINT', 'SIGINT')
@@ -51,11 +53,19 @@ describe('mora serve', () => {
   it('ends with 2 for what does not fit', async () => {
     const keys = join(folder(), 'keys')
     writeFileSync(keys, '\n')
+    for (const [name, text] of Object.entries({ half: 'a sk-a\nsk-b', words: 'a sk-a x', twice: 'a sk-a\na sk-b' }))
+      writeFileSync(join(folder(), name), text)
     const cases: [string[], string][] = [
       [[], 'mora: Missing --model; it is required.\n'],
       [['--model', DEMO_MODEL, '--adapter', 'out'], 'Expected a name and a folder or hub id, as NAME=A, for --adapter'],
       [['--model', DEMO_MODEL, '--api-key-file', 'none'], '--api-key-file: there is no file or folder "none".'],
       [['--model', DEMO_MODEL, '--api-key-file', keys], 'has no key'],
+      [['--model', DEMO_MODEL, '--api-key-file', join(folder(), 'half')], 'has keys with and without names'],
+      [
+        ['--model', DEMO_MODEL, '--api-key-file', join(folder(), 'words')],
+        'has a line that is neither a key nor a name and a key',
+      ],
+      [['--model', DEMO_MODEL, '--api-key-file', join(folder(), 'twice')], 'has a name twice'],
       [
         ['--model', DEMO_MODEL, '--allow-loading', '--host', '0.0.0.0'],
         '--allow-loading needs --api-key-file where others can connect.',
