@@ -39,7 +39,7 @@ const timed = (command) => `{ ${command}; status=$?; times; exit $status; }`
 
 /** The seconds of processors that a shell's `times` names last: of its children, in user and system mode. */
 function coreSeconds(output) {
-  const [, ...times] = /(\d+)m([\d.]+)s (\d+)m([\d.]+)s\s*$/.exec(output).map(Number)
+  const [, ...times] = (/(\d+)m([\d.]+)s (\d+)m([\d.]+)s\s*$/.exec(output) ?? []).map(Number)
   const [userMinutes, userSeconds, systemMinutes, systemSeconds] = times
   return Math.round(60 * (userMinutes + systemMinutes) + userSeconds + systemSeconds)
 }
