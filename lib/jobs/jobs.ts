@@ -22,8 +22,8 @@ export interface JobsHost {
   readonly baseName: string
   /** The chat template: `auto`, or the path of a file. */
   readonly template: string
-  /** Serves the adapter in a folder under a name, in place of an adapter of that name. */
-  serve(name: string, folder: string): Promise<void>
+  /** Serves the adapter in a folder under a name. */
+  serve(name: string, folder: string): void
   /** Drops a served adapter, if there is one of that name. */
   drop(name: string): Promise<void>
   /** Removes an adapter of the model that was never served. */
@@ -52,6 +52,8 @@ interface RunningJob {
   readonly ending: AbortController
   /** Steps taken in this process, and when the first began. */
   progress: { readonly since: number; readonly first: number; step: number; total: number } | null
+  /** Names of its checkpoints. */
+  served: Set<string>
   done: Promise<void>
 }
 
@@ -293,28 +295,23 @@ export class Jobs {
       if (job.state === 'running') await this.store.setJob(job, { state: 'queued' })
       if (job.isDeleted) continue
       const { run } = this.store.pathsOf(job)
-      if (job.tunedModel !== null) await this.#publish(job, job.tunedModel, run)
-      for (const { step, path } of await checkpointsOfRun(run))
-        await this.#publish(job, this.checkpointName(job, step), path)
+      if (job.tunedModel !== null) this.host.serve(job.tunedModel, run)
+      for (const { step, path } of await checkpointsOfRun(run)) this.host.serve(this.checkpointName(job, step), path)
     }
     this.#startNext()
-  }
-
-  /** A model that cannot be served is told, and no reason to stop. */
-  async #publish(job: Job, name: string, folder: string): Promise<void> {
-    try {
-      await this.host.serve(name, folder)
-    } catch (error) {
-      this.host.onError(error)
-      await this.store.tell(job, 'error', `The model ${name} cannot be served: ${this.#reasonOf(error).message}`)
-    }
   }
 
   #startNext(): void {
     if (this.#running || this.#isClosing) return
     const job = newestFirst([...this.store.jobs.values()].filter(({ state }) => state === 'queued')).at(-1)
     if (!job) return
-    const running: RunningJob = { id: job.id, ending: new AbortController(), progress: null, done: Promise.resolve() }
+    const running: RunningJob = {
+      id: job.id,
+      ending: new AbortController(),
+      progress: null,
+      served: new Set(),
+      done: Promise.resolve(),
+    }
     this.#running = running
     running.done = this.#run(job, running)
       .catch(this.host.onError)
@@ -354,11 +351,13 @@ export class Jobs {
     const { store, host } = this
     const { model, template } = host
     const { signal } = running.ending
-    while (model.adapterSet.training.isHeld) await delay(WAIT, undefined, { signal })
-    signal.throwIfAborted()
     const { run: output, training, validation } = store.pathsOf(job)
+    await this.#serveCheckpoints(job, running)
     const resume = existsSync(join(output, 'run.yaml'))
     await store.tell(job, 'info', resume ? 'The job continues.' : 'Fine-tuning job started.')
+    // The program may train the model too.
+    while (model.adapterSet.training.isHeld) await delay(WAIT, undefined, { signal })
+    signal.throwIfAborted()
     const former = model.adapterSet.activeNames()
     model.setActiveAdapters([])
     try {
@@ -390,11 +389,23 @@ export class Jobs {
       if (store.jobs.get(job.id)!.steps !== total) await store.setJob(job, { steps: total })
     } else if (event.type === 'checkpoint') {
       if (isByTime(event.path)) return
-      await this.#publish(job, this.checkpointName(job, event.step), event.path)
+      await this.#serveCheckpoints(job, running)
       await store.tell(job, 'info', `Checkpoint created at step ${event.step}`)
     } else if (event.type === 'notice') {
       await store.tell(job, 'warn', this.#withoutPaths(event.message))
     }
+  }
+
+  /** Serves the checkpoints of a run, and drops those that it has replaced. */
+  async #serveCheckpoints(job: Job, running: RunningJob): Promise<void> {
+    const former = running.served
+    running.served = new Set()
+    for (const { step, path } of await checkpointsOfRun(this.store.pathsOf(job).run)) {
+      const name = this.checkpointName(job, step)
+      running.served.add(name)
+      this.host.serve(name, path)
+    }
+    for (const name of former) if (!running.served.has(name)) await this.host.drop(name)
   }
 
   async #succeed(job: Job): Promise<void> {
@@ -410,11 +421,8 @@ export class Jobs {
       return { ...facts, purpose: 'fine-tune-results', kind: null, rows: steps.length }
     })
     const name = this.modelName(job)
-    await this.host.serve(name, run)
-    if (store.jobs.get(job.id)!.state !== 'running') {
-      await this.host.drop(name)
-      return
-    }
+    if (store.jobs.get(job.id)!.state !== 'running') return
+    this.host.serve(name, run)
     const finishedAt = Date.now()
     const result = { tunedModel: name, trainedTokens: tokens, resultFile: file.id, steps: steps.length }
     await store.setJob(job, { state: 'succeeded', finishedAt, ...result })

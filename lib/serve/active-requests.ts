@@ -133,11 +133,13 @@ export class ActiveRequests {
   }
 
   /**
-   * Admits a request, unless the limit of completions is reached.
+   * Admits a request, unless the limit of completions is reached, once its adapter is loaded.
    * @param model the model's name in the request
-   * @throws UsageError for an unknown model; ApiError 429 if too many completions are waiting, 503 if the server ends
+   * @throws what loading throws; UsageError for an unknown model; ApiError 429 if too many completions are waiting, 503 if the server ends
    */
-  admit(model: string | undefined, texts: number, request: Request): ActiveRequest {
+  async admit(model: string | undefined, texts: number, request: Request): Promise<ActiveRequest> {
+    const client = clientOf(request)
+    await this.adapters.loadFor(model, client)
     if (this.#isClosing) throw serverEnds()
     const limit = this.limits.texts
     if (texts > limit) {
@@ -145,7 +147,7 @@ export class ActiveRequests {
         code: 'too_many_texts',
       })
     }
-    const used = this.adapters.use(model, clientOf(request))
+    const used = this.adapters.use(model, client)
     if (this.#texts + texts > limit) {
       used.release()
       const retryAfter = Math.min(60, Math.max(1, Math.ceil(this.metrics.duration.mean)))

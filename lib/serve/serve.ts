@@ -149,10 +149,8 @@ export function serve(model: Model, options: ServeOptions = {}): ModelServer {
       model,
       baseName: name,
       template,
-      serve: (name, folder) => served.load(name, folder, { replace: true }),
-      drop: async (name) => {
-        if (served.names.includes(name)) await served.unload(name)
-      },
+      serve: (name, folder) => served.offer(name, folder),
+      drop: (name) => served.withdraw(name),
       discard: (adapter) => served.discard(adapter),
       onError,
     })

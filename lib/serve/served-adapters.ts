@@ -16,6 +16,9 @@ export interface ServedAdapterOptions {
   allowOtherBase?: boolean
 }
 
+/** Maximum number of offered adapters in memory. */
+const MOST_OFFERED = 16
+
 interface ServedSettings {
   readonly baseName: string
   /** The program's adapters to serve; undefined: all that no run trains. */
@@ -40,6 +43,10 @@ export class ServedAdapters {
   readonly #aliases = new Set<string>()
   /** The program's adapters that were dropped or replaced: they stay in the model and are not served. */
   readonly #dropped = new Set<string>()
+  /** Folders of adapters that are loaded when they are asked for, by the names that they are served under. */
+  readonly #offered = new Map<string, string>()
+  /** Loads of these that have begun, the least recently asked for first. */
+  readonly #recent = new Map<string, Promise<void>>()
   readonly #users = new Map<string, number>()
   readonly #queue = taskLimit(1)
 
@@ -54,7 +61,8 @@ export class ServedAdapters {
   /** Names of the adapters. */
   get names(): string[] {
     const names = new Set([...this.model.adapters.keys(), ...this.#loaded.keys()])
-    return [...names].filter((name) => this.#adapterOf(name) !== undefined).sort()
+    const present = [...names].filter((name) => this.#adapterOf(name) !== undefined && !this.#offered.has(name))
+    return [...present, ...this.#offered.keys()].sort()
   }
 
   /** Names of the adapters that a client may use. */
@@ -64,7 +72,8 @@ export class ServedAdapters {
 
   /** @throws UsageError `unknown-adapter` */
   require(model: string, client: string | null): void {
-    if (model !== this.baseName) this.#require(model, this.namesFor(client))
+    const names = this.namesFor(client)
+    if (model !== this.baseName && !names.includes(model)) throw this.#unknown(model, names)
   }
 
   /**
@@ -76,7 +85,8 @@ export class ServedAdapters {
     client: string | null,
   ): { readonly model: string; readonly adapters: readonly string[]; release(): void } {
     if (!model || model === this.baseName) return { model: this.baseName, adapters: [], release: () => {} }
-    const adapter = this.#require(model, this.namesFor(client))
+    this.require(model, client)
+    const adapter = this.#require(model)
     this.#users.set(adapter, (this.#users.get(adapter) ?? 0) + 1)
     return { model, adapters: [adapter], release: () => this.#release(adapter) }
   }
@@ -134,6 +144,47 @@ export class ServedAdapters {
     })
   }
 
+  /** Serves the adapter in a folder, which is loaded when it is first asked for. */
+  offer(name: string, folder: string): void {
+    this.#offered.set(name, folder)
+  }
+
+  /** Drops an offered adapter; running texts end with it. */
+  async withdraw(name: string): Promise<void> {
+    if (this.#offered.delete(name)) await this.#forget(name)
+  }
+
+  /**
+   * Loads an offered adapter of which a request has the name, unless it is loaded. Of these, the 16 asked for last stay in memory.
+   * @throws what `load` throws
+   */
+  async loadFor(name: string | undefined, client: string | null): Promise<void> {
+    const folder = name && this.#offered.get(name)
+    if (!folder || !this.namesFor(client).includes(name)) return
+    const loading = this.#recent.get(name) ?? this.#loadOffered(name, folder)
+    this.#recent.delete(name)
+    this.#recent.set(name, loading)
+    await loading
+  }
+
+  async #loadOffered(name: string, folder: string): Promise<void> {
+    try {
+      for (const oldest of [...this.#recent.keys()].slice(0, 1 - MOST_OFFERED)) await this.#forget(oldest)
+      await this.load(name, folder, { replace: true })
+    } catch (error) {
+      this.#recent.delete(name)
+      throw error
+    }
+  }
+
+  /** Unloads an offered adapter, if it is loaded. */
+  async #forget(name: string): Promise<void> {
+    const loading = this.#recent.get(name)
+    this.#recent.delete(name)
+    await loading?.catch(() => {})
+    if (this.#loaded.has(name)) await this.unload(name)
+  }
+
   /** Removes an adapter of the model that a job has trained; from now on it is not public. */
   discard(adapter: string): Promise<void> {
     this.#own.add(adapter)
@@ -171,12 +222,15 @@ export class ServedAdapters {
     return settings.chosen ? settings.chosen.includes(name) : !model.adapterSet.isInTraining(name)
   }
 
-  /** @param names the names that the caller may use */
-  #require(name: string, names = this.names): string {
-    const adapter = names.includes(name) ? this.#adapterOf(name) : undefined
+  #require(name: string): string {
+    const adapter = this.#adapterOf(name)
     if (adapter !== undefined) return adapter
+    throw this.#unknown(name, this.names)
+  }
+
+  #unknown(name: string, names: readonly string[]): UsageError {
     const known = [this.baseName, ...names].map((one) => quoted(one)).join(', ')
-    throw new UsageError('unknown-adapter', `The model ${quoted(name)} does not exist; known are ${known}.`)
+    return new UsageError('unknown-adapter', `The model ${quoted(name)} does not exist; known are ${known}.`)
   }
 
   #freeName(name: string): string {

@@ -6,9 +6,9 @@ import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
 import { type MoraError, RunError } from '../../lib/common/errors.js'
-import { generate } from '../../lib/generate/index.js'
+import { generate, TextEngine } from '../../lib/generate/index.js'
 import type { Model } from '../../lib/models/index.js'
-import { newestAdapter } from '../../lib/serve/served-adapters.js'
+import { newestAdapter, ServedAdapters } from '../../lib/serve/served-adapters.js'
 import { quickFolder, useTemporaryFolder } from '../io/temporary.js'
 import { addRandomAdapter, hold, startServer, tinyModel, watchTexts } from './tiny-server.js'
 
@@ -235,6 +235,27 @@ describe('adapters', () => {
     expect(await held).toBe('repository-not-found')
     silent.close()
     vi.unstubAllEnvs()
+  })
+
+  it('that are offered are loaded when they are asked for, the 16 of the last requests', async () => {
+    started = await startServer(model)
+    const engine = new TextEngine(model)
+    const served = new ServedAdapters(model, engine, { baseName: 'base', onError: () => {} })
+    const offered = Array.from({ length: 18 }, (_, i) => `ft:${i}`)
+    for (const name of offered) served.offer(name, paths.first!)
+    expect(served.names).toEqual([...offered].sort())
+    expect([...model.adapters.keys()]).toEqual([])
+    await Promise.all([served.loadFor('ft:0', null), served.loadFor('ft:0', null)])
+    const used = served.use('ft:0', null)
+    for (const name of offered) await served.loadFor(name, null)
+    // One that a text still uses leaves after it.
+    expect([...model.adapters.keys()].sort()).toEqual(['ft:0@1', ...offered.slice(2)].sort())
+    used.release()
+    await expect.poll(() => model.adapters.size).toBe(16)
+    await served.withdraw('ft:2')
+    expect(() => served.require('ft:2', null)).toThrow('does not exist')
+    expect(model.adapters.has('ft:2')).toBe(false)
+    await engine.close()
   })
 
   it('that cannot be loaded leave the former one', async () => {

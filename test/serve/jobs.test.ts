@@ -142,7 +142,9 @@ describe('jobs', () => {
     expect(job.trained_tokens).toBeGreaterThan(0)
     expect(job.method).toMatchObject({ type: 'supervised', supervised: { mora: { method: 'lora', rank: 2 } } })
     expect(job.hyperparameters).toEqual({ n_epochs: 2, batch_size: 2, learning_rate_multiplier: 1 })
+    expect([...tiny.adapters.keys()]).toEqual([])
     expect(await says(name)).not.toBe(await says(model))
+    expect([...tiny.adapters.keys()]).toEqual([name])
 
     const checkpoints = await all(client.fineTuning.jobs.checkpoints.list(job.id, { limit: 1 }))
     expect(checkpoints.map(({ step_number }) => step_number)).toEqual([6, 3])
@@ -193,11 +195,14 @@ describe('jobs', () => {
     })
   const tookSteps = (id: string, least: number) =>
     expect
-      .poll(async () => {
-        const { data } = await client.fineTuning.jobs.listEvents(id)
-        const metrics = data.find(({ type }) => type === 'metrics')?.data as { step: number } | undefined
-        return metrics?.step ?? 0
-      })
+      .poll(
+        async () => {
+          const { data } = await client.fineTuning.jobs.listEvents(id)
+          const metrics = data.find(({ type }) => type === 'metrics')?.data as { step: number } | undefined
+          return metrics?.step ?? 0
+        },
+        { interval: 5, timeout: 60_000 },
+      )
       .toBeGreaterThanOrEqual(least)
   const trained = (id: string) => readFileSync(`${folder()}/jobs/${id}/run/adapter_model.safetensors`)
 
@@ -207,10 +212,10 @@ describe('jobs', () => {
     const paused = await long(file)
     expect(paused.status).toBe('queued')
     expect(await ended(straight.id)).toMatchObject({ status: 'succeeded' })
-    await tookSteps(paused.id, 5)
+    await tookSteps(paused.id, 2)
     expect(await client.fineTuning.jobs.pause(paused.id)).toMatchObject({ status: 'paused', fine_tuned_model: null })
     const third = await long(file)
-    await tookSteps(third.id, 5)
+    await tookSteps(third.id, 2)
     expect(await client.fineTuning.jobs.resume(paused.id)).toMatchObject({ status: 'queued' })
     await server.close()
     for (const one of tiny.adapters.keys()) tiny.removeAdapter(one)

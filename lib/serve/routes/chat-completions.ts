@@ -53,7 +53,7 @@ export async function chatCompletions(request: Request, serving: Serving): Promi
   }
   // A text that fits a schema is all content: no reasoning or calls are separated from it.
   const texts = { calls: new Array<GenerateOptions>(n).fill({ ...call, parse: call.schema === undefined }), n }
-  const active = serving.requests.admit(body.model, n, request)
+  const active = await serving.requests.admit(body.model, n, request)
   try {
     const response = new ChatResponse(body, active.used.model, calling)
     if (body.stream)

@@ -51,7 +51,7 @@ export async function completions(request: Request, serving: Serving): Promise<R
     maxNewTokens: limitOf(maxTokens, model),
     ...(logprobs !== undefined && { logprobs: true, topLogprobs: logprobs }),
   }
-  const active = serving.requests.admit(body.model, prompts.length * n, request)
+  const active = await serving.requests.admit(body.model, prompts.length * n, request)
   try {
     // Made once their number is accepted: a body may hold hundreds of thousands of prompts.
     const calls = prompts.flatMap((prompt) =>

@@ -22,7 +22,7 @@ export async function embeddings(request: Request, serving: Serving): Promise<Re
   const { model } = serving
   const inputs = promptsOf(body.input, 'input', model)
   for (const input of inputs) requireRoom([input], 'input', model)
-  const active = serving.requests.admit(body.model, inputs.length, request)
+  const active = await serving.requests.admit(body.model, inputs.length, request)
   try {
     const { adapters } = active.used
     const texts = await Promise.all(inputs.map((input) => idsOf(input, model, active.signal)))
