@@ -36,6 +36,9 @@ const FIELDS: Readonly<Record<string, string>> = {
   maxNewTokens: 'max_tokens',
   minNewTokens: 'min_tokens',
   noRepeatNgram: 'no_repeat_ngram_size',
+  stopTokens: 'stop_token_ids',
+  allowedTokens: 'allowed_token_ids',
+  includeStop: 'include_stop_str_in_output',
 }
 
 /** Options of a server that its requests do not have: clients read the spelling of whoever starts it. */

@@ -1,5 +1,5 @@
 /** Generates many sequences at once. */
 export { Engine, type EngineOptions, type EngineUsage } from './engine.js'
-export { badWordTokens, type EditOptions } from './logits-edits.js'
+export { badWordTokens, type EditOptions, requireTokens } from './logits-edits.js'
 export { PAGE } from './pages.js'
 export type { EngineRequest, FinishReason, ScoredPrompt } from './request.js'

@@ -166,7 +166,8 @@ function grown<List extends Int32Array | Float32Array>(list: List, longer: List)
   return longer
 }
 
-function requireTokens(option: string, ids: readonly number[], vocabularySize: number): void {
+/** @throws UsageError `unfit-options` for tokens that the model does not have */
+export function requireTokens(option: string, ids: readonly number[], vocabularySize: number): void {
   const wrong = ids.find((id) => !(id >= 0 && id < vocabularySize))
   if (wrong === undefined) return
   throw new UsageError(

@@ -33,6 +33,8 @@ export interface EngineRequest {
   readonly random: RandomStream
   /** Adapters to use, by name, optionally with a scale; default: the active ones. */
   readonly adapters?: AdapterChoice | undefined
+  /** Called when the sequence begins, with the number of tokens of the prompt that came from the prefix cache. */
+  readonly onBegin?: ((cachedTokens: number) => void) | undefined
   /** Names the prompt in errors; default `The prompt`. */
   readonly name?: string
   /** Aborting it ends the sequence with the signal's reason. */

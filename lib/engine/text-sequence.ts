@@ -23,6 +23,13 @@ export class TextSequence extends Sequence<NewToken, FinishReason> {
     this.#edits = edits ? new LogitsEdits(edits, ids, { stopIds, vocabularySize }) : null
   }
 
+  override reusePrefix(pool: PagePool, isPending: (key: string) => boolean): boolean {
+    const isReady = super.reusePrefix(pool, isPending)
+    // Not after a preemption, when tokens of the completion may be cached.
+    if (isReady && this.length === this.prompt.length) this.request.onBegin?.(this.computed)
+    return isReady
+  }
+
   get chunk(): number {
     const { isExact } = this
     const prompt = this.prompt.length

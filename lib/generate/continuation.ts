@@ -15,6 +15,8 @@ export interface TextRequest extends EngineRequest {
   readonly tokenizer: Tokenizer | null
   /** The text ends before the first of these. */
   readonly stopStrings: readonly string[]
+  /** Whether the string or token that ends the text is a part of it. */
+  readonly includeStop?: boolean
   /** Separates thoughts and calls from the text. */
   readonly reader?: AnswerReader | undefined
   /** Number of likeliest tokens to list with the log-probability of each prompt token; undefined: no log-probabilities. */
@@ -31,6 +33,8 @@ export interface GenerateResult {
   ids: number[]
   /** Tokens of the prompt, chat template included. */
   promptTokens: number
+  /** Number of `promptTokens` whose keys and values came from the prefix cache; absent if none did. */
+  cachedTokens?: number
   /** Number of `ids`. */
   newTokens: number
   /** `length` means that `maxNewTokens` were generated, or the model has no position left; `tool_calls` that the text calls functions. */
@@ -82,12 +86,12 @@ export interface TokenText {
 /** Yields the text of generated tokens; its return value is the complete result. */
 export async function* textOfTokens(
   tokens: AsyncGenerator<NewToken, FinishReason>,
-  request: Pick<TextRequest, 'tokenizer' | 'ids' | 'stopIds' | 'stopStrings' | 'edits' | 'reader'>,
+  request: Pick<TextRequest, 'tokenizer' | 'ids' | 'stopIds' | 'stopStrings' | 'includeStop' | 'edits' | 'reader'>,
 ): AsyncGenerator<GeneratedPiece, GenerateResult> {
-  const { tokenizer, ids: prompt, stopIds, stopStrings, edits, reader } = request
+  const { tokenizer, ids: prompt, stopIds, stopStrings, includeStop = false, edits, reader } = request
   const start = performance.now()
   const text = tokenizer && new TextStream(tokenizer, prompt, { keepsSpecial: reader !== undefined })
-  const stops = new StopStrings(stopStrings, edits?.minNewTokens)
+  const stops = new StopStrings(stopStrings, { minNewTokens: edits?.minNewTokens, includeStop })
   const whole = { text: '', reasoning: '', toolCalls: [] as ToolCall[] }
   const ids: number[] = []
   const logprobs: TokenText[] = []
@@ -126,7 +130,7 @@ export async function* textOfTokens(
       const { logprob, top = [] } = next.value
       if (logprob !== undefined) logprobs.push(await tokenText({ id, logprob, top }, tokenizer))
       // A stop token has no text, even where the tokenizer does not call it special.
-      const delta = stopIds.has(id) || !text ? {} : read(await text.push(id))
+      const delta = (stopIds.has(id) && !includeStop) || !text ? {} : read(await text.push(id))
       const piece = pieceOf(stops.push(delta.content ?? ''), delta)
       if (piece) yield piece
     }

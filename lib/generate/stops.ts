@@ -62,8 +62,8 @@ export class StopStrings {
 
   constructor(
     readonly stops: readonly string[],
-    /** Number of first tokens whose text is not searched. */
-    readonly minNewTokens = 0,
+    /** Number of first tokens whose text is not searched, and whether the string that is found is returned. */
+    readonly settings: { readonly minNewTokens?: number | undefined; readonly includeStop?: boolean | undefined } = {},
   ) {}
 
   /** The string that was found, of several that begin at one place the longest; no text is returned after it. */
@@ -74,14 +74,15 @@ export class StopStrings {
   /** Adds a piece and returns the text so far that cannot be the beginning of a stop string. */
   push(piece: string): string {
     this.#tokens++
-    if (this.#tokens <= this.minNewTokens) return piece
+    const { minNewTokens = 0, includeStop = false } = this.settings
+    if (this.#tokens <= minNewTokens) return piece
     const text = this.#pending + piece
     const places = this.stops.map((stop) => ({ stop, at: text.indexOf(stop) })).filter(({ at }) => at >= 0)
     const [first] = places.sort((a, b) => a.at - b.at || b.stop.length - a.stop.length)
     const safe = first?.at ?? text.length - Math.max(0, ...this.stops.map((stop) => overlap(text, stop)))
     this.#found = first?.stop
     this.#pending = first ? '' : text.slice(safe)
-    return text.slice(0, safe)
+    return text.slice(0, safe) + (includeStop ? (first?.stop ?? '') : '')
   }
 
   /** Returns the rest of the text, which turned out to be no stop string. */

@@ -1,8 +1,8 @@
 import { setMaxListeners } from 'node:events'
 import { UsageError } from '../common/errors.js'
-import { optionName, theOption } from '../common/option-names.js'
+import { optionName, TheOption, theOption } from '../common/option-names.js'
 import { randomStream } from '../common/random.js'
-import type { Engine, FinishReason } from '../engine/index.js'
+import { type Engine, type FinishReason, requireTokens } from '../engine/index.js'
 import { jsonIn, readJsonObject } from '../io/json.js'
 import type { ModelView } from '../models/index.js'
 import type { constraintOptions } from '../options/constraint.js'
@@ -10,8 +10,10 @@ import type { GenerateSettings } from '../options/index.js'
 import { resolveTools } from '../rows/tools.js'
 import type { NewToken, RankedToken } from '../tensor/operations/sampling.js'
 import type { ChatTemplate, TemplateContext } from '../text/template.js'
+import type { Tokenizer } from '../text/tokenizer.js'
 import { knownAnswerForm } from '../text/tool-calls/find-form.js'
 import { AnswerReader } from '../text/tool-calls/reader.js'
+import { allowOnly } from './constraints/allowed-tokens.js'
 import { type Constraint, type ConstraintTokens, openConstraint } from './constraints/constraint.js'
 import {
   type GeneratedPiece,
@@ -47,7 +49,7 @@ export async function textRequest(model: ModelView, call: GenerateOptions, sampl
   if (tools?.length && template) await requireToolTemplate(template, { tools, templateOptions })
   const conversation = { prompt, system, messages, tools, templateOptions }
   const ids = await promptTokens(model, template, conversation, signal)
-  const stopIds = await stopTokens(model, template)
+  const stopIds = await stopIdsOf(options, model, template)
   return {
     tokenizer,
     ids,
@@ -58,13 +60,45 @@ export async function textRequest(model: ModelView, call: GenerateOptions, sampl
       template && (extras.parse ?? tools !== undefined)
         ? await readerOf(template, { tools, templateOptions })
         : undefined,
+    includeStop: options.includeStop,
     // Opened last: the caller disposes of it with the request.
-    constraint: tokenizer
-      ? await constraintOf(options, { tokenizer, ...model.config, eosIds: [...stopIds] }, signal)
-      : undefined,
+    constraint: await constraintOfRequest(options, model, tokenizer, [...stopIds], signal),
     promptTop: options.promptLogprobs ? options.topLogprobs : undefined,
     signal,
   }
+}
+
+/** Returns the tokens that end the text. */
+async function stopIdsOf(
+  { stopTokens: given = [], ignoreEos }: GenerateSettings,
+  model: ModelView,
+  template: ChatTemplate | null,
+): Promise<ReadonlySet<number>> {
+  requireTokens('stopTokens', given, model.config.vocabularySize)
+  return new Set([...(ignoreEos ? [] : await stopTokens(model, template)), ...given])
+}
+
+/** Returns the constraint of the options, which may limit the tokens too. */
+async function constraintOfRequest(
+  options: GenerateSettings,
+  { config }: ModelView,
+  tokenizer: Tokenizer | null,
+  eosIds: readonly number[],
+  signal: AbortSignal | undefined,
+): Promise<Constraint | undefined> {
+  const { allowedTokens, ignoreEos } = options
+  const { vocabularySize } = config
+  requireTokens('allowedTokens', allowedTokens ?? [], vocabularySize)
+  const constraint = tokenizer ? await constraintOf(options, { tokenizer, vocabularySize, eosIds }, signal) : undefined
+  if (constraint && ignoreEos) {
+    constraint.dispose()
+    throw new UsageError(
+      'unfit-options',
+      `${TheOption('ignoreEos')} cannot be combined with a constraint, which ends at the end of its text.`,
+      { option: 'ignoreEos' },
+    )
+  }
+  return allowedTokens ? allowOnly(allowedTokens, vocabularySize, constraint) : constraint
 }
 
 /** @throws UsageError `unfit-template` if the template neither prints the tools nor calls, so that they would change nothing */
@@ -124,8 +158,14 @@ export async function* writtenText(
   const { constraint } = request
   try {
     const ranked = await rankedPrompt(model, request, scorer)
-    const tokens = ranked && isOneGreedyToken(request) ? oneToken(ranked.next, request) : engine.write(request)
-    const result = yield* textOfTokens(tokens, request)
+    let cachedTokens = 0
+    const onBegin = (count: number) => {
+      cachedTokens = count
+    }
+    const tokens =
+      ranked && isOneGreedyToken(request) ? oneToken(ranked.next, request) : engine.write({ ...request, onBegin })
+    const written = yield* textOfTokens(tokens, request)
+    const result = { ...written, ...(cachedTokens > 0 && { cachedTokens }) }
     return ranked ? { ...result, promptLogprobs: await logprobsOfPrompt(ranked.tokens, request) } : result
   } finally {
     constraint?.dispose()

@@ -1,6 +1,6 @@
 /** Options of `mora generate` and `generate()`. */
 import { z } from 'zod'
-import { flag, integer, real, text } from '../schema/option.js'
+import { flag, integer, real, text, textsOr } from '../schema/option.js'
 import { commandLineOnly, declare, type LibraryInput } from '../schema/option-facts.js'
 import {
   commonOptionsOfLoaded,
@@ -15,6 +15,21 @@ import { constraintOptions } from './constraint.js'
 import { samplingOptions } from './sampling.js'
 
 const someText = z.string().min(1)
+
+/** Token ids; on the command line, each occurrence adds one. */
+const tokenIds = (description: string) =>
+  textsOr<number | readonly number[], readonly number[]>(description, 'ID', readTokenIds, {
+    expects: 'a token id',
+    adds: true,
+    library: { expects: 'a token id, or a list of them' },
+  })
+
+function readTokenIds(value: unknown): number[] | undefined {
+  const ids = [value].flat().map((id) => (typeof id === 'string' && /^\d+$/.test(id) ? Number(id) : id))
+  return ids.length > 0 && ids.every((id) => Number.isSafeInteger(id) && (id as number) >= 0)
+    ? (ids as number[])
+    : undefined
+}
 
 export const GenerateSchema = z.strictObject({
   ...loadedOptions,
@@ -39,6 +54,10 @@ export const GenerateSchema = z.strictObject({
     expects: 'a non-empty text, or a list of them',
     adds: true,
   }),
+  stopTokens: tokenIds('the id of a token that ends the completion, beside the tokens that end texts anyway'),
+  includeStop: flag('return the stop string or token too'),
+  ignoreEos: flag('go on after tokens that end texts'),
+  allowedTokens: tokenIds('the id of a token that may be generated; by default, all may'),
   system: text('the system message of the chat template', 'TEXT', { expects: 'a non-empty text' }),
   raw: flag('use no template: continue the prompt unchanged'),
   template: rowOptions.template,

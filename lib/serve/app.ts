@@ -12,8 +12,8 @@ import { embeddings } from './routes/embeddings.js'
 import { FILE_ROUTES } from './routes/files.js'
 import { FINE_TUNING_ROUTES } from './routes/fine-tuning.js'
 import { pageRoute } from './routes/page.js'
-import { health, listModels, oneModel, showMetrics } from './routes/status.js'
-import { tokenize } from './routes/tokenize.js'
+import { health, listModels, oneModel, showMetrics, version } from './routes/status.js'
+import { detokenize, tokenize } from './routes/tokenize.js'
 import type { Serving } from './serving.js'
 
 /** Handles a request. */
@@ -23,6 +23,7 @@ const GET: Readonly<Record<string, Route>> = {
   '/health': health,
   '/metrics': showMetrics,
   '/v1/models': listModels,
+  '/version': version,
 }
 
 const POST: Readonly<Record<string, Route>> = {
@@ -32,6 +33,7 @@ const POST: Readonly<Record<string, Route>> = {
   '/v1/load_lora_adapter': loadAdapter,
   '/v1/unload_lora_adapter': unloadAdapter,
   '/tokenize': tokenize,
+  '/detokenize': detokenize,
 }
 
 /** Routes of servers with jobs. */

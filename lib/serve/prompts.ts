@@ -19,6 +19,9 @@ export const promptsField = z.custom<string | string[] | number[] | number[][]>(
   { error: 'a text, a list of texts, a list of token ids, or a list of such lists, none of them empty,' },
 )
 
+/** Token ids. */
+export const idsField = z.custom<number[]>(isListOf(isId), { error: 'a list of token ids that is not empty' })
+
 /** Returns the prompts that a field has. @throws ApiError 400 for ids that the model has no token for */
 export function promptsOf(given: z.output<typeof promptsField>, param: string, { config }: Model): Prompt[] {
   const prompts = typeof given === 'string' ? [given] : typeof given[0] === 'number' ? [given as number[]] : given

@@ -16,6 +16,8 @@ const MOST_TEXTS = 128
 
 /** Maximum number of forbidden texts, and length of each. */
 const [BAD_WORDS, BAD_WORD] = [512, 1024]
+/** Maximum number of token ids of a list. */
+const IDS = 2 ** 20
 /** Maximum number of choices. */
 const CHOICES = 16_384
 
@@ -29,11 +31,24 @@ const isBias = (value: unknown): boolean =>
     ([id, bias]) => /^(0|[1-9]\d{0,9})$/.test(id) && typeof bias === 'number' && Math.abs(bias) <= 100,
   )
 
-/** The options of `generate` for sampling. */
+/** Checked by hand, as above; an empty list is none. */
+const someIds = z
+  .custom<readonly number[]>(
+    (value) => Array.isArray(value) && value.length <= IDS && value.every((id) => Number.isSafeInteger(id) && id >= 0),
+    { error: `a list of at most ${IDS} token ids` },
+  )
+  .transform((ids) => (ids.length > 0 ? ids : undefined))
+  .optional()
+
+/** The options of `generate` for sampling, and for the end of a text. */
 const samplingSchema = z.object({
   temperature: GenerateSchema.shape.temperature,
   topK: GenerateSchema.shape.topK,
   topP: GenerateSchema.shape.topP,
+  stopTokens: GenerateSchema.shape.stopTokens,
+  includeStop: GenerateSchema.shape.includeStop,
+  ignoreEos: GenerateSchema.shape.ignoreEos,
+  allowedTokens: GenerateSchema.shape.allowedTokens,
   ...samplingOptions,
 })
 
@@ -63,6 +78,8 @@ export const samplingFields = {
   })
     .transform((words) => (words.length > 0 ? words : undefined))
     .optional(),
+  stop_token_ids: someIds,
+  allowed_token_ids: someIds,
   model: anyText.optional(),
   n: wholeBetween(1, MOST_TEXTS).default(1),
   stream: aFlag.default(false),

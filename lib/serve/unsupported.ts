@@ -27,14 +27,10 @@ const ofTemplate = 'give them as chat_template_kwargs, under the name that the t
 /** OpenAI's, vLLM's, SGLang's, TGI's, llama.cpp's, LM Studio's, Ollama's, OpenRouter's and Anthropic's, for texts. */
 const ofTexts: UnsupportedParameters = {
   // Sampling.
-  stop_token_ids: { neutral: [[]], instead: 'use stop with the tokens’ texts' },
   stop_sequences: { neutral: [[]], instead: 'use stop' },
   stop_regex: { neutral: [[]], instead: 'use stop' },
-  no_stop_trim: off,
-  include_stop_str_in_output: off,
-  ignore_eos: { neutral: [false], instead: 'set min_tokens to max_tokens' },
+  no_stop_trim: { neutral: [false], instead: 'use include_stop_str_in_output' },
   min_new_tokens: { neutral: [0], instead: 'use min_tokens' },
-  allowed_token_ids: { neutral: [[]], instead: 'use structured_outputs or logit_bias' },
   do_sample: { neutral: [true], instead: 'set temperature to 0' },
   use_beam_search: off,
   num_beams: { neutral: [1] },

@@ -74,5 +74,11 @@ export function usageOf(texts: readonly GenerateResult[], textsOfPrompt: number)
   const prompts = texts.filter((_, index) => index % textsOfPrompt === 0)
   const promptTokens = prompts.reduce((sum, text) => sum + text.promptTokens, 0)
   const newTokens = texts.reduce((sum, { ids }) => sum + ids.length, 0)
-  return { prompt_tokens: promptTokens, completion_tokens: newTokens, total_tokens: promptTokens + newTokens }
+  const cachedTokens = prompts.reduce((sum, text) => sum + (text.cachedTokens ?? 0), 0)
+  return {
+    prompt_tokens: promptTokens,
+    completion_tokens: newTokens,
+    total_tokens: promptTokens + newTokens,
+    prompt_tokens_details: { cached_tokens: cachedTokens },
+  }
 }

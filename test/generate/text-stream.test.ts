@@ -74,8 +74,13 @@ describe('StopStrings', () => {
   })
 
   it('does not search the text of the first tokens', () => {
-    const stops = new StopStrings(['ab'], 2)
+    const stops = new StopStrings(['ab'], { minNewTokens: 2 })
     expect(['ab', 'a', 'b', 'ab'].map((piece) => stops.push(piece))).toEqual(['ab', 'a', 'b', ''])
+  })
+
+  it('returns the stop string where that is asked for', () => {
+    const stops = new StopStrings(['END'], { includeStop: true })
+    expect(['an E', 'ND and'].map((piece) => stops.push(piece))).toEqual(['an ', 'END'])
   })
 
   it('ends before the first stop', () => {

@@ -72,7 +72,7 @@ describe('the tokens of SmolLM2', () => {
 
   needing(lacksRealModel).test.each(stops.map((each) => [each.name, each] as const))('end: %s', async (_, each) => {
     const stream = new TextStream(tokenizer, [])
-    const stopStrings = new StopStrings(each.stop, each.minNewTokens)
+    const stopStrings = new StopStrings(each.stop, { minNewTokens: each.minNewTokens })
     const emitted: string[] = []
     let finishReason = 'length'
     for (const id of each.ids) {

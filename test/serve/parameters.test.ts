@@ -61,7 +61,6 @@ describe('a parameter that the server does not have', () => {
       repeat_penalty: 1,
       lora: [],
       echo: false,
-      ignore_eos: false,
     }
     expect((await ask(path, { ...body, ...harmless })).status).toBe(200)
   })
@@ -93,6 +92,11 @@ describe('a parameter that the engine has', () => {
       noRepeatNgram: 3,
     })
     expect(await callOf({ bad_words: [] })).toMatchObject({ badWords: undefined })
+    const ends = { stop_token_ids: [3], ignore_eos: true, include_stop_str_in_output: true, allowed_token_ids: [3, 4] }
+    const options = { stopTokens: [3], ignoreEos: true, includeStop: true, allowedTokens: [3, 4] }
+    expect(await callOf(ends)).toMatchObject(options)
+    const none = { stopTokens: undefined, allowedTokens: undefined }
+    expect(await callOf({ stop_token_ids: [], allowed_token_ids: [] })).toMatchObject(none)
   })
 
   it('has the range of the option, and its default', async () => {
@@ -129,6 +133,61 @@ describe('a parameter that the engine has', () => {
     expect((await callOf({ prompt: 'a', max_tokens: -1 }, '/v1/completions')).maxNewTokens).toBe(MAX_POSITIONS)
     expect((await ask(CHAT, { messages, max_tokens: 0 })).error?.param).toBe('max_tokens')
     expect((await ask(CHAT, { messages, seed: -2 })).error?.param).toBe('seed')
+  })
+})
+
+describe('token ids', () => {
+  it('may end a text and limit it, and are those of the model', async () => {
+    const body = { prompt: 'a', max_tokens: 12, temperature: 0, allowed_token_ids: [20, 21], logprobs: 0 }
+    const { choices } = (await ask('/v1/completions', body)) as unknown as {
+      choices: [{ logprobs: { tokens: string[] } }]
+    }
+    const { tokenizer } = model
+    const allowed = await Promise.all([20, 21].map((id) => tokenizer!.decode([id])))
+    const { tokens } = choices[0].logprobs
+    expect(tokens).toHaveLength(12)
+    for (const token of tokens) expect(allowed).toContain(token)
+    const ends = { ...body, stop_token_ids: [20, 21], logprobs: undefined }
+    expect(await ask('/v1/completions', ends)).toMatchObject({
+      choices: [{ text: '', finish_reason: 'stop' }],
+      usage: { completion_tokens: 1 },
+    })
+    const shown = await ask('/v1/completions', { ...ends, include_stop_str_in_output: true })
+    expect(shown).toMatchObject({ choices: [{ text: tokens[0], finish_reason: 'stop' }] })
+    for (const name of ['stop_token_ids', 'allowed_token_ids']) {
+      const { status, error } = await ask('/v1/completions', { prompt: 'a', [name]: [502] })
+      expect([status, error?.message]).toEqual([
+        400,
+        `${name} names the token 502, but the model's tokens are 0 to 501.`,
+      ])
+      expect((await ask('/v1/completions', { prompt: 'a', [name]: [-1] })).error?.param).toBe(name)
+    }
+    const bound = { ignore_eos: true, structured_outputs: { regex: 'a' } }
+    expect((await ask('/v1/completions', { prompt: 'a', ...bound })).error?.param).toBe('ignore_eos')
+    const none = { allowed_token_ids: [tokenizer!.eosId], structured_outputs: { regex: 'a' } }
+    expect((await ask('/v1/completions', { prompt: 'a', ...none })).error?.message).toMatch(
+      /^No token of allowed_token_ids fits the constraint here/,
+    )
+  })
+
+  it('are turned into text, and back', async () => {
+    const { tokens } = (await ask('/tokenize', { prompt: 'Some words' })) as unknown as { tokens: number[] }
+    expect(await ask('/detokenize', { tokens })).toEqual({ status: 200, prompt: await model.tokenizer!.decode(tokens) })
+    for (const tokens of ['a', [502], [[1]], undefined])
+      expect((await ask('/detokenize', { tokens })).error?.param).toBe('tokens')
+  })
+
+  it('of a prompt that is asked again come from the prefix cache', async () => {
+    const prompt = Array.from({ length: 150 }, (_, i) => i + 10)
+    const usages = []
+    for (let i = 0; i < 2; i++) {
+      const { usage } = (await ask('/v1/completions', { prompt, max_tokens: 1 })) as unknown as { usage: object }
+      usages.push(usage)
+    }
+    expect(usages).toMatchObject([
+      { prompt_tokens: 150, prompt_tokens_details: { cached_tokens: 0 } },
+      { prompt_tokens: 150, prompt_tokens_details: { cached_tokens: 128 } },
+    ])
   })
 })
 

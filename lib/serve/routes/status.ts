@@ -1,5 +1,5 @@
-/** Routes that describe the server: `GET /health`, `GET /metrics`, `GET /v1/models` and `GET /v1/models/NAME`. */
-
+/** Routes that describe the server: `GET /health`, `/version`, `/metrics`, `/v1/models` and `/v1/models/NAME`. */
+import { packageVersion } from '../../common/package-info.js'
 import { serverEnds } from '../active-requests.js'
 import { clientOf } from '../clients.js'
 import type { Serving } from '../serving.js'
@@ -8,6 +8,11 @@ import type { Serving } from '../serving.js'
 export async function health(_: Request, { requests }: Serving): Promise<Response> {
   if (requests.isClosing) throw serverEnds()
   return Response.json({ status: 'ok' })
+}
+
+/** The version of node-mora. */
+export async function version(): Promise<Response> {
+  return Response.json({ version: packageVersion() })
 }
 
 /** Metrics for Prometheus. */

@@ -1,4 +1,4 @@
-/** `POST /tokenize`: the ids of a text or of a conversation, as vLLM has it. */
+/** `POST /tokenize` and `/detokenize`: the ids of a text or of a conversation, and the text of ids, as vLLM has them. */
 import { z } from 'zod'
 import { aFlag, anyText } from '../../common/arguments.js'
 import { promptTemplate, promptTokens, requireTokenizer } from '../../generate/index.js'
@@ -6,6 +6,7 @@ import { readBody } from '../body.js'
 import { messagesField, messagesFor, requireToolTemplate, templateOptionsField, toolsField } from '../chat-fields.js'
 import { clientOf } from '../clients.js'
 import { parseFields, wrongField } from '../fields.js'
+import { idsField, promptsOf } from '../prompts.js'
 import type { Serving } from '../serving.js'
 import { refuseUnsupported, unsupportedOfTokenize } from '../unsupported.js'
 
@@ -46,4 +47,14 @@ export async function tokenize(request: Request, serving: Serving): Promise<Resp
     requireToolTemplate(tools, template)
     return promptTokens(model, template, { messages: messagesFor(messages!, template), tools, templateOptions }, signal)
   }
+}
+
+const DetokenizeBody = z.looseObject({ model: anyText.optional(), tokens: idsField })
+
+export async function detokenize(request: Request, serving: Serving): Promise<Response> {
+  const { model: name, tokens } = parseFields(DetokenizeBody, await readBody(request, serving.maxBodyBytes))
+  const { model } = serving
+  serving.adapters.require(name || serving.adapters.baseName, clientOf(request))
+  promptsOf(tokens, 'tokens', model)
+  return Response.json({ prompt: await requireTokenizer(model).decode(tokens) })
 }
