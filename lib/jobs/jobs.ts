@@ -14,6 +14,7 @@ import { isFinal, type Job, type StoredFile } from './records.js'
 import { checkpointsOfRun, resultTable, stepsOfRun } from './results.js'
 import { requireMemoryOf } from './room.js'
 import { JobStore, newId } from './store.js'
+import { loadWandb, WandbRun } from './wandb.js'
 
 /** The server of the model that jobs train. */
 export interface JobsHost {
@@ -148,6 +149,7 @@ export class Jobs {
       resultFile: null,
       isDeleted: false,
     }
+    if (integrations) await loadWandb()
     await this.#requireRoom(job)
     await store.addJob(job, training, validation)
     this.#ofModels.set(this.modelName(job), job.id)
@@ -358,6 +360,7 @@ export class Jobs {
     // The program may train the model too.
     while (model.adapterSet.training.isHeld) await delay(WAIT, undefined, { signal })
     signal.throwIfAborted()
+    const wandb = new WandbRun(job, (message) => store.tell(job, 'warn', message))
     const former = model.adapterSet.activeNames()
     model.setActiveAdapters([])
     try {
@@ -370,13 +373,17 @@ export class Jobs {
         resume,
         ...(resume && { allowChanges: ['threads'] }),
         signal,
-        onEvent: (event: TrainEvent) => this.#take(event, job, running),
+        onEvent: async (event: TrainEvent) => {
+          await this.#take(event, job, running)
+          await wandb.take(event)
+        },
       }
       await train(model, options as TrainOptions & { data: string }).finished
     } finally {
       const [own] = model.adapterSet.activeNames()
       model.setActiveAdapters(former.filter((name) => model.adapters.has(name)))
       if (own !== undefined) await host.discard(own)
+      await wandb.finish()
     }
   }
 

@@ -36,7 +36,7 @@ const supervised: JobMethod = {
   hyperparameters: {},
   fields: {},
   allowed: ['labelSmoothing', 'zLoss', 'trainOn'],
-  options: () => ({ objective: 'sft' }),
+  options: () => ({ objective: 'sft', tokenAccuracy: true }),
 }
 
 const dpo: JobMethod = {

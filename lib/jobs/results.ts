@@ -21,7 +21,7 @@ interface Line {
   readonly time: string
   readonly loss?: number
   readonly evalLoss?: number
-  readonly accuracy?: number
+  readonly tokenAccuracy?: number
   readonly tokens?: number
 }
 
@@ -45,7 +45,7 @@ export async function stepsOfRun(run: string): Promise<{ steps: (StepMetrics & {
   return { steps: [...steps.values()], tokens }
 }
 
-function numbersOf({ loss, evalLoss, accuracy }: Line): Partial<StepMetrics> {
+function numbersOf({ loss, evalLoss, tokenAccuracy: accuracy }: Line): Partial<StepMetrics> {
   if (evalLoss === undefined) {
     return {
       ...(loss !== undefined && { train_loss: loss }),

@@ -1,12 +1,16 @@
 import { z } from 'zod'
-import { real } from '../schema/option.js'
+import { flag, real } from '../schema/option.js'
 import type { LibraryInput } from '../schema/option-facts.js'
 import { parseOptions, plainOptions } from '../schema/parse.js'
 import { mul, square } from '../tensor/operations/arithmetic.js'
 import { gather } from '../tensor/operations/indexing.js'
 import { logSoftmax, logSumExp, mean } from '../tensor/operations/reductions.js'
+import { likeliestTokens } from '../tensor/operations/sampling.js'
+import { keep } from '../tensor/scope.js'
+import type { Tensor } from '../tensor/tensor.js'
 import { plus } from './formulas.js'
 import { type BuiltInObjective, type Objective, sumOverTargets } from './objective.js'
+import { meanSum, type WeightedSum } from './weighted-sum.js'
 
 const SftSchema = z.strictObject({
   labelSmoothing: real("share of a target's probability that all tokens get in equal parts", 0, { min: 0, max: 1 }),
@@ -15,6 +19,7 @@ const SftSchema = z.strictObject({
     0,
     { min: 0 },
   ),
+  tokenAccuracy: flag('also tell the share of target tokens that are the likeliest, as the metric tokenAccuracy'),
 })
 
 /**
@@ -23,24 +28,38 @@ const SftSchema = z.strictObject({
  * being the sum of the exponentials of a token's logits, which keeps them near a normalised scale.
  */
 export function sft(options: LibraryInput<typeof SftSchema> = {}): Objective {
-  const { labelSmoothing, zLoss } = parseOptions(SftSchema, options)
+  const { labelSmoothing, zLoss, tokenAccuracy } = parseOptions(SftSchema, options)
   return {
     name: 'sft',
     options: plainOptions(options),
+    ...(tokenAccuracy && { metrics: ['tokenAccuracy'] }),
     async loss(model, batch, how) {
-      if (labelSmoothing === 0 && zLoss === 0) {
+      if (labelSmoothing === 0 && zLoss === 0 && !tokenAccuracy) {
         const { loss, targetTokens } = await model.lossAsync(batch, how)
         return { loss, weight: targetTokens }
       }
-      return sumOverTargets(model, batch, how, (logits, targets) => {
+      const chosen: { ids: Tensor; targets: Int32Array }[] = []
+      const sums = await sumOverTargets(model, batch, how, (logits, targets) => {
+        if (tokenAccuracy) chosen.push({ ids: keep(likeliestTokens(logits)), targets })
         const logP = logSoftmax(logits)
         const parts = [mul(gather(logP, targets), labelSmoothing - 1)]
         if (labelSmoothing > 0) parts.push(mul(mean(logP, -1), -labelSmoothing))
         if (zLoss > 0) parts.push(mul(square(logSumExp(logits)), zLoss))
         return plus(...parts)
       })
+      return tokenAccuracy ? { ...sums, metrics: { tokenAccuracy: await shareChosen(chosen) } } : sums
     },
   }
+}
+
+/** Returns the share of chosen tokens that are the targets. */
+async function shareChosen(chosen: readonly { ids: Tensor; targets: Int32Array }[]): Promise<WeightedSum> {
+  const right: number[] = []
+  for (const { ids, targets } of chosen) {
+    for (const [row, id] of Array.from(await ids.data(), Number).entries()) right.push(Number(id === targets[row]))
+    ids.dispose()
+  }
+  return meanSum(right)
 }
 
 /** Supervised fine-tuning and pretraining. */

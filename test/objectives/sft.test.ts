@@ -57,6 +57,28 @@ describe('the z-loss', () => {
   })
 })
 
+test('the accuracy of tokens is the share of targets with the largest logit, and changes no loss', async () => {
+  using model = await loadStart()
+  const batch = packBatch(pieces)
+  using states = await model.forwardAsync(batch, { rows: 'targets', gradients: false })
+  using logits = states.logits()
+  const [values, width] = [(await logits.data()) as Float32Array, logits.shape[1]!]
+  // The target of half of the places is the likeliest token there.
+  const places = [...batch.targets.keys()].filter((at) => batch.targets[at]! >= 0)
+  const likeliest = (row: number) => {
+    const own = values.subarray(row * width, (row + 1) * width)
+    return own.indexOf(Math.max(...own))
+  }
+  for (const [row, at] of places.entries()) if (row % 2 === 0) batch.targets[at] = likeliest(row)
+  const right = places.filter((at, row) => batch.targets[at] === likeliest(row)).length
+  const [plain, more] = [
+    await evaluated(model, sft(), [batch]),
+    await evaluated(model, sft({ tokenAccuracy: true }), [batch]),
+  ]
+  expect(more.metrics).toEqual({ tokenAccuracy: right / places.length })
+  expect(Math.abs(more.loss - plain.loss)).toBeLessThan(1e-5)
+})
+
 describe('weights of rows', () => {
   test.each(['sft', 'sft with z-loss', 'dft', 'distill'])('a row of %s that counts twice is two rows', async (name) => {
     using model = await loadStart()

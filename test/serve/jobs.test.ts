@@ -150,7 +150,13 @@ describe('jobs', () => {
     expect(checkpoints.map(({ step_number }) => step_number)).toEqual([6, 3])
     expect(checkpoints[1]).toMatchObject({
       fine_tuned_model_checkpoint: `${name}:ckpt-step-3`,
-      metrics: { step: 3, train_loss: expect.any(Number), full_valid_loss: expect.any(Number) },
+      metrics: {
+        step: 3,
+        train_loss: expect.any(Number),
+        train_mean_token_accuracy: expect.any(Number),
+        full_valid_loss: expect.any(Number),
+        full_valid_mean_token_accuracy: expect.any(Number),
+      },
     })
     expect(await says(`${name}:ckpt-step-6`)).toBe(await says(name))
 
@@ -292,6 +298,33 @@ describe('jobs', () => {
     ])
     const next = await client.fineTuning.jobs.create({ model, training_file, method: supervised() })
     expect(await ended(next.id)).toMatchObject({ status: 'succeeded' })
+  })
+
+  it('send their numbers to Weights & Biases, whose failure is told', async () => {
+    const calls: [string, object?][] = []
+    const sdk = {
+      init: async (settings: object) => calls.push(['init', settings]),
+      log: (numbers: object) => {
+        calls.push(['log', numbers])
+        if (calls.length === 3) throw new Error('no connection')
+      },
+      finish: async () => calls.push(['finish']),
+    }
+    const { id: training_file } = await upload(linesOf(rows))
+    const integrations = [{ type: 'wandb' as const, wandb: { project: 'sums', tags: ['a'], entity: null } }]
+    const create = () => client.fineTuning.jobs.create({ model, training_file, integrations, method: supervised() })
+    await expect(create()).rejects.toMatchObject({ status: 400, param: 'integrations' })
+    vi.doMock('@wandb/sdk', () => ({ default: sdk }))
+    onTestFinished(() => void vi.doUnmock('@wandb/sdk'))
+    const job = await ended((await create()).id)
+    expect(job).toMatchObject({ status: 'succeeded', integrations: [{ type: 'wandb', wandb: { project: 'sums' } }] })
+    expect(calls).toMatchObject([
+      ['init', { project: 'sums', name: job.id, tags: ['a'], config: { method: 'supervised', batch_size: 2 } }],
+      ['log', { step: 1, train_loss: expect.any(Number) }],
+      ['log', { step: 2 }],
+    ])
+    const events = await all(client.fineTuning.jobs.listEvents(job.id))
+    expect(events.filter(({ level, message }) => level === 'warn' && message.endsWith('no connection'))).toHaveLength(1)
   })
 
   it('prefer answers by dpo', async () => {

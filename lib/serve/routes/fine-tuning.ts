@@ -14,7 +14,16 @@ import {
 } from '../../jobs/index.js'
 import { TrainSchema } from '../../options/index.js'
 import { readBody } from '../body.js'
-import { eitherOf, numberField, optionField, parseFields, shortTextField, wordField, wrongField } from '../fields.js'
+import {
+  eitherOf,
+  listField,
+  numberField,
+  optionField,
+  parseFields,
+  shortTextField,
+  wordField,
+  wrongField,
+} from '../fields.js'
 import { pageOf } from '../pages.js'
 import type { ClientRoutes, JobAsked } from '../serving.js'
 
@@ -79,6 +88,17 @@ const MetadataField = z
     error: 'at most 16 entries with names of at most 64 characters',
   })
 
+const shortText = shortTextField(256)
+const WandbField = onlyFields({
+  type: wordField(['wandb']),
+  wandb: onlyFields({
+    project: shortText,
+    name: shortText.nullish(),
+    entity: shortText.nullish(),
+    tags: listField(shortText, 'a list of at most 50 texts', { most: 50 }).optional(),
+  }),
+})
+
 const JobBody = onlyFields({
   model: anyText,
   training_file: anyText,
@@ -86,17 +106,14 @@ const JobBody = onlyFields({
   suffix: shortTextField(64).optional(),
   seed: wholeBetween(0, Number.MAX_SAFE_INTEGER).optional(),
   metadata: MetadataField.optional(),
-  integrations: z.unknown().optional(),
+  integrations: listField(WandbField, 'a list of at most one integration', { most: 1 }).optional(),
   hyperparameters: onlyFields(SHARED_HYPERPARAMETERS).optional(),
   method: z.looseObject({ type: wordField(Object.keys(JOB_METHODS)) }, { error: 'an object' }).optional(),
 })
 
 async function create(request: Request, jobs: Jobs, { owner, maxBodyBytes }: JobAsked): Promise<Response> {
   const body = parseFields(JobBody, await readBody(request, maxBodyBytes))
-  const { integrations } = body
-  if (integrations !== undefined && !(Array.isArray(integrations) && integrations.length === 0)) {
-    throw wrongField('integrations', 'Integrations are not done here: leave them out.', 'unsupported_parameter')
-  }
+  const { integrations = [] } = body
   const type = body.method?.type ?? 'supervised'
   if (body.hyperparameters && body.method) {
     throw wrongField('hyperparameters', `Give hyperparameters in method.${type}, and not beside it.`)
@@ -116,7 +133,7 @@ async function create(request: Request, jobs: Jobs, { owner, maxBodyBytes }: Job
     seed: body.seed ?? null,
     suffix: suffixOf(body.suffix),
     metadata: body.metadata ?? null,
-    integrations: null,
+    integrations: integrations.length === 0 ? null : integrations.map(withoutNulls),
   }
   return answer(await jobs.create(asked, owner), jobs)
 }
@@ -134,6 +151,12 @@ function byOption(given: Readonly<Record<string, unknown>>, type: string): Recor
   const field = `method.${type}.mora.${fieldOf(expression[0])}`
   throw wrongField(field, `Expected names for ${field}, not an expression.`)
 }
+
+/** The library takes no nulls. */
+const withoutNulls = ({ type, wandb }: z.output<typeof WandbField>) => ({
+  type,
+  wandb: Object.fromEntries(Object.entries(wandb).filter(([, value]) => value !== null)),
+})
 
 /** Other characters cannot be in a model's name. */
 const suffixOf = (given: string | undefined): string | null => given?.replace(/[^\w.-]+/g, '-') ?? null

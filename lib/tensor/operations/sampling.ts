@@ -41,12 +41,9 @@ const LEAST_TEMPERATURE = 1e-5
  */
 export function sampleTokens(logits: Tensor, choices: readonly TokenChoice[]): Tensor {
   const { device } = logits
+  if (choices.every(({ temperature }) => temperature < LEAST_TEMPERATURE)) return likeliestTokens(logits)
   return scope(() => {
     const ids = Tensor.empty([choices.length], { device, dtype: 'int32' })
-    if (choices.every(({ temperature }) => temperature < LEAST_TEMPERATURE)) {
-      native.argmax(logits.native, ids.native)
-      return ids
-    }
     // The uniform numbers of a random stream have 53 bits.
     const bits = BigInt64Array.from(choices, ({ uniform }) => BigInt(Math.floor(uniform * 2 ** 53)))
     const draws = Tensor.from(bits, [bits.length], { device, dtype: 'int64' })
@@ -61,6 +58,13 @@ export function sampleTokens(logits: Tensor, choices: readonly TokenChoice[]): T
     native.sample(logits.native, draws.native, settings.native, ids.native)
     return ids
   })
+}
+
+/** Returns what `sampleTokens` does at temperature 0. */
+export function likeliestTokens(logits: Tensor): Tensor {
+  const ids = Tensor.empty([logits.shape[0]!], { device: logits.device, dtype: 'int32' })
+  native.argmax(logits.native, ids.native)
+  return ids
 }
 
 /** Changes of logits of one row: each becomes x + bias, then x · factor if negative, else x / factor, then x + shift. */
