@@ -57,6 +57,7 @@ export {
   scoresOf,
 } from './eval/index.js'
 export { answerReward, jsonReward, lengthReward, regexReward, tagsReward } from './eval/rewards.js'
+export { type Fit, type FitOptions, fit } from './fit/fit.js'
 export {
   Chat,
   type ChatOptions,

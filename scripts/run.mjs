@@ -72,6 +72,7 @@ const groups = {
     arm64: ['Linux arm64, by QEMU', 'bash scripts/prepare.sh', 'node scripts/check-arm64.mjs'],
     macos: ['macOS, without running it', 'bash scripts/prepare.sh', 'node scripts/check-macos.mjs'],
     windows: ['Windows x64, by MinGW and Wine', 'bash scripts/prepare.sh', 'node scripts/check-windows.mjs'],
+    fit: ['the memory that mora fit says, and the memory that a run takes', 'node scripts/check-fit.mjs'],
     'llama-cpp': ['exported files in llama.cpp', 'node scripts/check-llama-cpp.mjs'],
     mutation: ['whether tests notice changes of the code', 'node scripts/mutation.mjs'],
     coverage: [

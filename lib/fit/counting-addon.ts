@@ -27,10 +27,9 @@ const ENDLESS = 2 ** 50
 export class CountedDevice implements NativeDevice {
   readonly kind: string
   readonly index: number
-  /** Whether `facts` tell the real device's memory. */
-  hasRealMemory = false
-  /** Floating-point operations of products and attention so far. */
-  flops = 0
+  /** Floating-point operations so far: of products, and of attention to tokens before. */
+  flops = { products: 0, attention: 0 }
+  #hasRealMemory = false
   #inUse = 0
   #peak = 0
   readonly #facts: DeviceFacts
@@ -44,11 +43,22 @@ export class CountedDevice implements NativeDevice {
   }
 
   facts(): DeviceFacts {
-    return this.hasRealMemory ? this.#facts : { ...this.#facts, totalMemory: ENDLESS }
+    return this.#hasRealMemory ? this.#facts : { ...this.#facts, totalMemory: ENDLESS }
   }
 
   memory(): MemoryFigures {
-    return { inUse: this.#inUse, peak: this.#peak, cached: ENDLESS, limit: 0, working: this.#working }
+    const cached = this.#hasRealMemory ? 0 : ENDLESS
+    return { inUse: this.#inUse, peak: this.#peak, cached, limit: 0, working: this.#working }
+  }
+
+  /** Decides something that depends on the memory of the real device. */
+  withRealMemory<Result>(decide: () => Result): Result {
+    this.#hasRealMemory = true
+    try {
+      return decide()
+    } finally {
+      this.#hasRealMemory = false
+    }
   }
 
   resetPeak(): void {
@@ -160,31 +170,19 @@ function zeros(dtype: DType, shape: readonly number[]) {
   return new Uint8Array(bytesOf(dtype, shape))
 }
 
-/** Products and attention, whose arithmetic is counted, by the addon's names. */
-const arithmetic: Readonly<Record<string, (operands: never) => { device: NativeDevice; flops: number }>> = {
-  matmul: productFlops,
-  matmulCodes: productFlops,
-  matmulInt8: productFlops,
-  attention: attentionFlops,
-  attentionBackward: (operands: Attention) => {
-    const { device, flops } = attentionFlops(operands)
-    // Scores again, and the gradients of values, scores, queries and keys.
-    return { device, flops: 2.5 * flops }
-  },
+type Product = Pick<Parameters<Native['matmul']>[0], 'a' | 'c' | 'transposeA'>
+type Attention = Pick<Parameters<Native['attention']>[0], 'q' | 'queryOffsets'>
+
+/** Returns the floating-point operations of a product. */
+function productFlops({ a, c, transposeA }: Product): number {
+  return 2 * elementsOf(c.shape) * a.shape.at(transposeA ? -2 : -1)!
 }
 
-function productFlops({ a, c, transposeA }: { a: NativeTensor; c: NativeTensor; transposeA?: boolean }) {
-  const inner = a.shape.at(transposeA ? -2 : -1)!
-  return { device: c.device, flops: 2 * elementsOf(c.shape) * inner }
-}
-
-type Attention = Pick<Parameters<Native['attention']>[0], 'q' | 'k' | 'queryOffsets'>
-
-/** Counts causal attention in documents of equal length. */
-function attentionFlops({ q, queryOffsets }: Attention) {
+/** Returns the floating-point operations of causal attention in documents of equal length. */
+function attentionFlops({ q, queryOffsets }: Attention): number {
   const [tokens, heads, size] = q.shape as [number, number, number]
   const documents = Math.max(1, elementsOf(queryOffsets.shape) - 1)
-  return { device: q.device, flops: 2 * tokens * (tokens / documents) * heads * size }
+  return 2 * tokens * (tokens / documents) * heads * size
 }
 
 /** Returns a counting addon in place of the real one, and its device in place of `device`. */
@@ -214,17 +212,24 @@ export function countingAddon(real: Native, device: NativeDevice): { addon: obje
     whyUnavailable: (kind) => real.whyUnavailable(kind),
     deviceCount: (kind) => real.deviceCount(kind),
   }
+  const product = (operands: Product) => {
+    counted.flops.products += productFlops(operands)
+  }
+  const operations: Readonly<Record<string, (operands: never) => void>> = {
+    matmul: product,
+    matmulCodes: product,
+    matmulInt8: product,
+    attention(operands: Attention) {
+      counted.flops.attention += attentionFlops(operands)
+    },
+    attentionBackward(operands: Attention) {
+      // Scores again, and the gradients of values, scores, queries and keys.
+      counted.flops.attention += 2.5 * attentionFlops(operands)
+    },
+  }
   const nothing = () => {}
-  const counting = new Map(
-    Object.entries(arithmetic).map(([name, count]) => [
-      name,
-      (operands: never) => {
-        counted.flops += count(operands).flops
-      },
-    ]),
-  )
   const addon = new Proxy(own, {
-    get: (_, name: string) => Reflect.get(own, name) ?? counting.get(name) ?? nothing,
+    get: (_, name: string) => Reflect.get(own, name) ?? operations[name] ?? nothing,
   })
   return { addon, device: counted }
 }

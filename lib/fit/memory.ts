@@ -2,17 +2,18 @@
 import { createRequire } from 'node:module'
 import { Worker } from 'node:worker_threads'
 import { RunError, UsageError } from '../common/errors.js'
-import { currentVoice } from '../common/option-names.js'
-import type { Counted, CountRequest } from './count.js'
+import { currentVoice, optionName } from '../common/option-names.js'
+import type { Counted } from './count.js'
+import type { RunToFit } from './run-model.js'
 import type { ThreadAnswer, ThreadRequest } from './thread.js'
 
 /** Counts the memory of a run on a device. @throws what loading the model and planning the run throw */
 export async function countMemory(
-  request: CountRequest,
+  run: RunToFit,
   { kind, index }: { readonly kind: string; readonly index: number },
 ): Promise<Counted> {
-  const workerData: ThreadRequest = { ...request, device: { kind, index }, voice: currentVoice() }
-  const worker = new Worker(createRequire(import.meta.url).resolve('#dist/fit/thread.js'), { workerData, execArgv: [] })
+  const workerData: ThreadRequest = { ...run, device: { kind, index }, voice: currentVoice() }
+  const worker = threadFor(workerData)
   const answer = await new Promise<ThreadAnswer>((resolve, reject) => {
     worker.once('message', resolve)
     worker.once('error', reject)
@@ -22,4 +23,16 @@ export async function countMemory(
   if ('counted' in answer) return answer.counted
   const { isUsage, code, message } = answer.failure
   throw isUsage ? new UsageError(code, message) : new RunError(code, message)
+}
+
+function threadFor(workerData: ThreadRequest): Worker {
+  try {
+    return new Worker(createRequire(import.meta.url).resolve('#dist/fit/thread.js'), { workerData, execArgv: [] })
+  } catch (error) {
+    if (!(error instanceof DOMException)) throw error
+    throw new UsageError(
+      'bad-value',
+      `Expected paths, hub ids or arrays of rows for ${optionName('data')}, since a thread reads them, but received rows that cannot be copied: ${error.message}`,
+    )
+  }
 }

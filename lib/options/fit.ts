@@ -1,8 +1,8 @@
 /** Options of `mora fit` and `fit()`: those of training that change memory, time or disk. */
 import { z } from 'zod'
-import { text } from '../schema/option.js'
+import { flag, text } from '../schema/option.js'
 import { type LibraryInput, requiredByCommands } from '../schema/option-facts.js'
-import { adapterOptions, commonOptions, modelOption } from './common.js'
+import { adapterOptions, commonOptions, longRowsOption, modelOption, rowOptions } from './common.js'
 import { newAdapterFields, restartFields } from './new-adapter.js'
 import { objectiveFields } from './objectives.js'
 import { TrainSchema } from './train.js'
@@ -20,7 +20,12 @@ export const FitSchema = z.strictObject({
   batchSize: shape.batchSize,
   microBatchSize: shape.microBatchSize,
   memory: shape.memory,
-  maxLength: shape.maxLength,
+  ...rowOptions,
+  longRows: longRowsOption,
+  epochs: shape.epochs,
+  maxSteps: shape.maxSteps,
+  saveEvery: shape.saveEvery,
+  keepCheckpoints: shape.keepCheckpoints,
   packing: shape.packing,
   neftuneAlpha: shape.neftuneAlpha,
   emaDecay: shape.emaDecay,
@@ -33,6 +38,7 @@ export const FitSchema = z.strictObject({
     expects: 'the path of a folder',
     defaultText: 'this folder',
   }),
+  trial: flag('measure the time of a step: about ten seconds', true),
   ...commonOptions,
 })
 

@@ -8,6 +8,7 @@ import { demoCommand } from './demo.js'
 import { doctorCommand } from './doctor.js'
 import { evalCommand } from './eval.js'
 import { exportCommand } from './export.js'
+import { fitCommand } from './fit.js'
 import { generateCommand } from './generate.js'
 import { imatrixCommand } from './imatrix.js'
 import { inspectCommand } from './inspect.js'
@@ -19,6 +20,7 @@ import { trainCommand } from './train.js'
 
 export const commands: readonly AnyCommand[] = [
   trainCommand,
+  fitCommand,
   evalCommand,
   generateCommand,
   chatCommand,

@@ -184,9 +184,11 @@ export class ForwardPasses {
    * Returns passes through only one block of each kind: a device that supports them supports passes of the whole network.
    *
    * @internal
+   * @param times how often they go through these blocks, one after the other
    */
-  trial(): Pick<ForwardPasses, 'lossAsync' | 'forwardAsync'> {
-    const blocks = this.#within(() => oneOfEachKind(this.#decoder))
+  trial(times = 1): Pick<ForwardPasses, 'lossAsync' | 'forwardAsync'> {
+    const kinds = this.#within(() => oneOfEachKind(this.#decoder))
+    const blocks = Array.from({ length: times }, () => kinds).flat()
     const passes = new ForwardPasses(this.#decoder, { blocks, within: this.#within })
     passes.gradientCheckpointing = this.gradientCheckpointing
     passes.compute = this.compute
@@ -361,12 +363,12 @@ export class RunPasses extends ForwardPasses {
     super(decoder)
   }
 
-  override trial() {
-    const trial = super.trial()
+  override trial(times = 1) {
+    const trial = super.trial(times)
     return {
       lossAsync: trial.lossAsync.bind(trial),
       forwardAsync: trial.forwardAsync.bind(trial),
-      withAdapters: (adapters?: readonly string[]) => this.withAdapters(adapters).trial(),
+      withAdapters: (adapters?: readonly string[]) => this.withAdapters(adapters).trial(times),
     }
   }
 }
