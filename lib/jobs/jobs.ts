@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs'
 import { rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import { InputError, MoraError, quoted, reworded, UsageError } from '../common/errors.js'
+import { InputError, MoraError, quoted, UsageError } from '../common/errors.js'
 import { removeFolder } from '../io/atomic.js'
 import { requireFreeSpace } from '../io/disk-space.js'
 import type { Model } from '../models/index.js'
@@ -264,17 +264,15 @@ export class Jobs {
   async #requireRoom(job: Job): Promise<void> {
     const { model } = this.host
     const { settings } = runOptions(job, model)
-    const { folder } = this.store
+    let bytes: number
     try {
-      const bytes = requireMemoryOf(settings, model, this.#running !== null)
-      await requireFreeSpace(folder, bytes, 'What the job writes')
+      bytes = requireMemoryOf(settings, model, this.#running !== null)
     } catch (error) {
-      if (!(error instanceof UsageError) || error.code !== 'too-little-memory') {
-        throw reworded(error, (message) => message.replaceAll(` in ${folder}`, ''))
-      }
+      if (!(error instanceof UsageError) || error.code !== 'too-little-memory') throw error
       // The code is also that of a moment's lack, after which clients ask again.
       throw new UsageError('unfit-options', error.message, { cause: error })
     }
+    await requireFreeSpace(this.store.folder, bytes, 'What the job writes')
   }
 
   #fileFor(id: string, param: string, objective: string, owner: string | null): StoredFile {
@@ -418,7 +416,7 @@ export class Jobs {
   async #succeed(job: Job): Promise<void> {
     const { store } = this
     const { run } = store.pathsOf(job)
-    const { steps, tokens } = await stepsOfRun(run)
+    const { steps, tokens } = await stepsOfRun(run, store.lines)
     const table = resultTable(steps)
     // The same id whenever it is written: a process may end before the job's record is.
     const file = await store.addFile(job.id.replace('ftjob-', 'file-'), async (path) => {

@@ -2,7 +2,7 @@
 import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { isByTime, listCheckpoints } from '../train/checkpoints/checkpoint.js'
-import { linesIn } from './store.js'
+import type { GrownLines } from './grown-lines.js'
 
 /** Numbers of a step, by OpenAI's names. */
 export interface StepMetrics {
@@ -34,10 +34,13 @@ export interface JobCheckpoint {
 }
 
 /** Returns the numbers of each step of a run and their time, the first step first, and the number of tokens. */
-export async function stepsOfRun(run: string): Promise<{ steps: (StepMetrics & { at: number })[]; tokens: number }> {
+export async function stepsOfRun(
+  run: string,
+  lines: GrownLines,
+): Promise<{ steps: (StepMetrics & { at: number })[]; tokens: number }> {
   const steps = new Map<number, StepMetrics & { at: number }>()
   let tokens = 0
-  for (const line of await linesIn<Line>(join(run, 'metrics.jsonl'))) {
+  for (const line of await lines.of<Line>(join(run, 'metrics.jsonl'))) {
     const former = steps.get(line.step) ?? { step: line.step, at: Date.parse(line.time) }
     steps.set(line.step, { ...former, ...numbersOf(line) })
     tokens += line.tokens ?? 0

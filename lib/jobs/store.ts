@@ -5,17 +5,18 @@
 
 import { randomBytes } from 'node:crypto'
 import { existsSync, readdirSync } from 'node:fs'
-import { copyFile, link, readFile, writeFile } from 'node:fs/promises'
+import { copyFile, link, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { z } from 'zod'
 import { InputError } from '../common/errors.js'
 import { taskLimit } from '../common/task-limit.js'
 import { appendLine, makeFolders, removeFolder, replaceFolder, writeFileAtomic } from '../io/atomic.js'
-import { jsonIn, parseJson } from '../io/json.js'
+import { parseJson } from '../io/json.js'
 import { removeLeftovers } from '../io/leftovers.js'
 import { readTextSync } from '../io/open.js'
 import { readAs } from '../io/read-as.js'
 import { lockFolder } from '../train/output/lock.js'
+import { GrownLines } from './grown-lines.js'
 import { FileSchema, type Job, JobSchema, type StoredFile } from './records.js'
 
 const RECORD = 'record.json'
@@ -38,6 +39,8 @@ export class JobStore {
   readonly #lock: ReturnType<typeof lockFolder>
   readonly #opened: Promise<unknown>
   readonly #writes = taskLimit(1)
+  /** Messages, and numbers of runs. */
+  readonly lines = new GrownLines()
 
   /**
    * Opens the folder, which is made if absent, and reads its records.
@@ -121,8 +124,8 @@ export class JobStore {
   }
 
   /** Returns a job's messages, the oldest first. */
-  async messagesOf(job: Pick<Job, 'id'>): Promise<JobMessage[]> {
-    return linesIn<JobMessage>(join(this.pathsOf(job).folder, MESSAGES))
+  messagesOf(job: Pick<Job, 'id'>): Promise<readonly JobMessage[]> {
+    return this.lines.of<JobMessage>(join(this.pathsOf(job).folder, MESSAGES))
   }
 }
 
@@ -147,12 +150,6 @@ function read<Schema extends z.ZodType<{ id: string }>>(
       onError(error)
     }
   }
-}
-
-/** Returns the objects in a file of lines; incomplete lines and a missing file count as none. */
-export async function linesIn<Line extends object>(path: string): Promise<Line[]> {
-  const text = await readFile(path, 'utf8').catch(() => '')
-  return text.split('\n').flatMap((line) => (jsonIn(line) as Line | undefined) ?? [])
 }
 
 async function linkOrCopy(from: string, to: string): Promise<void> {

@@ -46,8 +46,17 @@ function typeOf(status: number): string {
   return status >= 500 ? 'server_error' : 'invalid_request_error'
 }
 
+interface KnownError {
+  readonly status: number
+  readonly code: string
+  readonly retryAfter?: number
+  readonly param?: string
+  /** Replaces the error's own. */
+  readonly message?: string
+}
+
 /** Statuses and codes of this package's errors that are not only a wrong request. */
-const KNOWN: Readonly<Record<string, { status: number; code: string; retryAfter?: number; param?: string }>> = {
+const KNOWN: Readonly<Record<string, KnownError>> = {
   // The request forbids every token: by its constraint, its minimum number of tokens, its words or n-grams.
   'no-token-left': { status: 400, code: 'no-token-left' },
   'prompt-too-long': { status: 400, code: 'context_length_exceeded' },
@@ -67,7 +76,8 @@ const KNOWN: Readonly<Record<string, { status: number; code: string; retryAfter?
   'unknown-file': { status: 404, code: 'not_found' },
   'job-runs': { status: 409, code: 'job-runs' },
   'too-many-jobs': { status: 429, code: 'rate_limit_exceeded', retryAfter: 60 },
-  'disk-full': { status: 507, code: 'disk-full' },
+  // The error's own message names a folder of the server.
+  'disk-full': { status: 507, code: 'disk-full', message: 'The disk of the server has too little space for this.' },
   closed: { status: 503, code: 'closing', retryAfter: 5 },
   'out-of-memory': { status: 503, code: 'overloaded', retryAfter: 5 },
 }
@@ -77,7 +87,7 @@ export function apiErrorOf(error: unknown): ApiError {
   if (error instanceof ApiError) return error
   if (error instanceof MoraError) {
     const known = KNOWN[error.code]
-    if (known) return new ApiError(known.status, error.message, { ...known, cause: error })
+    if (known) return new ApiError(known.status, known.message ?? error.message, { ...known, cause: error })
     const param = error instanceof UsageError && error.option !== undefined ? fieldOf(error.option) : undefined
     if (!(error instanceof RunError)) return new ApiError(400, error.message, { code: error.code, param, cause: error })
   }

@@ -4,8 +4,9 @@ import { isLoopback, isOwnHost, listen } from '../common/listen.js'
 import { ApiError, apiErrorOf } from './api-error.js'
 import type { ModelServer } from './serve.js'
 
-/** Milliseconds within which a request has to arrive. */
+/** Milliseconds within which a request has to arrive, and one that may be a large file. */
 const REQUEST_TIME = 60_000
+const UPLOAD_TIME = 3_600_000
 /** Milliseconds for which an idle connection stays open: longer than clients expect. */
 const IDLE_TIME = 65_000
 /** Milliseconds within which complete responses have to be read at the end. */
@@ -17,12 +18,14 @@ interface ListenOptions {
   port: number
   /** Whether clients need a key. */
   hasKey: boolean
+  /** Whether clients may upload files. */
+  takesFiles?: boolean
 }
 
 /** @throws what `listen` throws */
 export async function listenServer(
   server: ModelServer,
-  { host, port, hasKey }: ListenOptions,
+  { host, port, hasKey, takesFiles = false }: ListenOptions,
 ): Promise<Awaited<ReturnType<typeof listen>> & { close(): Promise<void> }> {
   const respond = async (request: Request): Promise<Response> => {
     // With a key, other pages of a browser cannot send requests, whatever the name.
@@ -35,7 +38,8 @@ export async function listenServer(
     overrideGlobalObjects: false,
     errorHandler: (error) => new ApiError(400, 'The request is malformed.', { cause: apiErrorOf(error) }).response,
   })
-  const http = createServer({ requestTimeout: REQUEST_TIME, keepAliveTimeout: IDLE_TIME }, listener)
+  const requestTimeout = takesFiles ? UPLOAD_TIME : REQUEST_TIME
+  const http = createServer({ requestTimeout, headersTimeout: REQUEST_TIME, keepAliveTimeout: IDLE_TIME }, listener)
   const listening = await listen(http, host, port, 'server')
   return {
     ...listening,

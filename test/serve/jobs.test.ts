@@ -1,5 +1,8 @@
 /** Files and fine-tuning jobs, by the `openai` package. */
 import { readdirSync, readFileSync } from 'node:fs'
+import promises from 'node:fs/promises'
+import { syncBuiltinESMExports } from 'node:module'
+import { setTimeout as delay } from 'node:timers/promises'
 import OpenAI, { toFile } from 'openai'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest'
 import type { Model } from '../../lib/models/index.js'
@@ -117,6 +120,35 @@ describe('files', () => {
     expect(await status(`${file}${part('name="purpose"', 'x'.repeat(5000))}--b--`)).toBe(400)
     const whole = await send(`preamble\r\n${file}${purpose}--b--\r\nepilogue`)
     expect(await whole.json()).toMatchObject({ filename: 'a"b.jsonl', bytes: linesOf(rows).length })
+  })
+
+  it('that do not arrive whole, or find no space, leave nothing', async () => {
+    const form = (end: string) => `--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n{}${end}`
+    const leaving = new AbortController()
+    const body = new ReadableStream({
+      start: (controller) => controller.enqueue(new TextEncoder().encode(form(''))),
+      pull: () => delay(50).then(() => leaving.abort()),
+    })
+    const headers = { 'content-type': 'multipart/form-data; boundary=b' }
+    const request = { method: 'POST', body, headers, signal: leaving.signal, duplex: 'half' } as RequestInit
+    await expect(fetch(`${server.origin}/v1/files`, request)).rejects.toThrow('aborted')
+    await expect.poll(() => readdirSync(`${folder()}/files`)).toEqual([])
+    const claimed = { ...headers, 'content-length': String(2 ** 40) }
+    const large = await server.server.fetch(
+      new Request('http://any/v1/files', { method: 'POST', headers: claimed, body: form('') }),
+    )
+    expect(large.status).toBe(413)
+    const statfs = vi.spyOn(promises, 'statfs').mockResolvedValue({ blocks: 1, bavail: 0, bsize: 1 } as never)
+    syncBuiltinESMExports()
+    onTestFinished(() => {
+      statfs.mockRestore()
+      syncBuiltinESMExports()
+    })
+    await expect(upload(linesOf(rows))).rejects.toMatchObject({
+      status: 507,
+      message: expect.not.stringContaining(folder()),
+    })
+    expect(server.errors).toEqual([])
   })
 })
 

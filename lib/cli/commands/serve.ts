@@ -44,7 +44,7 @@ export const serveCommand = defineCommand({
       ...(jobs !== undefined && { jobs: { folder: jobs } }),
     })
     for (const { name, source } of adapter.map(named)) await server.loadAdapter(name, source, { allowOtherBase })
-    const listening = await listenServer(server, { host, port, hasKey: needsKey })
+    const listening = await listenServer(server, { host, port, hasKey: needsKey, takesFiles: jobs !== undefined })
     const { origin, isPublic } = listening
     terminal.stdout.write(
       json ? `${JSON.stringify({ url: origin, port: listening.port })}\n` : `listening on ${origin}\n`,

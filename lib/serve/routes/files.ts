@@ -5,6 +5,7 @@ import { Readable } from 'node:stream'
 import { quoted } from '../../common/errors.js'
 import { printable } from '../../common/printable.js'
 import { writeFully } from '../../io/atomic.js'
+import { requireFreeSpace } from '../../io/disk-space.js'
 import { checkRows, type Jobs, newId, type StoredFile, UPLOAD_PURPOSES } from '../../jobs/index.js'
 import { ApiError } from '../api-error.js'
 import { wrongField } from '../fields.js'
@@ -28,6 +29,8 @@ export const FILE_ROUTES: ClientRoutes = {
 }
 
 async function upload(request: Request, jobs: Jobs, { owner }: JobAsked): Promise<Response> {
+  const length = Math.min(Number(request.headers.get('content-length') ?? 0), MOST_OF_A_FILE)
+  await requireFreeSpace(jobs.store.folder, length, 'The file')
   const file = await jobs.store.addFile(newId('file-'), async (path) => {
     const fields = new Map<string, string>()
     let received: { filename: string; bytes: number } | undefined

@@ -175,7 +175,10 @@ async function list(request: Request, jobs: Jobs, { owner }: JobAsked): Promise<
 
 async function events(request: Request, jobs: Jobs, { id, owner }: JobAsked): Promise<Response> {
   const job = jobs.get(id, owner)
-  const [{ steps }, messages] = await Promise.all([stepsOfRun(jobs.store.pathsOf(job).run), jobs.store.messagesOf(job)])
+  const [{ steps }, messages] = await Promise.all([
+    stepsOfRun(jobs.store.pathsOf(job).run, jobs.store.lines),
+    jobs.store.messagesOf(job),
+  ])
   const total = job.steps ?? steps.length
   const told = messages.map(({ id, at, level, message }) => ({
     at,
@@ -207,7 +210,7 @@ function stepMessage({ step, train_loss, valid_loss }: StepMetrics, total: numbe
 async function checkpoints(request: Request, jobs: Jobs, { id, owner }: JobAsked): Promise<Response> {
   const job = jobs.get(id, owner)
   const { run } = jobs.store.pathsOf(job)
-  const [{ steps }, found] = await Promise.all([stepsOfRun(run), checkpointsOfRun(run)])
+  const [{ steps }, found] = await Promise.all([stepsOfRun(run, jobs.store.lines), checkpointsOfRun(run)])
   const objects = found.map(({ step, createdAt }) => {
     const { at: _, ...metrics } = steps.find((one) => one.step === step) ?? { at: 0, step }
     return {
