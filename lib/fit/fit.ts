@@ -111,7 +111,8 @@ export async function fit(model: Model | string, options: FitOptions = {}): Prom
     readsRows: given.data !== undefined,
   }
   const device = model instanceof Model ? model.device : openDevice(run.options)
-  const counted = await countMemory(run, device)
+  const [counted] = (await countMemory([run], device)) as [Counted | MoraError]
+  if (counted instanceof MoraError) throw counted
   const free = { memory: freeFor(device, model), disk: await freeSpace(existing(output)) }
   const memory = { ...memoryOf(counted, device), free: free.memory }
   const disk = { ...diskOf(counted, run.options), free: free.disk }
@@ -203,14 +204,19 @@ async function adviceFor(
 ): Promise<Fit['advice']> {
   const changes = changesFor(run.options, counted, memoryOf(counted, device).peak > free.memory)
   const all: FitOptions = Object.assign({}, ...changes)
-  const advice: Fit['advice'][number][] = []
-  for (const options of changes.length > 1 ? [...changes, all] : changes) {
-    const settings = { ...run.options, ...options } as TrainSettings
-    const changed = await countMemory({ ...run, options: settings }, device)
-    const needs = { memory: memoryOf(changed, device).peak, disk: diskOf(changed, settings).run }
-    advice.push({ options, ...needs, fits: isFree(needs, free) })
-  }
-  return advice
+  const runs = (changes.length > 1 ? [...changes, all] : changes).map((options) => ({
+    ...run,
+    options: { ...run.options, ...options } as TrainSettings,
+    change: options,
+  }))
+  const answers = await countMemory(runs, device)
+  return runs.flatMap(({ change, options }, i) => {
+    const changed = answers[i]!
+    // The change does not go with other options.
+    if (changed instanceof MoraError) return []
+    const needs = { memory: memoryOf(changed, device).peak, disk: diskOf(changed, options).run }
+    return [{ options: change, ...needs, fits: isFree(needs, free) }]
+  })
 }
 
 /** Lists changes of options, first those that change nothing but time. */

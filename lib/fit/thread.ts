@@ -8,22 +8,26 @@ import { type Counted, countRun } from './count.js'
 import { countingAddon } from './counting-addon.js'
 import type { RunToFit } from './run-model.js'
 
-export interface ThreadRequest extends RunToFit {
+export interface ThreadRequest {
+  readonly runs: readonly RunToFit[]
   readonly device: { readonly kind: string; readonly index: number }
   readonly voice: Voice
 }
 
-/** The message of the thread: what it counted, or an error of this package. */
+/** What the thread says of a run: what it counted, or an error of this package. */
 export type ThreadAnswer =
   | { readonly counted: Counted }
   | { readonly failure: { readonly isUsage: boolean; readonly code: string; readonly message: string } }
 
-async function answer({ device, voice, ...run }: ThreadRequest): Promise<ThreadAnswer> {
-  speakAs(voice)
+const { device, voice, runs } = workerData as ThreadRequest
+speakAs(voice)
+const real = native.openDevice(device.kind, device.index, 0)
+const binary = loadBinary() as Native
+
+async function answer(run: RunToFit): Promise<ThreadAnswer> {
+  const counting = countingAddon(binary, real)
+  replaceBinary(counting.addon)
   try {
-    const real = native.openDevice(device.kind, device.index, 0)
-    const counting = countingAddon(loadBinary() as Native, real)
-    replaceBinary(counting.addon)
     return { counted: await countRun(run, counting.device) }
   } catch (error) {
     if (!(error instanceof MoraError)) throw error
@@ -32,4 +36,6 @@ async function answer({ device, voice, ...run }: ThreadRequest): Promise<ThreadA
   }
 }
 
-parentPort!.postMessage(await answer(workerData as ThreadRequest))
+const answers: ThreadAnswer[] = []
+for (const run of runs) answers.push(await answer(run))
+parentPort!.postMessage(answers)

@@ -5,10 +5,13 @@ import { afterAll, expect, test, vi } from 'vitest'
 import { lora } from '../../lib/adapters/methods/lora.js'
 import { describeFit } from '../../lib/cli/commands/fit.js'
 import { speaking } from '../../lib/common/option-names.js'
+import { memoryConcern } from '../../lib/fit/concern.js'
 import { fit as fitOf } from '../../lib/fit/fit.js'
-import { initModel } from '../../lib/models/index.js'
+import { initModel, loadModel } from '../../lib/models/index.js'
 import * as memory from '../../lib/system/memory.js'
 import { openDevice } from '../../lib/tensor/device.js'
+import { resolveTrainOptions } from '../../lib/train/setup/resolve-options.js'
+import { mora, moraJson } from '../cli/mora.js'
 import { expectRejection, quickFolder } from '../io/temporary.js'
 import { liveBytes } from '../live-bytes.js'
 
@@ -82,6 +85,48 @@ test('where memory is too little, each change of options with what the run then 
   const all = said.advice.at(-1)!
   expect(all.memory).toBeLessThan(said.memory.peak)
   expect(speaking('flags', () => describeFit(said))).toMatch(/no\nwith --micro-batch-size 1: \S+ MiB of memory, /)
+})
+
+test('a run is told of memory that may be too little, by the same figures, and of enough nothing', async () => {
+  using model = await loadModel(DEMO, { device: 'cpu', dtype: 'bfloat16' })
+  const options = resolveTrainOptions({ ...run, model: DEMO, data: 'rows.jsonl', method: 'full' })
+  const other = resolveTrainOptions({ ...run, model: DEMO, data: 'rows.jsonl', rank: 2 ** 20 })
+  expect(await memoryConcern(model, options)).toBeNull()
+  vi.mocked(memory.freeSystemMemory).mockReturnValue(0)
+  const [concern, ofOther] = [await memoryConcern(model, options), await memoryConcern(model, other)]
+  const rss = vi.spyOn(process.memoryUsage, 'rss').mockReturnValue(2 ** 20)
+  const counted = await memoryConcern(model, options)
+  rss.mockRestore()
+  vi.mocked(memory.freeSystemMemory).mockRestore()
+  expect([concern, ofOther]).toEqual([null, null])
+  expect(counted).toMatch(
+    /^This run needs up to \S+ MiB for steps of 192 tokens, and 1 MiB are free; it would need \S+ MiB with microBatchSize: 1, .* method: mora\.$/,
+  )
+})
+
+test('mora train refuses a model that does not fit with the figures of mora fit, in its own spelling', async () => {
+  device.trim()
+  vi.mocked(memory.freeSystemMemory).mockReturnValue(2 ** 20)
+  const train = ['train', '--model', DEMO, '--data', file('rows.jsonl'), '--output', file('refused'), '--device', 'cpu']
+  const { exitCode, stderr } = await mora(
+    ...train,
+    '--batch-size',
+    '1',
+    '--dtype',
+    'float32',
+    '--gradient-checkpointing',
+  )
+  vi.mocked(memory.freeSystemMemory).mockRestore()
+  const { json } = await moraJson('fit', DEMO, '--no-trial', '--device', 'cpu', '--max-length', '48')
+  expect({ exitCode, fits: json.fits, seconds: json.secondsPerStep }).toEqual({
+    exitCode: 2,
+    fits: true,
+    seconds: null,
+  })
+  expect(stderr).toMatch(
+    /needs about .* This run needs up to \S+ MiB for steps of .* tokens, and 1 MiB are free; it would/,
+  )
+  expect(stderr).toContain('--quantise nf4')
 })
 
 test('objectives that write texts, and rows that cannot be read twice, are refused', async () => {

@@ -1,5 +1,6 @@
 import { formatBytes } from '../../common/bytes.js'
-import { MoraError } from '../../common/errors.js'
+import { MoraError, reworded } from '../../common/errors.js'
+import type { Model } from '../../models/index.js'
 import { loadOptions, newAdapterOptions, TrainSchema, type TrainSettings } from '../../options/index.js'
 import type { JobRanks } from '../../ranks/job-ranks.js'
 import { HostMemory } from '../../tensor/host-memory.js'
@@ -37,6 +38,14 @@ export const trainCommand = defineCommand({
   },
 })
 
+/** Adds to the refusal of a run that does not fit what `mora fit` says of it. */
+async function withFigures(error: unknown, options: TrainSettings): Promise<unknown> {
+  if (!(error instanceof MoraError) || error.code !== 'too-little-memory') return error
+  const { countedConcern } = await import('../../fit/concern.js')
+  const concern = await countedConcern(options.model!, options)
+  return concern ? reworded(error, (message) => `${message} ${concern}`) : error
+}
+
 type RanksOfCommand = Ranks & ShardRanks & Pick<JobRanks, 'deviceFor' | 'threads' | 'close'>
 
 /**
@@ -49,7 +58,9 @@ export async function trainOn(
 ): Promise<CommandResult> {
   const nothingToPrint = { json: undefined, text: '' }
   try {
-    const result = await trained(ranks, options, context)
+    const result = await trained(ranks, options, context).catch(async (error: unknown) => {
+      throw ranks.size === 1 ? await withFigures(error, options) : error
+    })
     await ranks.close()
     return ranks.rank === 0 ? result : { ...nothingToPrint, exitCode: result.exitCode }
   } catch (error) {
@@ -83,6 +94,8 @@ async function trained(ranks: RanksOfCommand, options: TrainSettings, context: C
     saveLastStep = save
   }
   const progress = new Progress(context.terminal.stderr, { quiet })
+  // Ranks divide the memory in other ways.
+  if (ranks.size === 1) await warnOfMemory(model, options, progress)
   const run = startRun(model, options, { ranks, signal: setUp.signal, onBegun })
   const saveAtOnce = ranks.size > 1 ? () => saveLastStep?.() : null
   // Several ranks end together; a single process has nothing to save before training begins.
@@ -95,6 +108,13 @@ async function trained(ranks: RanksOfCommand, options: TrainSettings, context: C
   if (options.profile && sync.isFirst)
     context.terminal.stderr.write(`${await profileTable(model.device, model.dtype)}\n`)
   return result
+}
+
+/** Warns if the run may need more memory than is free. */
+async function warnOfMemory(model: Model, options: TrainSettings, progress: Progress): Promise<void> {
+  const { memoryConcern } = await import('../../fit/concern.js')
+  const concern = await memoryConcern(model, options)
+  if (concern) progress.warn(concern)
 }
 
 /** Loads or creates the model on this rank's device; the ranks of a machine may share it. */
