@@ -293,6 +293,9 @@ export class Jobs {
   async #begin(): Promise<void> {
     for (const job of this.store.jobs.values()) {
       if (job.state === 'running') await this.store.setJob(job, { state: 'queued' })
+      if (job.model !== this.host.baseName && !isFinal(job)) {
+        await this.store.tell(job, 'warn', `The job waits for a server of ${job.model}.`)
+      }
       if (job.isDeleted) continue
       const { run } = this.store.pathsOf(job)
       if (job.tunedModel !== null) this.host.serve(job.tunedModel, run)
@@ -303,7 +306,8 @@ export class Jobs {
 
   #startNext(): void {
     if (this.#running || this.#isClosing) return
-    const job = newestFirst([...this.store.jobs.values()].filter(({ state }) => state === 'queued')).at(-1)
+    const isNext = ({ state, model }: Job) => state === 'queued' && model === this.host.baseName
+    const job = newestFirst([...this.store.jobs.values()].filter(isNext)).at(-1)
     if (!job) return
     const running: RunningJob = {
       id: job.id,

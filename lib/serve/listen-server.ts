@@ -29,8 +29,12 @@ export async function listenServer(
 ): Promise<Awaited<ReturnType<typeof listen>> & { close(): Promise<void> }> {
   const respond = async (request: Request): Promise<Response> => {
     // With a key, other pages of a browser cannot send requests, whatever the name.
-    const isRefused = !hasKey && isLoopback(host) && !isOwnHost(request.headers.get('host') ?? undefined, host)
-    return isRefused ? otherHost().response : server.fetch(request)
+    if (hasKey || !isLoopback(host)) return server.fetch(request)
+    const asked = request.headers.get('host') ?? undefined
+    if (!isOwnHost(asked, host)) return otherHost().response
+    const origin = request.headers.get('origin')
+    // Browsers send forms, such as uploads, to other sites without asking them.
+    return origin === null || origin === `http://${asked}` ? server.fetch(request) : otherOrigin().response
   }
   // Loaded here, since only a server of its own needs it.
   const { getRequestListener } = await import('@hono/node-server')
@@ -53,6 +57,11 @@ export async function listenServer(
     },
   }
 }
+
+const otherOrigin = () =>
+  new ApiError(403, 'Pages of other origins cannot ask this server, unless it is started with an API key.', {
+    code: 'wrong_origin',
+  })
 
 const otherHost = () =>
   new ApiError(403, 'Unknown Host header: use the server’s address, or start the server with an API key.', {

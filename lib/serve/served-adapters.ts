@@ -1,7 +1,7 @@
 /** Adapters as model names: loaded, replaced and dropped while texts are generated. */
 import { existsSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import { quoted, UsageError } from '../common/errors.js'
+import { quoted, reworded, UsageError } from '../common/errors.js'
 import { taskLimit } from '../common/task-limit.js'
 import type { TextEngine } from '../generate/index.js'
 import { locate } from '../hub/index.js'
@@ -173,7 +173,8 @@ export class ServedAdapters {
       await this.load(name, folder, { replace: true })
     } catch (error) {
       this.#recent.delete(name)
-      throw error
+      // Clients see no folders of the server.
+      throw reworded(error, (message) => message.replaceAll(folder, name))
     }
   }
 

@@ -8,7 +8,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, onTes
 import type { Model } from '../../lib/models/index.js'
 import { type ServeOptions, serve } from '../../lib/serve/index.js'
 import { useTemporaryFolder } from '../io/temporary.js'
-import { NAME as model, startServer, tinyModel } from './tiny-server.js'
+import { addRandomAdapter, NAME as model, startServer, tinyModel } from './tiny-server.js'
 
 type Job = OpenAI.FineTuning.FineTuningJob
 
@@ -370,12 +370,20 @@ describe('jobs', () => {
     await expect(client.fineTuning.jobs.create({ model, training_file })).rejects.toMatchObject({
       param: 'training_file',
     })
-    const method = { type: 'dpo' as const, dpo: { hyperparameters: { ...hyperparameters, beta: 0.2 } } }
+    const method = { type: 'dpo' as const, dpo: { hyperparameters: { n_epochs: 5, batch_size: 6, beta: 0.2 } } }
+    await addRandomAdapter(tiny, 'own', 1)
+    tiny.setActiveAdapters(['own'])
     const job = await client.fineTuning.jobs.create({ model, training_file, method })
     expect(await ended(job.id)).toMatchObject({
       status: 'succeeded',
       method: { dpo: { hyperparameters: { beta: 0.2 } } },
     })
+    // The last three checkpoints are served, and the program's adapter is what it was.
+    const tuned = `ft:${model}:local::${job.id.slice(-8)}`
+    const names = ['', ':ckpt-step-3', ':ckpt-step-4', ':ckpt-step-5'].map((end) => tuned + end)
+    expect((await all(client.models.list())).map(({ id }) => id)).toEqual([model, ...names, 'own'])
+    expect(tiny.adapterSet.activeNames()).toEqual(['own'])
+    tiny.removeAdapter('own')
   })
 
   it('and files of a named key are invisible to others', async () => {
@@ -415,5 +423,26 @@ describe('jobs', () => {
     server = await startServer(tiny)
     client = clientOf('none')
     await expect(client.fineTuning.jobs.list()).rejects.toMatchObject({ status: 404 })
+  })
+
+  it('wait for a server of the model that they train', async () => {
+    const { id: training_file } = await upload(linesOf(rows))
+    // No job begins while the program trains the model.
+    const { hold } = tiny.holdForTraining()
+    const { id } = await client.fineTuning.jobs.create({ model, training_file, method: supervised() })
+    await client.fineTuning.jobs.pause(id)
+    hold.end()
+    await server.close()
+    await start({ name: 'other' })
+    const { status } = await client.fineTuning.jobs.resume(id)
+    expect(status).toBe('queued')
+    const { id: own } = await client.fineTuning.jobs.create({ model: 'other', training_file, method: supervised() })
+    expect(await ended(own)).toMatchObject({ status: 'succeeded' })
+    expect(await client.fineTuning.jobs.retrieve(id)).toMatchObject({ status: 'queued' })
+    const { data } = await client.fineTuning.jobs.listEvents(id)
+    expect(data.map(({ message }) => message)).toContain(`The job waits for a server of ${model}.`)
+    await server.close()
+    await start()
+    expect(await ended(id)).toMatchObject({ status: 'succeeded' })
   })
 })

@@ -108,15 +108,19 @@ describe('requests that do not fit the routes', () => {
   it('from other pages of a browser are refused without a key', async () => {
     const { origin } = await start()
     const { port, hostname } = new URL(origin)
-    const ask = (host: string) =>
+    const ask = (host: string, more: { origin?: string } = {}) =>
       new Promise((resolve, reject) => {
-        const request = httpRequest({ hostname, port, path: '/v1/models', headers: { host } }, ({ statusCode }) =>
+        const headers = { host, ...more }
+        const request = httpRequest({ hostname, port, path: '/v1/models', headers }, ({ statusCode }) =>
           resolve(statusCode),
         )
         request.on('error', reject).end()
       })
     expect(await ask('evil.example')).toBe(403)
     expect(await ask(`localhost:${port}`)).toBe(200)
+    for (const other of ['https://evil.example', 'null', `http://localhost:1`])
+      expect(await ask(`localhost:${port}`, { origin: other }), other).toBe(403)
+    expect(await ask(`localhost:${port}`, { origin: `http://localhost:${port}` })).toBe(200)
   })
 })
 
