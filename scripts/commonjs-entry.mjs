@@ -1,6 +1,6 @@
 /**
- * Writes the package's entries for `require`, dist/index.cjs and dist/adapters/index.cjs with their types, from index.js and
- * index.d.ts beside them. Each loads the one ES module, so that require and import share classes and state. A
+ * Writes the package's entries for `require`: index.cjs with its types, from index.js and index.d.ts beside it, in dist and its folders of
+ * further entries. Each loads the one ES module, so that require and import share classes and state. A
  * CommonJS declaration may not re-export an ES module's values, only name their types, so each value is declared by its type.
  */
 import { writeFileSync } from 'node:fs'
@@ -10,7 +10,7 @@ import typescript from 'typescript'
 
 const dist = fileURLToPath(new URL('../dist', import.meta.url))
 const library = `import('./index.js', { with: { 'resolution-mode': 'import' } })`
-const folders = [dist, join(dist, 'adapters')]
+const folders = [dist, join(dist, 'adapters'), join(dist, 'ai')]
 
 const declarations = folders.map((folder) => join(folder, 'index.d.ts'))
 const program = typescript.createProgram(declarations, {

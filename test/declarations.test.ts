@@ -118,6 +118,18 @@ export const sampling = (loss: Objective['loss']): Objective => ({ name: 'own', 
 export const internal = (model: Model) => model.holdForTraining()
 `
 
+const required = `
+import library = require('node-mora')
+import { mora } from 'node-mora/ai'
+export const loader: library.DataLoader | null = null
+export const model = library.loadModel('model')
+export const chat = async () => mora(await model, { adapter: 'support', minP: 0.1 }).specificationVersion
+// @ts-expect-error: no such setting
+export const typo = async () => mora(await model, { minp: 0.1 })
+`
+/** Types that '@ai-sdk/provider' needs and does not bring. */
+const jsonSchema = 'export type JSONSchema7 = object\nexport type JSONSchema7Definition = JSONSchema7 | boolean\n'
+
 const resolutions: [string, string, string[]][] = [
   ['node16', 'node16', ['use.mts', 'use.cts']],
   ['bundler', 'preserve', ['use.ts', 'required.cts']],
@@ -140,13 +152,14 @@ it.each(drawn('declarations', compilers, 1))(
       noEmit: true,
       types: ['node'],
       typeRoots: [join(root, 'node_modules', '@types')],
+      paths: { 'json-schema': [join(folder(), 'json-schema.d.ts')] },
     }
     mkdirSync(join(folder(), 'node_modules'))
     symlinkSync(root, join(folder(), 'node_modules', 'node-mora'))
     writeFileSync(join(folder(), 'tsconfig.json'), JSON.stringify({ compilerOptions, files }))
     for (const file of files.filter((name) => name.startsWith('use'))) writeFileSync(join(folder(), file), use)
-    const required = `import library = require('node-mora')\nexport const loader: library.DataLoader | null = null\n`
-    writeFileSync(join(folder(), 'required.cts'), `${required}export const model = library.loadModel('model')\n`)
+    writeFileSync(join(folder(), 'required.cts'), required)
+    writeFileSync(join(folder(), 'json-schema.d.ts'), jsonSchema)
     const tsc = join(root, 'node_modules', compiler, 'bin', 'tsc')
     const compiled = promisify(execFile)(process.execPath, [tsc, '-p', folder()])
     const said = await compiled.then(

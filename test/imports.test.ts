@@ -29,7 +29,7 @@ const houses: Readonly<Record<string, readonly (readonly string[])[]>> = {
     ['eval', 'dashboard', 'fit'],
     ['jobs'],
     ['serve'],
-    ['doctor.ts', 'self-check'],
+    ['ai', 'doctor.ts', 'self-check'],
     ['index.ts', 'cli'],
   ],
   text: [

@@ -7,10 +7,18 @@ import type { ToolCall } from '../text/tool-calls/calls.js'
 import type { Calling } from './chat-fields.js'
 
 /** A part of a message. */
-interface ChatDelta {
+export interface ChatDelta {
   content?: string
   reasoning_content?: string
-  tool_calls?: object[]
+  tool_calls?: CallDelta[]
+}
+
+/** A part of a call: the first has its id and name. */
+interface CallDelta {
+  index: number
+  id?: string
+  type?: 'function'
+  function: { name?: string; arguments: string }
 }
 
 /** A call as the model wrote it. */
@@ -76,7 +84,7 @@ export class ChatMessage {
     return !this.#isText && names.includes(name) && argumentsText !== ''
   }
 
-  #whole({ id = newId(), name, argumentsText }: CallText): object {
+  #whole({ id = newId(), name, argumentsText }: CallText): CallDelta {
     return { index: this.#calls++, id, type: 'function', function: { name, arguments: argumentsText } }
   }
 }

@@ -161,7 +161,11 @@ export interface Calling {
 }
 
 /** @throws ApiError 400 for a choice among no tools */
-export function callingOf({ tools, tool_choice: choice, response_format: format }: ChatCompletionRequest): Calling {
+export function callingOf({
+  tools,
+  tool_choice: choice,
+  response_format: format,
+}: Pick<ChatCompletionRequest, 'tools' | 'tool_choice' | 'response_format'>): Calling {
   if (choice === 'none') return { tools: [] }
   const parametersOf = (one: (typeof tools)[number]) => one.function.parameters ?? { type: 'object' }
   const calls = tools.map((one) => ({

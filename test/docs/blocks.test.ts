@@ -54,8 +54,8 @@ let trackers: Trackers
 beforeAll(async () => {
   mkdirSync(join(folder, 'node_modules'))
   symlinkSync(root, join(folder, 'node_modules', 'node-mora'))
-  // Pages show programs with OpenAI's client.
-  symlinkSync(join(root, 'node_modules', 'openai'), join(folder, 'node_modules', 'openai'))
+  for (const name of ['ai', 'openai', 'zod'])
+    symlinkSync(join(root, 'node_modules', name), join(folder, 'node_modules', name))
   writeFileSync(join(folder, 'package.json'), '{ "type": "module" }')
   mkdirSync(samples)
   writeSamples(samples)
