@@ -64,7 +64,7 @@ export class MessageParts {
 
   /** Ends the open part and the stream. */
   *end(
-    { promptTokens, newTokens, logprobs, tokensPerSecond }: GenerateResult,
+    { promptTokens, cachedTokens = 0, newTokens, logprobs, tokensPerSecond }: GenerateResult,
     finishReason: string,
   ): Generator<LanguageModelV4StreamPart> {
     yield* this.#close()
@@ -75,7 +75,12 @@ export class MessageParts {
       type: 'finish',
       finishReason: { unified, raw: finishReason },
       usage: {
-        inputTokens: { total: promptTokens, noCache: undefined, cacheRead: undefined, cacheWrite: undefined },
+        inputTokens: {
+          total: promptTokens,
+          noCache: promptTokens - cachedTokens,
+          cacheRead: cachedTokens,
+          cacheWrite: undefined,
+        },
         outputTokens: { total: newTokens, text: undefined, reasoning: undefined },
       },
       providerMetadata: { mora: { tokensPerSecond, ...(ranked && { logprobs: ranked }) } },
