@@ -4,5 +4,4 @@
  *
  * @module node-mora/ai
  */
-export type { MoraSettings } from './language-model.js'
-export { type AdapterSetting, provider as mora } from './provider.js'
+export { type AdapterSetting, type MoraProvider, type MoraSettings, provider as mora } from './provider.js'

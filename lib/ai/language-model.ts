@@ -19,7 +19,6 @@ import {
 } from '../generate/index.js'
 import type { ModelView } from '../models/index.js'
 import { ChatSchema, parseOptions } from '../options/index.js'
-import type { LibraryInput } from '../schema/option-facts.js'
 import { ChatMessage } from '../serve/chat-deltas.js'
 import { type Calling, callingOf } from '../serve/chat-fields.js'
 import type { ChatTemplate } from '../text/template.js'
@@ -28,11 +27,8 @@ import { messagesOf } from './prompt.js'
 
 const SettingsSchema = ChatSchema.omit({ system: true, tools: true })
 
-/** Settings of `mora(model)`, and of `providerOptions: { mora: { … } }`: options of `generate`. */
-export type MoraSettings = LibraryInput<typeof SettingsSchema>
-
 /** Returns the settings as they were given. @throws UsageError for wrong ones */
-export function parseSettings(settings: object): MoraSettings {
+export function checkedSettings<Settings extends object>(settings: Settings): Settings {
   parseOptions(SettingsSchema, settings)
   return settings
 }
@@ -96,7 +92,7 @@ export class MoraLanguageModel implements LanguageModelV4 {
     const { prompt, toolChoice, responseFormat, stopSequences, abortSignal, providerOptions } = options
     const warnings: SharedV4Warning[] = []
     const view = this.#view()
-    const settings = { ...this.#defaults, ...parseSettings(providerOptions?.mora ?? {}) }
+    const settings = { ...this.#defaults, ...checkedSettings<GenerateOptions>(providerOptions?.mora ?? {}) }
     const template = await promptTemplate(view, { template: settings.template ?? 'auto' }, (message) =>
       warnings.push({ type: 'other', message }),
     )

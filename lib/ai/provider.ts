@@ -3,15 +3,55 @@ import type { EmbeddingModelV4, LanguageModelV4, RerankingModelV4 } from '@ai-sd
 import { badValue } from '../common/arguments.js'
 import { UsageError } from '../common/errors.js'
 import { type EmbeddingOptions, embeddingsOf, type ScoresOptions, scoresOf } from '../eval/index.js'
-import { aModel, requireTokenizer, TextEngine } from '../generate/index.js'
+import { aModel, type ChatOptions, requireTokenizer, TextEngine } from '../generate/index.js'
 import type { LoadedModel } from '../models/index.js'
 import { DEFAULT_MAX_LENGTH } from '../rows/row-choices.js'
-import { MoraLanguageModel, type MoraSettings, parseSettings } from './language-model.js'
+import { checkedSettings, MoraLanguageModel } from './language-model.js'
+
+/** Settings of `mora`: defaults of its calls, with the names that `generate` has. */
+export interface MoraSettings
+  extends AdapterSetting,
+    Omit<ChatOptions, 'adapters' | 'system' | 'tools' | 'raw' | 'promptLogprobs' | 'parse' | 'onWarning'> {}
 
 /** Which adapter a model of the AI SDK uses. */
 export interface AdapterSetting {
   /** Name of an adapter of the model; null: none. Default: the adapters that are active when a call begins. */
   adapter?: string | null
+}
+
+/** Makes models of the AI SDK of loaded ones. */
+export interface MoraProvider {
+  /**
+   * Returns a language model of the AI SDK that generates in this process. `settings` are defaults of its calls, with the names that
+   * `generate` has; settings of the AI SDK override them, and so do `providerOptions: { mora: { … } }` of a call.
+   *
+   * Calls of one model share an engine, so they run at once, and a prefix that they have in common is computed once. Its memory stays until
+   * the model is garbage; a program that gives a `TextEngine` instead chooses its size and closes it.
+   *
+   * ```ts
+   * import { generateText } from 'ai'
+   * import { loadModel } from 'node-mora'
+   * import { mora } from 'node-mora/ai'
+   *
+   * const model = await loadModel('SmolLM2-135M-Instruct.Q4_1.gguf')
+   * const { text } = await generateText({ model: mora(model), prompt: 'Name a colour.', maxOutputTokens: 8 })
+   * console.log(text)
+   * ```
+   *
+   * @throws UsageError for wrong settings; `unknown-adapter`; `no-tokenizer`
+   */
+  (source: LoadedModel | TextEngine, settings?: MoraSettings): LanguageModelV4
+  /**
+   * Returns an embedding model of the AI SDK: pooled states of length 1, as `embeddingsOf` computes them.
+   * @throws UsageError `unknown-adapter`; `no-tokenizer`
+   */
+  embedding(model: LoadedModel, settings?: Omit<EmbeddingOptions, 'signal'> & AdapterSetting): EmbeddingModelV4
+  /**
+   * Returns a reranking model of the AI SDK: the head of a reward model scores each document as the completion of the query, as `scoresOf`
+   * does.
+   * @throws UsageError `no-head` for a model whose head does not give one score; `unknown-adapter`; `no-tokenizer`
+   */
+  reranking(model: LoadedModel, settings?: Omit<ScoresOptions, 'signal'> & AdapterSetting): RerankingModelV4
 }
 
 /** Engines of models whose program opened none. */
@@ -36,47 +76,22 @@ function chosen(source: LoadedModel | TextEngine, adapter: string | null | undef
   const view = () => base.withAdapters(adapters)
   view()
   const name = basename(base.path).replace(/\.gguf$/i, '') || 'model'
-  return { view, adapters, modelId: adapter ?? name, provider: 'mora', specificationVersion: 'v4' as const }
+  const facts = { modelId: adapter ?? name, provider: 'mora', specificationVersion: 'v4' as const }
+  return { view, adapters, facts }
 }
 
-/**
- * Returns a language model of the AI SDK that generates in this process. `settings` are defaults of its calls, with the names that
- * `generate` has; settings of the AI SDK override them, and so do `providerOptions: { mora: { … } }` of a call.
- *
- * Calls of one model share an engine, so they run at once, and a prefix that they have in common is computed once. Its memory stays until
- * the model is garbage; a program that gives a `TextEngine` instead chooses its size and closes it.
- *
- * ```ts
- * import { generateText } from 'ai'
- * import { loadModel } from 'node-mora'
- * import { mora } from 'node-mora/ai'
- *
- * const model = await loadModel('SmolLM2-135M-Instruct.Q4_1.gguf')
- * const { text } = await generateText({ model: mora(model), prompt: 'Name a colour.', maxOutputTokens: 8 })
- * console.log(text)
- * ```
- *
- * @throws UsageError for wrong settings; `unknown-adapter`; `no-tokenizer`
- */
-function languageModel(
-  source: LoadedModel | TextEngine,
-  settings: MoraSettings & AdapterSetting = {},
-): LanguageModelV4 {
+function languageModel(source: LoadedModel | TextEngine, settings: MoraSettings = {}): LanguageModelV4 {
   const { adapter, ...defaults } = settings
-  const { view, adapters, modelId } = chosen(source, adapter)
-  return new MoraLanguageModel(modelId, () => engineOf(source), view, { ...parseSettings(defaults), adapters })
+  const { view, adapters, facts } = chosen(source, adapter)
+  return new MoraLanguageModel(facts.modelId, () => engineOf(source), view, { ...checkedSettings(defaults), adapters })
 }
 
-/**
- * Returns an embedding model of the AI SDK: pooled states of length 1, as `embeddingsOf` computes them.
- * @throws UsageError `unknown-adapter`; `no-tokenizer`
- */
 function embedding(
   model: LoadedModel,
   settings: Omit<EmbeddingOptions, 'signal'> & AdapterSetting = {},
 ): EmbeddingModelV4 {
   const { adapter, ...options } = settings
-  const { view, ...facts } = chosen(model, adapter)
+  const { view, facts } = chosen(model, adapter)
   return {
     ...facts,
     maxEmbeddingsPerCall: Number.POSITIVE_INFINITY,
@@ -94,17 +109,12 @@ function embedding(
   }
 }
 
-/**
- * Returns a reranking model of the AI SDK: the head of a reward model scores each document as the completion of the query, as `scoresOf`
- * does.
- * @throws UsageError `no-head` for a model whose head does not give one score; `unknown-adapter`; `no-tokenizer`
- */
 function reranking(
   model: LoadedModel,
   settings: Omit<ScoresOptions, 'signal'> & AdapterSetting = {},
 ): RerankingModelV4 {
   const { adapter, ...options } = settings
-  const { view, ...facts } = chosen(model, adapter)
+  const { view, facts } = chosen(model, adapter)
   const { labels } = view()
   if (labels?.length !== 1) {
     throw new UsageError(
@@ -127,4 +137,4 @@ function reranking(
 }
 
 /** Models of the AI SDK: `mora(model)` is a language model, beside embedding and reranking models. */
-export const provider = Object.assign(languageModel, { embedding, reranking })
+export const provider: MoraProvider = Object.assign(languageModel, { embedding, reranking })
