@@ -3,12 +3,12 @@ import { existsSync } from 'node:fs'
 import { rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import { InputError, MoraError, quoted, UsageError } from '../common/errors.js'
+import { InputError, MoraError, quoted, RunError, UsageError } from '../common/errors.js'
 import { removeFolder } from '../io/atomic.js'
 import { requireFreeSpace } from '../io/disk-space.js'
 import type { Model } from '../models/index.js'
 import { isByTime } from '../train/checkpoints/checkpoint.js'
-import { type TrainEvent, type TrainOptions, train } from '../train/index.js'
+import { type TrainEvent, type TrainOptions, type TrainResult, train } from '../train/index.js'
 import { JOB_METHODS, resolvedHyperparameters, runOptions } from './methods.js'
 import { isFinal, type Job, type StoredFile } from './records.js'
 import { checkpointsOfRun, resultTable, stepsOfRun } from './results.js'
@@ -76,7 +76,7 @@ export class Jobs {
     readonly host: JobsHost,
   ) {
     this.#ofModels = new Map([...store.jobs.values()].map((job) => [this.modelName(job), job.id]))
-    this.ready = this.#begin()
+    this.ready = this.#begin().catch(host.onError)
   }
 
   /** Returns a client's jobs, the newest first. */
@@ -112,6 +112,7 @@ export class Jobs {
    */
   async create(request: JobRequest, owner: string | null): Promise<Job> {
     const { host, store } = this
+    if (this.#isClosing) throw new RunError('closed', 'The server is ending: it takes no more jobs.')
     const { objective, suffix, metadata, integrations, mora, method: fields } = request
     if (request.model !== host.baseName) {
       throw new UsageError('unknown-adapter', `Jobs here train ${quoted(host.baseName)}, not ${quoted(request.model)}.`)
@@ -338,8 +339,10 @@ export class Jobs {
     const { signal } = running.ending
     await store.setJob(job, { state: 'running', startedAt: job.startedAt ?? Date.now() })
     try {
-      await this.#train(job, running)
-      if (signal.aborted) return
+      const { stopped } = await this.#train(job, running)
+      // Whoever disposes of the model ends its run, and the next would have no model.
+      if (stopped) this.#isClosing = true
+      if (stopped || signal.aborted) return
       await this.#succeed(job)
     } catch (error) {
       if (signal.aborted) return
@@ -351,7 +354,7 @@ export class Jobs {
   }
 
   /** Trains a job's adapter, beside adapters of the program, which are active again at the end. */
-  async #train(job: Job, running: RunningJob): Promise<void> {
+  async #train(job: Job, running: RunningJob): Promise<TrainResult> {
     const { store, host } = this
     const { model, template } = host
     const { signal } = running.ending
@@ -380,7 +383,7 @@ export class Jobs {
           await wandb.take(event)
         },
       }
-      await train(model, options as TrainOptions & { data: string }).finished
+      return await train(model, options as TrainOptions & { data: string }).finished
     } finally {
       const [own] = model.adapterSet.activeNames()
       model.setActiveAdapters(former.filter((name) => model.adapters.has(name)))
@@ -430,7 +433,8 @@ export class Jobs {
       return { ...facts, purpose: 'fine-tune-results', kind: null, rows: steps.length }
     })
     const name = this.modelName(job)
-    if (store.jobs.get(job.id)!.state !== 'running') return
+    // A client may have paused or cancelled it meanwhile.
+    if (store.jobs.get(job.id)!.state !== 'running') return store.removeFile(file)
     this.host.serve(name, run)
     const finishedAt = Date.now()
     const result = { tunedModel: name, trainedTokens: tokens, resultFile: file.id, steps: steps.length }

@@ -221,8 +221,8 @@ describe('jobs', () => {
     expect(server.errors).toEqual([])
   })
 
-  const many = Array.from({ length: 40 }, (_, i) => rows[i % rows.length]!)
-  /** A job of 40 steps. */
+  const many = Array.from({ length: 30 }, (_, i) => rows[i % rows.length]!)
+  /** A job of 30 steps. */
   const long = (training_file: string, more: object = {}) =>
     client.fineTuning.jobs.create({
       model,
@@ -262,7 +262,7 @@ describe('jobs', () => {
       expect(await ended(id)).toMatchObject({ status: 'succeeded' })
       expect(trained(id).equals(trained(straight.id))).toBe(true)
       const steps = (await all(client.fineTuning.jobs.listEvents(id))).filter(({ type }) => type === 'metrics')
-      expect(steps).toHaveLength(40)
+      expect(steps).toHaveLength(30)
     }
     expect(server.errors).toEqual([])
   })
@@ -423,6 +423,22 @@ describe('jobs', () => {
     server = await startServer(tiny)
     client = clientOf('none')
     await expect(client.fineTuning.jobs.list()).rejects.toMatchObject({ status: 404 })
+  })
+
+  it('go on elsewhere when their model is disposed of', async () => {
+    const { id: file } = await upload(linesOf(many))
+    await server.close()
+    const other = await tinyModel()
+    server = await startServer(other, { jobs: { folder: folder() } })
+    client = clientOf('none')
+    const [first, second] = [await long(file), await long(file)]
+    await tookSteps(first.id, 1)
+    await other[Symbol.asyncDispose]()
+    await server.close()
+    await start()
+    for (const { id } of [first, second]) expect(await ended(id)).toMatchObject({ status: 'succeeded', error: null })
+    expect(trained(first.id).equals(trained(second.id))).toBe(true)
+    expect(server.errors).toEqual([])
   })
 
   it('wait for a server of the model that they train', async () => {
