@@ -80,7 +80,7 @@ export async function countRun(run: RunToFit, device: CountedDevice): Promise<Co
   const { inUse: base, peak: loading } = device.memory()
   const rows = run.readsRows ? await loadRunRows(model, options, { objective, ranks: single, notice() {} }) : null
   const labels = objective.labels && (rows ? objective.labels() : (options.labels ?? ['0', '1']))
-  await hold.change(() => planModel(model, options, () => {}).make(labels))
+  const part = await hold.change(() => planModel(model, options, () => {}).make(labels))
   passes.gradientCheckpointing = model.gradientCheckpointing
   passes.compute = model.compute
   const parameters = model.trainableParameters().map(({ parameter }) => parameter)
@@ -116,7 +116,7 @@ export async function countRun(run: RunToFit, device: CountedDevice): Promise<Co
     quantised: model.quantised,
     trained: parameters.reduce((sum, { elements }) => sum + elements, 0),
     isFull: newAdapterOptions(options).method === 'full',
-    stored: made - base,
+    stored: part.adapter === null ? 0 : model.adapterSet.bytesToSave(part.adapter),
     merged: bytesOfFiles(model),
     pass: {
       lengths: step.lengths,

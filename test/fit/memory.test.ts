@@ -1,6 +1,7 @@
-/** The memory that is counted before a run is the memory that the device then counts in it. */
+/** The memory that is counted before a run is the memory that the device then counts in it, and the size of its adapter. */
+import { readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { expect, test } from 'vitest'
+import { afterAll, expect, test } from 'vitest'
 import { countRun } from '../../lib/fit/count.js'
 import { countingAddon } from '../../lib/fit/counting-addon.js'
 import { initModel, loadModel, type Model } from '../../lib/models/index.js'
@@ -10,12 +11,16 @@ import type { TrainInput } from '../../lib/options/index.js'
 import { openDevice } from '../../lib/tensor/device.js'
 import { resolveTrainOptions } from '../../lib/train/setup/resolve-options.js'
 import { train } from '../../lib/train/train.js'
+import { quickFolder } from '../io/temporary.js'
 
 const DEMO = join(import.meta.dirname, '../../assets/demo-model')
 const golden = (name: string) => join(import.meta.dirname, '../golden', name, 'config.json')
 
 const MAX_LENGTH = 48
 const ROWS = 4
+
+const folder = quickFolder()
+afterAll(() => rmSync(folder, { recursive: true }))
 
 /** Rows as long as allowed, all tokens of which are trained. */
 function rowsFor(objective: string | undefined) {
@@ -25,7 +30,7 @@ function rowsFor(objective: string | undefined) {
 }
 
 /** Returns the bytes of the device in a real run: of the loaded model, and the peak of its steps. */
-async function seen(options: Partial<TrainInput>): Promise<{ base: number; peak: number }> {
+async function seen(options: Partial<TrainInput>): Promise<{ base: number; peak: number; stored: number }> {
   const device = openDevice({ device: 'cpu' })
   const before = device.memory().inUse
   const { model: path, init, dtype, quantise, quantised, ...run } = options
@@ -35,7 +40,16 @@ async function seen(options: Partial<TrainInput>): Promise<{ base: number; peak:
   const base = device.memory().inUse - before
   const data = Array.from({ length: ROWS }, () => rowsFor(run.objective))
   const { peakMemoryBytes } = await train(model, { ...run, data, maxSteps: 2 } as never).finished
-  return { base, peak: peakMemoryBytes - before }
+  const [name] = model.adapters.keys()
+  if (name !== undefined) await model.saveAdapter(name, folder)
+  const stored = name === undefined ? 0 : bytesOfTensors(join(folder, 'adapter_model.safetensors'))
+  return { base, peak: peakMemoryBytes - before, stored }
+}
+
+/** Returns the bytes of the tensors in a safetensors file, which follow a header and its length. */
+function bytesOfTensors(path: string): number {
+  const file = readFileSync(path)
+  return file.length - 8 - Number(file.readBigUInt64LE(0))
 }
 
 /** Counts the same run. */
@@ -71,6 +85,7 @@ for (const [name, options] of Object.entries<Partial<TrainInput>>({
     dropout: 0.1,
     modulesToSave: ['norms'],
   },
+  'VeRA with tensors that layers share': { ...demo, method: 'vera' },
   'preferences against the model without its adapter': { ...demo, objective: 'dpo' },
   'a model from scratch': { ...run, init: golden('tiny-untied/model'), method: 'full' },
   'a model of attention with a window and others': { ...run, method: 'lora', init: golden('families/gemma3') },
@@ -82,7 +97,7 @@ for (const [name, options] of Object.entries<Partial<TrainInput>>({
 })) {
   test(`the memory of ${name}`, async () => {
     const [was, is] = [await seen(options), await counted(options)]
-    expect({ base: is.base, peak: is.peak }).toEqual(was)
+    expect({ base: is.base, peak: is.peak, stored: is.stored }).toEqual(was)
     expect(is.base + is.adapter + is.optimizer + is.activations).toBeGreaterThanOrEqual(is.peak)
   })
 }

@@ -156,11 +156,7 @@ export class AdapterSet {
   async save(name: string, folder: string, options: SaveAdapterOptions): Promise<void> {
     check({ name, folder, options }, saveAdapterArguments)
     const { config, provenance, layers, modules: whole } = this.#get(name)
-    const method = adapterMethod(config.method)
-    const targets = [...layers.keys()]
-    const tensors = new Map(
-      [...layers].map(([linear, layer]) => [linear.name, tensorsToStore(method, config, linear, targets, layer)]),
-    )
+    const tensors = this.#tensorsToStore(name)
     const modules = new Map(options.modules === false ? [] : [...whole].map(([slot, values]) => [slot.name, values]))
     const { labels } = this.model.base
     const known = provenance.baseHash === undefined ? { ...provenance, ...this.#baseProvenance() } : provenance
@@ -174,6 +170,24 @@ export class AdapterSet {
     } finally {
       for (const tensor of held) tensor.release()
     }
+  }
+
+  /** Returns the bytes of the tensors that `save` writes. */
+  bytesToSave(name: string): number {
+    const stored = [...this.#tensorsToStore(name).values()].flat()
+    const own = stored.filter(({ shared }) => !shared)
+    const shared = new Map(stored.flatMap((tensor) => (tensor.shared ? [[tensor.suffix, tensor] as const] : [])))
+    const shapes = [...own, ...shared.values(), ...this.#get(name).modules.values()].map(({ shape }) => shape)
+    return shapes.reduce((sum, shape) => sum + 4 * elementsOf(shape), 0)
+  }
+
+  #tensorsToStore(name: string): Map<string, ReturnType<typeof tensorsToStore>> {
+    const { config, layers } = this.#get(name)
+    const method = adapterMethod(config.method)
+    const targets = [...layers.keys()]
+    return new Map(
+      [...layers].map(([linear, layer]) => [linear.name, tensorsToStore(method, config, linear, targets, layer)]),
+    )
   }
 
   activate(names: readonly string[]): void {
