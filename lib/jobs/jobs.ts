@@ -4,6 +4,7 @@ import { rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { InputError, MoraError, quoted, RunError, UsageError } from '../common/errors.js'
+import { countedConcern } from '../fit/concern.js'
 import { removeFolder } from '../io/atomic.js'
 import { requireFreeSpace } from '../io/disk-space.js'
 import type { Model } from '../models/index.js'
@@ -270,8 +271,10 @@ export class Jobs {
       bytes = requireMemoryOf(settings, model, this.#running !== null)
     } catch (error) {
       if (!(error instanceof UsageError) || error.code !== 'too-little-memory') throw error
+      const figures = await countedConcern(model, settings)
+      const message = figures ? `${error.message} ${figures}` : error.message
       // The code is also that of a moment's lack, after which clients ask again.
-      throw new UsageError('unfit-options', error.message, { cause: error })
+      throw new UsageError('unfit-options', message, { cause: error })
     }
     await requireFreeSpace(this.store.folder, bytes, 'What the job writes')
   }
