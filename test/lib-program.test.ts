@@ -12,7 +12,6 @@ const awaited: Readonly<Record<string, string>> = {}
 
 /** Members of the addon that lib does not call, with the reason. */
 const calledElsewhere: Readonly<Record<string, string>> = {
-  version: 'scripts/check-gpu prints it',
   operations: 'test/native compares lib/native/operations.ts with it',
   mpiVersion: 'a process of its own calls it, by text (lib/ranks/installed.ts)',
   glooVersion: 'a process of its own calls it, by text (lib/ranks/installed.ts)',
@@ -131,7 +130,9 @@ beforeAll(() => {
 })
 
 test('every export of lib is used in lib, or public', () => {
-  const isPublic = new Set(['index.ts', 'adapters/index.ts', 'ai/index.ts'].flatMap((path) => exportsOf(fileOf(path)).map(original)))
+  const isPublic = new Set(
+    ['index.ts', 'adapters/index.ts', 'ai/index.ts'].flatMap((path) => exportsOf(fileOf(path)).map(original)),
+  )
   const exported = files.flatMap((file) =>
     exportsOf(file)
       .filter((symbol) => original(symbol) === symbol)

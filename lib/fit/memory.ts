@@ -16,7 +16,9 @@ export async function countMemory(
   const answers = await new Promise<ThreadAnswer[]>((resolve, reject) => {
     worker.once('message', resolve)
     worker.once('error', reject)
-    worker.once('exit', () => reject(new RunError('failed', 'The thread that counts the memory of the run has ended.')))
+    worker.once('exit', () =>
+      reject(new RunError('process-ended', 'The thread that counts the memory of the run has ended.')),
+    )
   })
   await worker.terminate()
   return answers.map((answer) => {
