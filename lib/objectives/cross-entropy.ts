@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { flag, real } from '../schema/option.js'
+import { optionalFlag, real } from '../schema/option.js'
 import type { LibraryInput } from '../schema/option-facts.js'
 import { parseOptions, plainOptions } from '../schema/parse.js'
 import { mul, square } from '../tensor/operations/arithmetic.js'
@@ -19,7 +19,9 @@ const SftSchema = z.strictObject({
     0,
     { min: 0 },
   ),
-  tokenAccuracy: flag('also tell the share of target tokens that are the likeliest, as the metric tokenAccuracy'),
+  tokenAccuracy: optionalFlag(
+    'also tell the share of target tokens that are the likeliest, as the metric tokenAccuracy',
+  ),
 })
 
 /**
