@@ -219,6 +219,7 @@ beforeAll(async () => {
     of('loadCheckpoint', [join(folder, 'checkpoints', 'step-000001'), { model: loaded, optimizer }], [['text']]),
     of('newestIntactCheckpoint', [folder, () => {}], [['text'], ['function']]),
     of('meanLoss', [loaded, [batch], {}], [[], [], [...options, 'foreign object']]),
+    of('fit', [model, { trial: false }], [['text'], options]),
     of('train', [loaded, { data: rows }]),
     making('AdamW', [[parameter], {}], [['empty list'], [...options, 'foreign object']]),
     making('AnswerReader', [{ form }]),
