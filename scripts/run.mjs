@@ -73,6 +73,7 @@ const groups = {
     macos: ['macOS, without running it', 'bash scripts/prepare.sh', 'node scripts/check-macos.mjs'],
     windows: ['Windows x64, by MinGW and Wine', 'bash scripts/prepare.sh', 'node scripts/check-windows.mjs'],
     fit: ['the memory that mora fit says, and the memory that a run takes', 'node scripts/check-fit.mjs'],
+    clients: ['the server by clients of others', 'bash scripts/prepare.sh', 'node scripts/check-clients.mjs'],
     'llama-cpp': ['exported files in llama.cpp', 'node scripts/check-llama-cpp.mjs'],
     mutation: ['whether tests notice changes of the code', 'node scripts/mutation.mjs'],
     coverage: [

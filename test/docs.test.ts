@@ -28,6 +28,12 @@ it('has no warnings: everything public is described, and every link in a descrip
 
 it('has no broken link in its Markdown form', () => {
   const pages = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.md'))
-  expect(pages).toEqual(expect.arrayContaining(['node-mora/adapters/README.md', 'node-mora/ai/README.md', 'documents/docs/getting-started.md']))
+  expect(pages).toEqual(
+    expect.arrayContaining([
+      'node-mora/adapters/README.md',
+      'node-mora/ai/README.md',
+      'documents/docs/getting-started.md',
+    ]),
+  )
   expect(pages.flatMap((page) => brokenLinks(folder, page))).toEqual([])
 })

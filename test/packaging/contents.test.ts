@@ -49,7 +49,10 @@ test('links between its pages lead to files of the package', () => {
 })
 
 test('every compiled file has its source', () => {
-  const generated = ['dist', 'dist/adapters', 'dist/ai'].flatMap((folder) => [`${folder}/index.cjs`, `${folder}/index.d.cts`])
+  const generated = ['dist', 'dist/adapters', 'dist/ai'].flatMap((folder) => [
+    `${folder}/index.cjs`,
+    `${folder}/index.d.cts`,
+  ])
   const sources = files
     .filter((file) => file.startsWith('dist/') && !generated.includes(file))
     .map((file) => file.replace(/^dist/, 'lib'))
