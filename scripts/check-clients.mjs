@@ -9,7 +9,7 @@
  */
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { cpSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
@@ -18,7 +18,7 @@ import { orUsageError, parseOptions } from '../bench/common/command-line.mjs'
 import { modelPath } from '../bench/common/model-path.mjs'
 import { someOf } from '../bench/common/options.mjs'
 
-const CLIENTS = ['openai', 'ai', 'langchain', 'agents']
+const CLIENTS = ['openai', 'openai-jobs', 'ai', 'langchain', 'agents']
 const MODEL = 'model'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
@@ -35,6 +35,8 @@ const npm = ['install', '--loglevel=error', '--ignore-scripts', '--no-audit', '-
 const { status } = spawnSync('npm', npm, { cwd: folder, stdio: ['ignore', 'ignore', 'inherit'] })
 if (status !== 0) process.exit(1)
 
+const jobs = mkdtempSync(join(folder, 'jobs-'))
+process.on('exit', () => rmSync(jobs, { recursive: true, force: true }))
 const options = [
   '--model',
   chosen ?? (await tinyModel()),
@@ -44,6 +46,8 @@ const options = [
   join(folder, 'tools.jinja'),
   '--port',
   '0',
+  '--jobs',
+  jobs,
 ]
 const server = spawn(process.execPath, [join(root, 'dist', 'cli', 'main.js'), 'serve', ...options], {
   stdio: ['ignore', 'pipe', 'inherit'],
