@@ -51,17 +51,49 @@ function(_mora_prepare_onednn source)
   file(REMOVE ${primitives} ${unused})
   file(COPY ${CMAKE_CURRENT_FUNCTION_LIST_DIR}/onednn-lists.cpp DESTINATION ${source}/src/cpu)
 
+  set(x64 ${source}/src/cpu/x64)
   foreach(type f32 bf16 s8x8s32)
-    file(GLOB generated ${source}/src/cpu/x64/gemm/${type}/*_autogen.cpp)
-    set(together "")
-    foreach(file ${generated})
-      file(RENAME ${file} ${file}.inc)
-      cmake_path(GET file FILENAME name)
-      string(APPEND together "#include \"${name}.inc\"\n")
-    endforeach()
-    file(WRITE ${source}/src/cpu/x64/gemm/${type}/all_kern_autogen.cpp "${together}")
+    _mora_together(${x64}/gemm/${type} "*_autogen.cpp" all_kern_autogen.cpp)
   endforeach()
-  _mora_replace(${source}/src/cpu/x64/CMakeLists.txt "\"-O1\"" "\"-O0 -U_FORTIFY_SOURCE\"")
+  if(MORA_PROCESSOR)
+    _mora_quicken_onednn(${source})
+  endif()
+  _mora_replace(${x64}/CMakeLists.txt "\"-O1\"" "\"-O0 -U_FORTIFY_SOURCE\"")
+endfunction()
+
+# For a build in place, which is to end soon: no generator of code is optimised, since each runs once for a shape, and most sources are
+# compiled together.
+function(_mora_quicken_onednn source)
+  set(x64 ${source}/src/cpu/x64)
+  foreach(folder . injectors brgemm)
+    _mora_together(${x64}/${folder} "jit_*.cpp" jit_all.cpp)
+  endforeach()
+  set(folder "\${CMAKE_CURRENT_SOURCE_DIR}")
+  _mora_replace(${x64}/CMakeLists.txt "_kern_autogen.cpp)"
+    "_kern_autogen.cpp ${folder}/jit_*.cpp ${folder}/*/jit_*.cpp ${folder}/gemm/*/jit_*.cpp ${folder}/matmul/*copy_utils.cpp)")
+
+  # Names in these do not go with names of others.
+  set(alone engine gemm scratchpad utils verbose matmul/brgemm_matmul)
+  list(TRANSFORM alone REPLACE "(.+)" "${folder}/\\1.cpp")
+  list(JOIN alone " " alone)
+  foreach(part common cpu cpu/x64)
+    file(APPEND ${source}/src/${part}/CMakeLists.txt "
+set_target_properties(\${OBJ_LIB} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 16)
+set_source_files_properties(${alone} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
+")
+  endforeach()
+endfunction()
+
+# Replaces the sources of a folder that match a pattern by one that includes them.
+function(_mora_together folder pattern name)
+  file(GLOB sources ${folder}/${pattern})
+  set(together "")
+  foreach(file ${sources})
+    file(RENAME ${file} ${file}.inc)
+    cmake_path(GET file FILENAME each)
+    string(APPEND together "#include \"${each}.inc\"\n")
+  endforeach()
+  file(WRITE ${folder}/${name} "${together}")
 endfunction()
 
 function(_mora_replace file text other)
@@ -72,7 +104,12 @@ endfunction()
 
 if(NOT dnnl_FOUND)
   # Products run code that is generated for each shape; -O3 would not speed up the generator, only slow down its
-  # compilation.
+  # compilation. One that is compiled in place (PREPARE) is another library than one of a release.
+  if(MORA_PROCESSOR)
+    set(in_place ON)
+  else()
+    set(in_place OFF)
+  endif()
   mora_pinned_library(ONEDNN VERSION 3.7.2 LICENCE Apache-2.0
     DEBIAN onednn GITHUB uxlfoundation/oneDNN TAG v3.7.2
     SHA256 ced4b23087dc3c748714c49bc0acd055c155c5eeec3df80ca56c00e897238f24
@@ -83,7 +120,7 @@ if(NOT dnnl_FOUND)
     OPTIONS -DONEDNN_LIBRARY_TYPE=STATIC -DONEDNN_CPU_RUNTIME=SEQ
       -DONEDNN_ENABLE_PRIMITIVE=MATMUL\\\;REORDER -DONEDNN_ENABLE_WORKLOAD=INFERENCE
       -DONEDNN_BUILD_GRAPH=OFF -DONEDNN_BUILD_TESTS=OFF -DONEDNN_BUILD_EXAMPLES=OFF
-      -DONEDNN_ENABLE_JIT_PROFILING=OFF -DONEDNN_ENABLE_ITT_TASKS=OFF -DONEDNN_ARCH_OPT_FLAGS=
+      -DONEDNN_ENABLE_JIT_PROFILING=OFF -DONEDNN_ENABLE_ITT_TASKS=OFF -DONEDNN_ARCH_OPT_FLAGS= -DMORA_IN_PLACE=${in_place}
       "-DCMAKE_CXX_FLAGS_RELEASE=-O2 -DNDEBUG -w")
   find_package(dnnl 3.7 CONFIG REQUIRED PATHS ${ONEDNN_PREFIX} NO_DEFAULT_PATH NO_CMAKE_FIND_ROOT_PATH)
   unset(dnnl_DIR CACHE) # else the next configuration mistakes it for the system's
