@@ -63,7 +63,10 @@ const sampling = {
   grammar: '',
   bad_words: ['zz'],
   no_repeat_ngram_size: 3,
-  stop_token_ids: [],
+  stop_token_ids: [3],
+  allowed_token_ids: null,
+  include_stop_str_in_output: true,
+  ignore_eos: false,
   repeat_penalty: 1,
 }
 /** Requests that are right, with every field that the server reads. */
@@ -89,6 +92,7 @@ const RIGHT: Readonly<Record<string, object>> = {
   '/v1/completions': { ...sampling, prompt: ['a', 'b'], echo: true, logprobs: 2, best_of: 1, suffix: '' },
   '/v1/embeddings': { model: NAME, input: [[1, 2], [3]], encoding_format: 'float', dimensions: 32 },
   '/tokenize': { model: NAME, prompt: 'a', add_special_tokens: true, return_token_strs: true },
+  '/detokenize': { model: NAME, tokens: [3, 4] },
   '/v1/load_lora_adapter': { lora_name: 'a', lora_path: adapter, load_inplace: true },
   '/v1/unload_lora_adapter': { lora_name: 'b' },
 }
