@@ -29,6 +29,7 @@ function sample({ kind, choices, expects }: ReturnType<typeof optionFacts>): str
   if (expects.startsWith('patterns') || expects.startsWith('balanced')) return 'x=1'
   if (expects.startsWith('parts with')) return 'prompt=x'
   if (expects.startsWith('a size')) return '2GiB'
+  if (expects === 'a token id') return '2'
   if (expects.startsWith('a JSON object')) return '{}'
   if (expects.startsWith('a text with columns')) return '{a}'
   if (expects.includes('owner/name')) return 'owner/name'
