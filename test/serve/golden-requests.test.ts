@@ -24,7 +24,6 @@ const { requests, failures }: Recorded =
 
 /** Requests that are refused, by the parameter that the answer names. */
 const REFUSED: Readonly<Record<string, string>> = {
-  'chat: what vLLM knows beyond OpenAI, by extra_body': 'stop_token_ids',
   'completion: suffix, best_of, every number': 'suffix',
 }
 
