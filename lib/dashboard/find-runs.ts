@@ -1,6 +1,6 @@
 /** Finds the folders below a folder that contain a run. */
 import { basename, join } from 'node:path'
-import { entriesInside } from './inside.js'
+import { entriesInside } from '../io/inside.js'
 
 export interface FoundRun {
   /** Path relative to the folder, with slashes; `.` for the folder itself. */

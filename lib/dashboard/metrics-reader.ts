@@ -1,7 +1,7 @@
 /** Reads `metrics.jsonl` of a run while it grows. */
 import { randomUUID } from 'node:crypto'
+import { AppendedLines } from '../io/appended-lines.js'
 import { isJsonObject, jsonIn } from '../io/json.js'
-import { AppendedLines } from './appended-lines.js'
 import { MetricTable } from './metric-table.js'
 import type { KnownMetrics, RunMetrics } from './payload.js'
 

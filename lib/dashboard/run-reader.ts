@@ -1,10 +1,10 @@
 /** Reads one run from its folder. */
 import { join } from 'node:path'
+import { AppendedLines, sizeProblem } from '../io/appended-lines.js'
+import { entriesInside, type FileInside, FileView, fileText, withFileInside } from '../io/inside.js'
 import { isJsonObject } from '../io/json.js'
 import { identityIn, isAlive } from '../io/process-identity.js'
-import { AppendedLines, sizeProblem } from './appended-lines.js'
 import type { FoundRun } from './find-runs.js'
-import { entriesInside, FileView, fileText, type RunFile, withFileInside } from './inside.js'
 import { MetricsReader, parsed } from './metrics-reader.js'
 import type { KnownMetrics, RunDetails, RunMetrics, RunSummary, Sample } from './payload.js'
 import { readFacts } from './run-yaml.js'
@@ -170,7 +170,7 @@ interface LastStep {
   modified: number
 }
 
-async function readLastStep({ handle, size, modified }: RunFile): Promise<LastStep> {
+async function readLastStep({ handle, size, modified }: FileInside): Promise<LastStep> {
   const length = Math.min(size, TAIL)
   const { buffer, bytesRead } = await handle.read(Buffer.alloc(length), 0, length, size - length)
   const lines = buffer.toString('utf8', 0, bytesRead).split('\n').slice(0, -1)

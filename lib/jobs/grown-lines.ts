@@ -1,13 +1,10 @@
-/** Files of JSON lines that grow, of which only the new part is read again. */
-import { open } from 'node:fs/promises'
-import { jsonIn } from '../io/json.js'
+/** Objects in files of JSON lines that grow. */
+import { AppendedLines } from '../io/appended-lines.js'
+import { isJsonObject, jsonIn } from '../io/json.js'
 
 interface KnownFile {
-  /** A file that was replaced has another number. */
-  readonly inode: number
-  /** Bytes that were read, up to the end of a line. */
-  readonly bytes: number
-  readonly lines: readonly object[]
+  readonly lines: AppendedLines
+  readonly objects: object[]
 }
 
 /** Maximum number of files whose lines are kept. */
@@ -17,31 +14,30 @@ export class GrownLines {
   /** The file that was asked for last is the last. */
   readonly #known = new Map<string, KnownFile>()
 
-  /** Returns the objects in a file; lines that are incomplete and a missing file count as none. */
+  /**
+   * Returns the objects in a file; lines that are incomplete and a missing file count as none.
+   * @param path contains no links
+   */
   async of<Line extends object>(path: string): Promise<readonly Line[]> {
-    const file = await read(path, this.#known.get(path))
+    const file = this.#known.get(path) ?? opened(path)
     this.#known.delete(path)
-    if (!file) return []
     this.#known.set(path, file)
     if (this.#known.size > MOST_FILES) this.#known.delete([...this.#known.keys()][0]!)
-    return file.lines as readonly Line[]
+    await file.lines.read()
+    return [...file.objects] as Line[]
   }
 }
 
-async function read(path: string, former: KnownFile | undefined): Promise<KnownFile | null> {
-  const handle = await open(path).catch(() => null)
-  if (!handle) return null
-  try {
-    const { ino: inode, size } = await handle.stat()
-    const known = former?.inode === inode && former.bytes <= size ? former : { inode, bytes: 0, lines: [] }
-    const added = Buffer.alloc(size - known.bytes)
-    const { bytesRead } = await handle.read(added, 0, added.length, known.bytes)
-    const end = added.subarray(0, bytesRead).lastIndexOf('\n') + 1
-    if (end === 0) return known
-    const lines = added.toString('utf8', 0, end).split('\n')
-    const objects = lines.flatMap((line) => (jsonIn(line) as object | undefined) ?? [])
-    return { inode, bytes: known.bytes + end, lines: [...known.lines, ...objects] }
-  } finally {
-    await handle.close()
-  }
+function opened(path: string): KnownFile {
+  const objects: object[] = []
+  const lines = new AppendedLines(path, {
+    onLine(line) {
+      const value = jsonIn(line)
+      if (isJsonObject(value)) objects.push(value)
+    },
+    onReset() {
+      objects.length = 0
+    },
+  })
+  return { lines, objects }
 }

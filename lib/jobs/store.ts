@@ -4,7 +4,7 @@
  */
 
 import { randomBytes } from 'node:crypto'
-import { existsSync, readdirSync } from 'node:fs'
+import { existsSync, readdirSync, realpathSync } from 'node:fs'
 import { copyFile, link, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { z } from 'zod'
@@ -34,6 +34,8 @@ export interface JobMessage {
 }
 
 export class JobStore {
+  /** Without links. */
+  readonly folder: string
   readonly files = new Map<string, StoredFile>()
   readonly jobs = new Map<string, Job>()
   readonly #lock: ReturnType<typeof lockFolder>
@@ -47,11 +49,10 @@ export class JobStore {
    * @param onError is told of records that cannot be read; their folders are left alone
    * @throws UsageError `locked` if another process has it, `unwritable-output`
    */
-  constructor(
-    readonly folder: string,
-    onError: (error: unknown) => void,
-  ) {
-    this.#lock = lockFolder(folder)
+  constructor(given: string, onError: (error: unknown) => void) {
+    this.#lock = lockFolder(given)
+    const folder = realpathSync(given)
+    this.folder = folder
     for (const name of ['files', 'jobs']) makeFolders(join(folder, name))
     read(join(folder, 'files'), FileSchema, this.files, onError)
     read(join(folder, 'jobs'), JobSchema, this.jobs, onError)

@@ -3,8 +3,8 @@ import { mkdirSync, renameSync, rmSync, symlinkSync, truncateSync, writeFileSync
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { findRuns } from '../../lib/dashboard/find-runs.js'
-import { FileView, fileText } from '../../lib/dashboard/inside.js'
 import { Runs } from '../../lib/dashboard/runs.js'
+import { FileView, fileText } from '../../lib/io/inside.js'
 import { useTemporaryFolder } from '../io/temporary.js'
 import { appendMetrics, stepLine, stepLines, writeRun } from './run-folders.js'
 

@@ -1,6 +1,6 @@
 /** Reads the lines of a growing file, each once. */
 import { basename } from 'node:path'
-import { type RunFile, withFileInside } from './inside.js'
+import { type FileInside, withFileInside } from './inside.js'
 
 const CHUNK = 2 ** 20
 /** Maximum size of a file in bytes; a million steps take less. */
@@ -65,7 +65,7 @@ export class AppendedLines {
     this.#last = Buffer.alloc(0)
   }
 
-  async #readOn({ handle, size }: RunFile): Promise<void> {
+  async #readOn({ handle, size }: FileInside): Promise<void> {
     while (this.#offset < size && !this.#signal?.aborted) {
       const length = Math.min(CHUNK, size - this.#offset)
       const { buffer, bytesRead } = await handle.read(Buffer.allocUnsafe(length), 0, length, this.#offset)
@@ -80,7 +80,7 @@ export class AppendedLines {
   }
 
   /** Whether the bytes that were read last are unchanged. */
-  async #goesOn({ handle }: RunFile): Promise<boolean> {
+  async #goesOn({ handle }: FileInside): Promise<boolean> {
     const { length } = this.#last
     const { buffer, bytesRead } = await handle.read(Buffer.alloc(length), 0, length, this.#offset - length)
     return bytesRead === length && buffer.equals(this.#last)

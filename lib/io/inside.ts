@@ -3,7 +3,7 @@ import { constants, type Dirent } from 'node:fs'
 import { type FileHandle, open, readdir, realpath } from 'node:fs/promises'
 
 /** A regular file, open for reading, with its size in bytes and modification time in milliseconds. */
-export interface RunFile {
+export interface FileInside {
   handle: FileHandle
   size: number
   modified: number
@@ -16,7 +16,7 @@ export interface RunFile {
  */
 export async function withFileInside<Result>(
   path: string,
-  use: (file: RunFile) => Promise<Result>,
+  use: (file: FileInside) => Promise<Result>,
 ): Promise<Result | null> {
   // Do not block on a pipe without a writer, and do not follow a link.
   const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
@@ -31,11 +31,11 @@ export async function withFileInside<Result>(
   }
 }
 
-/** Maximum bytes of a file that is read as a whole; a run's files are far smaller. */
+/** Maximum bytes of a file that is read as a whole. */
 const WHOLE = 2 ** 20
 
 /** Returns the text of a small file, or its beginning. */
-export async function fileText({ handle, size }: RunFile): Promise<string> {
+export async function fileText({ handle, size }: FileInside): Promise<string> {
   const { buffer, bytesRead } = await handle.read(Buffer.alloc(Math.min(size, WHOLE)), 0, Math.min(size, WHOLE), 0)
   return buffer.toString('utf8', 0, bytesRead)
 }
@@ -52,11 +52,11 @@ async function isReal(path: string): Promise<boolean> {
 /** A value computed from a file, and computed again only when the file has changed. */
 export class FileView<Value> {
   readonly #path: string
-  readonly #read: (file: RunFile) => Promise<Value>
+  readonly #read: (file: FileInside) => Promise<Value>
   #stamp = ''
   #value: Value | null = null
 
-  constructor(path: string, read: (file: RunFile) => Promise<Value>) {
+  constructor(path: string, read: (file: FileInside) => Promise<Value>) {
     this.#path = path
     this.#read = read
   }
