@@ -7,7 +7,7 @@ import { wrongField } from './fields.js'
 
 type Prompt = string | readonly number[]
 
-const isId = (value: unknown) => Number.isSafeInteger(value) && (value as number) >= 0
+export const isId = (value: unknown) => Number.isSafeInteger(value) && (value as number) >= 0
 const isText = (value: unknown) => typeof value === 'string'
 const isListOf = (fits: (value: unknown) => boolean) => (value: unknown) =>
   Array.isArray(value) && value.length > 0 && value.every(fits)
@@ -23,15 +23,19 @@ export const promptsField = z.custom<string | string[] | number[] | number[][]>(
 export const idsField = z.custom<number[]>(isListOf(isId), { error: 'a list of token ids that is not empty' })
 
 /** Returns the prompts that a field has. @throws ApiError 400 for ids that the model has no token for */
-export function promptsOf(given: z.output<typeof promptsField>, param: string, { config }: Model): Prompt[] {
+export function promptsOf(given: z.output<typeof promptsField>, param: string, model: Model): Prompt[] {
   const prompts = typeof given === 'string' ? [given] : typeof given[0] === 'number' ? [given as number[]] : given
   for (const prompt of prompts as Prompt[]) {
-    if (typeof prompt === 'string') continue
-    const odd = prompt.find((id) => id >= config.vocabularySize)
-    if (odd === undefined) continue
-    throw wrongField(param, `Expected token ids below ${config.vocabularySize} in ${param} but received ${odd}.`)
+    if (typeof prompt !== 'string') requireIds(prompt, param, model)
   }
   return prompts as Prompt[]
+}
+
+/** @throws ApiError 400 for ids that the model has no token for */
+export function requireIds(ids: readonly number[], param: string, { config }: Model): void {
+  const odd = ids.find((id) => id >= config.vocabularySize)
+  if (odd === undefined) return
+  throw wrongField(param, `Expected token ids below ${config.vocabularySize} in ${param} but received ${odd}.`)
 }
 
 /** Refuses texts that cannot fit the model, before anything encodes them in a process that all requests share. @throws ApiError 400 */

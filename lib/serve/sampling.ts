@@ -8,6 +8,7 @@ import type { Model } from '../models/index.js'
 import { GenerateSchema, JSON_SPACINGS } from '../options/index.js'
 import { samplingOptions } from '../options/sampling.js'
 import { eitherOf, listField, numberField, optionField, shortTextField, wordField, wrongField } from './fields.js'
+import { isId, requireIds } from './prompts.js'
 
 /** Maximum number of stop strings. */
 const STOPS = 16
@@ -33,10 +34,9 @@ const isBias = (value: unknown): boolean =>
 
 /** Checked by hand, as above; an empty list is none. */
 const someIds = z
-  .custom<readonly number[]>(
-    (value) => Array.isArray(value) && value.length <= IDS && value.every((id) => Number.isSafeInteger(id) && id >= 0),
-    { error: `a list of at most ${IDS} token ids` },
-  )
+  .custom<readonly number[]>((value) => Array.isArray(value) && value.length <= IDS && value.every(isId), {
+    error: `a list of at most ${IDS} token ids`,
+  })
   .transform((ids) => (ids.length > 0 ? ids : undefined))
   .optional()
 
@@ -124,15 +124,9 @@ const SamplingSchema = z.looseObject(samplingFields)
 type SamplingBody = z.output<typeof SamplingSchema>
 
 /** Returns the options of `generate` for sampling and constraints. */
-export function samplingOf(body: SamplingBody, { config }: Model) {
+export function samplingOf(body: SamplingBody, model: Model) {
   const { logit_bias: logitBias, seed = -1 } = body
-  const unknown = Object.keys(logitBias ?? {}).find((id) => Number(id) >= config.vocabularySize)
-  if (unknown !== undefined) {
-    throw wrongField(
-      'logit_bias',
-      `Expected token ids below ${config.vocabularySize} in logit_bias but received ${unknown}.`,
-    )
-  }
+  requireIds(Object.keys(logitBias ?? {}).map(Number), 'logit_bias', model)
   const options = Object.keys(samplingSchema.shape).map((name) => [name, body[fieldOf(name)]])
   return {
     ...samplingSchema.parse(Object.fromEntries(options)),

@@ -67,13 +67,22 @@ export class ServedAdapters {
 
   /** Names of the adapters that a client may use. */
   namesFor(client: string | null): string[] {
-    return this.names.filter((name) => this.settings.mayUse?.(name, client) ?? true)
+    return this.names.filter((name) => this.#isFor(name, client))
+  }
+
+  /** Whether an adapter is served, and a client may use it. */
+  #isFor(name: string, client: string | null): boolean {
+    return this.has(name) && (this.settings.mayUse?.(name, client) ?? true)
+  }
+
+  /** Whether an adapter is served under a name. */
+  has(name: string): boolean {
+    return this.#offered.has(name) || this.#adapterOf(name) !== undefined
   }
 
   /** @throws UsageError `unknown-adapter` */
   require(model: string, client: string | null): void {
-    const names = this.namesFor(client)
-    if (model !== this.baseName && !names.includes(model)) throw this.#unknown(model, names)
+    if (model !== this.baseName && !this.#isFor(model, client)) throw this.#unknown(model, this.namesFor(client))
   }
 
   /**
@@ -160,7 +169,7 @@ export class ServedAdapters {
    */
   async loadFor(name: string | undefined, client: string | null): Promise<void> {
     const folder = name && this.#offered.get(name)
-    if (!folder || !this.namesFor(client).includes(name)) return
+    if (!folder || !this.#isFor(name, client)) return
     const loading = this.#recent.get(name) ?? this.#loadOffered(name, folder)
     this.#recent.delete(name)
     this.#recent.set(name, loading)

@@ -39,7 +39,7 @@ export async function unloadAdapter(request: Request, serving: Serving): Promise
 /** `DELETE /v1/models/NAME`, as OpenAI drops a model. The model of a client's job is the client's to delete. */
 export async function deleteModel(id: string, request: Request, serving: Serving): Promise<Response> {
   const job = serving.jobs?.jobOfModel(id)
-  if (job?.owner === clientOf(request) && serving.adapters.names.includes(id)) await serving.jobs!.deleteModel(job, id)
+  if (job?.owner === clientOf(request) && serving.adapters.has(id)) await serving.jobs!.deleteModel(job, id)
   else {
     requireAllowed(serving)
     await serving.adapters.unload(id)

@@ -6,7 +6,7 @@ import { readBody } from '../body.js'
 import { messagesField, messagesFor, requireToolTemplate, templateOptionsField, toolsField } from '../chat-fields.js'
 import { clientOf } from '../clients.js'
 import { parseFields, wrongField } from '../fields.js'
-import { idsField, promptsOf } from '../prompts.js'
+import { idsField, requireIds } from '../prompts.js'
 import type { Serving } from '../serving.js'
 import { refuseUnsupported, unsupportedOfTokenize } from '../unsupported.js'
 
@@ -55,6 +55,6 @@ export async function detokenize(request: Request, serving: Serving): Promise<Re
   const { model: name, tokens } = parseFields(DetokenizeBody, await readBody(request, serving.maxBodyBytes))
   const { model } = serving
   serving.adapters.require(name || serving.adapters.baseName, clientOf(request))
-  promptsOf(tokens, 'tokens', model)
+  requireIds(tokens, 'tokens', model)
   return Response.json({ prompt: await requireTokenizer(model).decode(tokens) })
 }
