@@ -1,6 +1,6 @@
 /** What is said before a run whose memory may be too little. */
 import { formatBytes } from '../common/bytes.js'
-import { MoraError } from '../common/errors.js'
+import { MoraError, reworded } from '../common/errors.js'
 import { optionName } from '../common/option-names.js'
 import type { Model } from '../models/index.js'
 import { FitSchema, type TrainSettings } from '../options/index.js'
@@ -17,8 +17,15 @@ export async function memoryConcern(model: Model, options: TrainSettings): Promi
   return isSurelyEnough(model, options) ? null : countedConcern(model, options)
 }
 
+/** Adds the figures of `fit` to the refusal of a run that has too little memory; returns other errors as they are. */
+export async function withFigures(error: unknown, model: Model | string, options: TrainSettings): Promise<unknown> {
+  if (!(error instanceof MoraError) || error.code !== 'too-little-memory') return error
+  const concern = await countedConcern(model, options)
+  return concern ? reworded(error, (message) => `${message} ${concern}`) : error
+}
+
 /** Like `memoryConcern` for a model that is not loaded, without a rough estimate before. */
-export async function countedConcern(model: Model | string, options: TrainSettings): Promise<string | null> {
+async function countedConcern(model: Model | string, options: TrainSettings): Promise<string | null> {
   const own = Object.entries(options).filter(([name]) => Object.hasOwn(FitSchema.shape, name))
   const { model: _, data: __, json: ___, config: ____, quiet: _____, ...rest } = Object.fromEntries(own)
   try {

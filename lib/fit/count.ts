@@ -195,7 +195,7 @@ function bytesOfFiles({ source, base }: Model): number {
   return (source?.storedDType() === 'float32' ? 4 : 2) * sumOf(values)
 }
 
-const sumOf = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0)
+export const sumOf = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0)
 
 /** Refuses objectives whose rows are made by the model itself. */
 function requireRows({ name, sample }: RunObjective): void {

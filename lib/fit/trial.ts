@@ -11,7 +11,7 @@ import { keep } from '../tensor/scope.js'
 import { Tensor } from '../tensor/tensor.js'
 import { planModel } from '../train/setup/plan-model.js'
 import { objectiveOfRun } from '../train/setup/run-objective.js'
-import { batchOf, type Counted, passOf } from './count.js'
+import { batchOf, type Counted, passOf, sumOf } from './count.js'
 import { makeModel, type RunToFit } from './run-model.js'
 
 /** Seconds that the longest pass of the trial may take; there are two of them. */
@@ -106,8 +106,6 @@ function requireRoom(config: ModelConfig, device: NativeDevice, options: TrainSe
   const bytes = values * (newAdapterOptions(options).method === 'full' ? 20 : 4)
   if (bytes > freeMemory(device)) throw new RunError('out-of-memory', 'The trial of a step does not fit.')
 }
-
-const sumOf = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0)
 
 async function timed(device: NativeDevice, work: () => Promise<void>): Promise<number> {
   const start = performance.now()

@@ -1,4 +1,5 @@
 /** Rules for what a job leaves to be chosen, which docs/jobs.md states. */
+import type { AdapterConfigBase } from '../adapters/contract/adapter.js'
 import { newAdapterConfig } from '../adapters/new-adapter.js'
 import { adapterMethod } from '../adapters/registry.js'
 import type { Model } from '../models/index.js'
@@ -16,6 +17,13 @@ export function automaticBatchSize(rows: number): number {
   return Math.min(32, 2 ** Math.max(0, Math.floor(Math.log2(rows / 64))))
 }
 
+/** Returns the configuration of the adapter that a job trains. */
+export function adapterOfJob(options: TrainSettings): AdapterConfigBase {
+  const { method, ...described } = newAdapterOptions(options)
+  if (method === 'full') throw new Error('Jobs train adapters.')
+  return newAdapterConfig(method, { ...described, method })
+}
+
 /** Rate of LoRA in its paper's successors, by which rates of methods are known here. */
 const LORA_RATE = 2e-4
 /** Widths below this have no known law. */
@@ -27,9 +35,8 @@ const LEAST_WIDTH = 1024
  * 0.781 for Llama, whose law holds here for all others.
  */
 export function automaticRate({ config }: Pick<Model, 'config'>, options: TrainSettings): number {
-  const { method, ...described } = newAdapterOptions(options)
-  if (method === 'full') throw new Error('Jobs train adapters.')
-  const own = adapterMethod(method).learningRate(newAdapterConfig(method, { ...described, method }))
+  const adapter = adapterOfJob(options)
+  const own = adapterMethod(adapter.method).learningRate(adapter)
   const exponent = config.architecture.startsWith('qwen') ? 0.0775 : 0.781
   const ofWidth = 5e-4 * (2000 / Math.max(LEAST_WIDTH, config.hiddenSize)) ** exponent
   return own * (ofWidth / LORA_RATE)

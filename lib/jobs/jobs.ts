@@ -4,7 +4,7 @@ import { rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { InputError, MoraError, quoted, RunError, UsageError } from '../common/errors.js'
-import { countedConcern } from '../fit/concern.js'
+import { withFigures } from '../fit/concern.js'
 import { removeFolder } from '../io/atomic.js'
 import { requireFreeSpace } from '../io/disk-space.js'
 import type { Model } from '../models/index.js'
@@ -165,12 +165,8 @@ export class Jobs {
    * @throws UsageError `unknown-job`, `job-ended`
    */
   async cancel(id: string, owner: string | null): Promise<Job> {
-    const job = this.get(id, owner)
-    if (isFinal(job)) throw alreadyEnded(job)
-    const cancelled = await this.store.setJob(job, { state: 'cancelled', finishedAt: Date.now() })
-    await this.#stop(id)
-    await this.store.tell(job, 'info', 'The job was cancelled.')
-    return cancelled
+    const job = this.#unended(id, owner)
+    return this.#halt(job, { state: 'cancelled', finishedAt: Date.now() }, 'The job was cancelled.')
   }
 
   /**
@@ -178,13 +174,8 @@ export class Jobs {
    * @throws UsageError `unknown-job`, `job-ended`
    */
   async pause(id: string, owner: string | null): Promise<Job> {
-    const job = this.get(id, owner)
-    if (isFinal(job)) throw alreadyEnded(job)
-    if (job.state === 'paused') return job
-    const paused = await this.store.setJob(job, { state: 'paused' })
-    await this.#stop(id)
-    await this.store.tell(job, 'info', 'The job was paused.')
-    return paused
+    const job = this.#unended(id, owner)
+    return job.state === 'paused' ? job : this.#halt(job, { state: 'paused' }, 'The job was paused.')
   }
 
   /**
@@ -192,8 +183,7 @@ export class Jobs {
    * @throws UsageError `unknown-job`, `job-ended`
    */
   async resume(id: string, owner: string | null): Promise<Job> {
-    const job = this.get(id, owner)
-    if (isFinal(job)) throw alreadyEnded(job)
+    const job = this.#unended(id, owner)
     if (job.state !== 'paused') return job
     const queued = await this.store.setJob(job, { state: 'queued' })
     await this.store.tell(job, 'info', 'The job was resumed.')
@@ -269,12 +259,11 @@ export class Jobs {
     let bytes: number
     try {
       bytes = requireMemoryOf(settings, model, this.#running !== null)
-    } catch (error) {
+    } catch (refusal) {
+      const error = await withFigures(refusal, model, settings)
       if (!(error instanceof UsageError) || error.code !== 'too-little-memory') throw error
-      const figures = await countedConcern(model, settings)
-      const message = figures ? `${error.message} ${figures}` : error.message
       // The code is also that of a moment's lack, after which clients ask again.
-      throw new UsageError('unfit-options', message, { cause: error })
+      throw new UsageError('unfit-options', error.message, { cause: error })
     }
     await requireFreeSpace(this.store.folder, bytes, 'What the job writes')
   }
@@ -327,6 +316,21 @@ export class Jobs {
         this.#running = null
         this.#startNext()
       })
+  }
+
+  /** @throws UsageError `unknown-job`, `job-ended` */
+  #unended(id: string, owner: string | null): Job {
+    const job = this.get(id, owner)
+    if (!isFinal(job)) return job
+    throw new UsageError('job-ended', `The job ${id} has ended already: it has ${job.state}.`)
+  }
+
+  /** Changes a job's record, ends its run, and says so. */
+  async #halt(job: Job, changes: Partial<Job>, message: string): Promise<Job> {
+    const halted = await this.store.setJob(job, changes)
+    await this.#stop(job.id)
+    await this.store.tell(job, 'info', message)
+    return halted
   }
 
   /** Ends the run of a job, if it runs, after its last complete step. */
@@ -463,7 +467,3 @@ export class Jobs {
 
 const newestFirst = <One extends { createdAt: number; id: string }>(all: One[]): One[] =>
   all.sort((a, b) => b.createdAt - a.createdAt || (a.id < b.id ? 1 : -1))
-
-function alreadyEnded({ id, state }: Job): UsageError {
-  return new UsageError('job-ended', `The job ${id} has ended already: it has ${state}.`)
-}

@@ -1,9 +1,9 @@
 /** Memory and disk of a job, before it is queued. */
-import { newAdapterConfig } from '../adapters/new-adapter.js'
 import { planAdapter } from '../adapters/planning/adapter-plan.js'
 import type { Model } from '../models/index.js'
-import { newAdapterOptions, type TrainSettings } from '../options/index.js'
+import type { TrainSettings } from '../options/index.js'
 import { stepDemand, tokenBudget } from '../train/setup/token-budget.js'
+import { adapterOfJob } from './automatic.js'
 
 /** Checkpoints that a run has at one time: three of epochs, one by time, and one being written. */
 const CHECKPOINTS = 5
@@ -16,9 +16,7 @@ const OF_A_VALUE = 16
  * @throws UsageError `too-little-memory`, and what is wrong with the adapter
  */
 export function requireMemoryOf(options: TrainSettings, model: Model, later: boolean): number {
-  const { method, ...described } = newAdapterOptions(options)
-  const config = newAdapterConfig(method, { ...described, method })
-  const { cost } = planAdapter(config, model.adaptableLayers(), model.base, model)
+  const { cost } = planAdapter(adapterOfJob(options), model.adaptableLayers(), model.base, model)
   if (!later) tokenBudget(model, options.memory, stepDemand(cost, false))
   return (CHECKPOINTS + 1) * OF_A_VALUE * cost.trained
 }

@@ -1,5 +1,5 @@
 import { formatBytes } from '../../common/bytes.js'
-import { MoraError, reworded } from '../../common/errors.js'
+import { MoraError } from '../../common/errors.js'
 import type { Model } from '../../models/index.js'
 import { loadOptions, newAdapterOptions, TrainSchema, type TrainSettings } from '../../options/index.js'
 import type { JobRanks } from '../../ranks/job-ranks.js'
@@ -38,14 +38,6 @@ export const trainCommand = defineCommand({
   },
 })
 
-/** Adds to the refusal of a run that does not fit what `mora fit` says of it. */
-async function withFigures(error: unknown, options: TrainSettings): Promise<unknown> {
-  if (!(error instanceof MoraError) || error.code !== 'too-little-memory') return error
-  const { countedConcern } = await import('../../fit/concern.js')
-  const concern = await countedConcern(options.model!, options)
-  return concern ? reworded(error, (message) => `${message} ${concern}`) : error
-}
-
 type RanksOfCommand = Ranks & ShardRanks & Pick<JobRanks, 'deviceFor' | 'threads' | 'close'>
 
 /**
@@ -59,7 +51,9 @@ export async function trainOn(
   const nothingToPrint = { json: undefined, text: '' }
   try {
     const result = await trained(ranks, options, context).catch(async (error: unknown) => {
-      throw ranks.size === 1 ? await withFigures(error, options) : error
+      if (ranks.size > 1) throw error
+      const { withFigures } = await import('../../fit/concern.js')
+      throw await withFigures(error, options.model!, options)
     })
     await ranks.close()
     return ranks.rank === 0 ? result : { ...nothingToPrint, exitCode: result.exitCode }
