@@ -69,15 +69,16 @@ export class Parameter extends Tensor implements Float32Tensor {
 
   /** Returns another view of the same memory. Its gradients reach the parameter, also the gradients of repeated elements. */
   override view(shape: readonly number[], strides?: readonly number[], offset = 0): Tensor {
-    const y = super.view(shape, strides, offset)
-    if (!(isRecording() && this.requiresGrad)) return y
-    if (!this.isDense) {
+    const records = isRecording() && this.requiresGrad
+    if (records && !this.isDense) {
       const from = `strides [${this.strides.join(', ')}] and shape [${this.shape.join(', ')}]`
       throw new UsageError(
         'unfit-shape',
         `Expected a dense parameter for a view with gradients, but ${this.name} has ${from}.`,
       )
     }
+    const y = super.view(shape, strides, offset)
+    if (!records) return y
     return record<Tensor>(y, [this], [], (dY, _, [dThis]) =>
       writeByAdding(dThis!, (gradient) => {
         if (!repeats(y)) native.add(dY.native, gradient.view(shape, y.strides, offset).native, 1)

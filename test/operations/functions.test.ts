@@ -1,5 +1,5 @@
 /** The functions for custom objectives: gradients, values, broadcast shapes, error messages. */
-import { describe, expect, test } from 'vitest'
+import { afterAll, describe, expect, test } from 'vitest'
 import {
   add,
   cast,
@@ -250,6 +250,8 @@ describe('gradients', () => {
   test.each(all.map((each) => [each.name, each] as const))('%s', (_, each) => checkGradients(each))
 })
 
+afterAll(() => expect(liveBytes(testDevice()), 'bytes in use at the end').toBe(0))
+
 const of = (values: number[], shape: number[]) => Tensor.from(values, shape, { device: testDevice() })
 
 describe('values', () => {
@@ -368,6 +370,10 @@ describe('a sentence for', () => {
   const a = of([1, 2, 3, 4, 5, 6], [2, 3])
   const half = Tensor.from([1, 2, 3], [3], { device: testDevice(), dtype: 'bfloat16' })
   const ids = Tensor.from([1, 2, 3], [3], { device: testDevice(), dtype: 'int32' })
+  afterAll(() => {
+    for (const tensor of [a, half, ids]) tensor.dispose()
+  })
+
   test.each<[string, () => unknown, RegExp]>([
     [
       'shapes that do not fit',
@@ -436,7 +442,7 @@ describe('a sentence for', () => {
     ],
     ['a vector where rows are needed', () => linear(half, a), /^Expected x \[N, k\] but received bfloat16 \[3\]\.$/],
   ])('%s', (_, call, sentence) => {
-    expect(call).toThrow(sentence)
+    expect(() => scope(() => void call())).toThrow(sentence)
   })
 
   test('a backward pass from more than a scalar', async () => {
@@ -453,7 +459,7 @@ describe('a sentence for', () => {
 
   test('a backward pass from a constant', async () => {
     const p = new Parameter('p', of([1, 2], [2]))
-    const constants = [sum(a), noGrad(() => sum(p)), sum(reshape(a, [6]).view([2, 3]))]
+    const constants = [sum(a), noGrad(() => sum(p)), scope(() => sum(reshape(a, [6]).view([2, 3])))]
     for (const constant of constants) {
       await expect(constant.backward()).rejects.toThrow(
         /^Expected a scalar that was computed from a parameter to go backward from, but this is a constant: /,
@@ -468,6 +474,7 @@ describe('a sentence for', () => {
     expect(() => p.view([2])).toThrow(
       /^Expected a dense parameter for a view with gradients, but p has strides \[1, 3\]/,
     )
+    p.dispose()
   })
 
   test('a second backward pass through one forward pass', async () => {
