@@ -21,8 +21,9 @@ import type { ModelView } from '../models/index.js'
 import { ChatSchema, parseOptions } from '../options/index.js'
 import { ChatMessage } from '../serve/chat-deltas.js'
 import { type Calling, callingOf } from '../serve/chat-fields.js'
+import { MessageParts } from '../serve/message-parts.js'
 import type { ChatTemplate } from '../text/template.js'
-import { MessageParts } from './parts.js'
+import { StreamParts } from './parts.js'
 import { messagesOf } from './prompt.js'
 
 const SettingsSchema = ChatSchema.omit({ system: true, tools: true })
@@ -148,14 +149,16 @@ export class MoraLanguageModel implements LanguageModelV4 {
     yield { type: 'response-metadata', id: randomUUID(), timestamp: new Date(), modelId: this.modelId }
     const message = new ChatMessage(forced, Number.POSITIVE_INFINITY)
     const parts = new MessageParts()
+    const stream = new StreamParts()
     for await (const event of withWhole(this.#engine().stream(call))) {
       if ('finishReason' in event) {
         const { delta, finishReason } = message.end(event)
-        yield* parts.add(delta)
-        yield* parts.end(event, finishReason)
+        yield* stream.of(parts.add(delta))
+        yield* stream.of(parts.end())
+        yield stream.finish(event, finishReason)
       } else {
         if (isRaw) yield { type: 'raw', rawValue: event }
-        yield* parts.add(message.push(event) ?? {})
+        yield* stream.of(parts.add(message.push(event) ?? {}))
       }
     }
   }

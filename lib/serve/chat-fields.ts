@@ -4,7 +4,7 @@ import { aFlag, anObject, anyText, aText, isObject, wholeBetween } from '../comm
 import { theOption } from '../common/option-names.js'
 import type { ChatTemplate, Message } from '../text/template.js'
 import { eitherOf, listField, ofCharacters, patternField, wordField, wrongField } from './fields.js'
-import { constraintsIn, limitField, requireOneConstraint, samplingFields } from './sampling.js'
+import { constraintsIn, limitField, requireOneConstraint, type SamplingBody, samplingFields } from './sampling.js'
 
 /** Maximum numbers of messages of a conversation, parts of a message, calls of a message, and tools. */
 const [MESSAGES, PARTS, CALLS, TOOLS] = [16_384, 1024, 512, 512]
@@ -160,12 +160,15 @@ export interface Calling {
   }
 }
 
-/** @throws ApiError 400 for a choice among no tools */
-export function callingOf({
-  tools,
-  tool_choice: choice,
-  response_format: format,
-}: Pick<ChatCompletionRequest, 'tools' | 'tool_choice' | 'response_format'>): Calling {
+/** @param formatParam the parameter that has the response_format @throws ApiError 400 for a choice among no tools */
+export function callingOf(
+  {
+    tools,
+    tool_choice: choice,
+    response_format: format,
+  }: Pick<ChatCompletionRequest, 'tools' | 'tool_choice' | 'response_format'>,
+  formatParam = 'response_format',
+): Calling {
   if (choice === 'none') return { tools: [] }
   const parametersOf = (one: (typeof tools)[number]) => one.function.parameters ?? { type: 'object' }
   const calls = tools.map((one) => ({
@@ -178,7 +181,7 @@ export function callingOf({
     const content = schemaOfFormat(format)
     if (tools.length === 0 || !content) return { tools }
     const optional = tools.map((one) => one.function.name)
-    return { tools, forced: { name: null, schema: callOrContent(calls, content), optional } }
+    return { tools, forced: { name: null, schema: callOrContent(calls, content, formatParam), optional } }
   }
   if (tools.length === 0) throw wrongField('tool_choice', 'A tool_choice needs tools.')
   if (choice === 'required')
@@ -194,11 +197,15 @@ export function callingOf({
 }
 
 /** Returns the schema of a call or of content. References of the schema of content begin at its root, so its definitions move there. */
-function callOrContent(calls: readonly object[], content: Readonly<Record<string, unknown>>): object {
+function callOrContent(
+  calls: readonly object[],
+  content: Readonly<Record<string, unknown>>,
+  formatParam: string,
+): object {
   const { $defs, definitions, $schema: _, ...rest } = content
   if (/"\$ref":"#"/.test(JSON.stringify(content))) {
     throw wrongField(
-      'response_format',
+      formatParam,
       'A schema that refers to itself as a whole does not go with tools; set tool_choice to none.',
     )
   }
@@ -211,11 +218,15 @@ function schemaOfFormat(format: ChatCompletionRequest['response_format']): Recor
 }
 
 /** Returns the JSON schema that the completion must fit. @throws ApiError 400 for several constraints */
-export function contentSchemaOf(body: ChatCompletionRequest, { forced }: Calling): object | undefined {
+export function contentSchemaOf(
+  body: SamplingBody & Pick<ChatCompletionRequest, 'response_format'>,
+  { forced }: Calling,
+  formatParam: string,
+): object | undefined {
   const schema = forced?.schema ?? schemaOfFormat(body.response_format)
   if (schema) {
     const isCall = forced && !forced.optional
-    requireOneConstraint([...constraintsIn(body), isCall ? 'tool_choice' : 'response_format'])
+    requireOneConstraint([...constraintsIn(body), isCall ? 'tool_choice' : formatParam])
   }
   return schema
 }

@@ -121,7 +121,7 @@ export const limitOf = (given: number | undefined, { config }: Model): number =>
   given === undefined || given === -1 ? config.maxPositions : Math.max(1, given)
 
 const SamplingSchema = z.looseObject(samplingFields)
-type SamplingBody = z.output<typeof SamplingSchema>
+export type SamplingBody = z.output<typeof SamplingSchema>
 
 /** Returns the options of `generate` for sampling and constraints. */
 export function samplingOf(body: SamplingBody, model: Model) {

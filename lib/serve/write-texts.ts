@@ -4,7 +4,7 @@ import type { GeneratedPiece, GenerateOptions, GenerateResult, TextEngine } from
 import type { ActiveRequest } from './active-requests.js'
 
 /** The texts of a request. */
-interface RequestedTexts {
+export interface RequestedTexts {
   /** The options of each text. */
   readonly calls: readonly GenerateOptions[]
   /** Number of texts of each prompt, which are neighbours in `calls`. */

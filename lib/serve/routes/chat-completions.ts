@@ -1,23 +1,14 @@
 /** `POST /v1/chat/completions`: the next message of a conversation. */
 import { randomUUID } from 'node:crypto'
-import { type GenerateOptions, type GenerateResult, promptTemplate } from '../../generate/index.js'
+import type { GenerateResult } from '../../generate/index.js'
 import { readBody } from '../body.js'
-import { ChatMessage, wholeMessage } from '../chat-deltas.js'
-import {
-  type Calling,
-  ChatBody,
-  type ChatCompletionRequest,
-  callingOf,
-  contentSchemaOf,
-  contentsOf,
-  messagesFor,
-  requireToolTemplate,
-} from '../chat-fields.js'
+import { type ChatMessage, wholeMessage } from '../chat-deltas.js'
+import { ChatBody, type ChatCompletionRequest } from '../chat-fields.js'
 import { eventStream } from '../event-stream.js'
 import { parseFields, wrongField } from '../fields.js'
 import { chatLogProbs } from '../logprobs.js'
-import { requireRoom } from '../prompts.js'
-import { limitOf, requireStream, samplingOf } from '../sampling.js'
+import { textsOfChat } from '../requested-chat.js'
+import { requireStream } from '../sampling.js'
 import type { Serving } from '../serving.js'
 import { refuseUnsupported, unsupportedOfChats } from '../unsupported.js'
 import { type TextEvent, usageOf, wholeTexts, writeTexts } from '../write-texts.js'
@@ -28,34 +19,15 @@ export async function chatCompletions(request: Request, serving: Serving): Promi
   const body = parseFields(ChatBody, given)
   refuseUnsupported(given, { best_of: { neutral: [body.n], instead: 'ask for n texts' } })
   requireStream(body)
-  const { model, engine } = serving
-  const { n, logprobs, top_logprobs: topLogprobs } = body
-  if (topLogprobs !== undefined && !logprobs)
+  const { engine } = serving
+  const { n } = body
+  if (body.top_logprobs !== undefined && !body.logprobs)
     throw wrongField('top_logprobs', 'The parameter top_logprobs needs logprobs.')
-  requireRoom(contentsOf(body.messages), 'messages', model)
-  const calling = callingOf(body)
-  const schema = contentSchemaOf(body, calling)
-  const { tools } = calling
-  const template = await promptTemplate(model, serving)
-  requireToolTemplate(tools, template)
-  const call = {
-    ...samplingOf(body, model),
-    template: serving.template,
-    messages: messagesFor(body.messages, template),
-    templateOptions: {
-      ...(body.reasoning_effort !== undefined && { reasoning_effort: body.reasoning_effort }),
-      ...body.chat_template_kwargs,
-    },
-    maxNewTokens: limitOf(body.max_completion_tokens ?? body.max_tokens ?? serving.maxTokens, model),
-    ...(tools.length > 0 && { tools }),
-    ...(logprobs && { logprobs, topLogprobs: topLogprobs ?? 0 }),
-    ...(schema && { schema }),
-  }
-  // A text that fits a schema is all content: no reasoning or calls are separated from it.
-  const texts = { calls: new Array<GenerateOptions>(n).fill({ ...call, parse: call.schema === undefined }), n }
+  const chat = { ...body, max_tokens: body.max_completion_tokens ?? body.max_tokens }
+  const { texts, newMessage } = await textsOfChat(chat, serving)
   const active = await serving.requests.admit(body.model, n, request)
   try {
-    const response = new ChatResponse(body, active.used.model, calling)
+    const response = new ChatResponse(body, active.used.model, newMessage)
     if (body.stream)
       return await eventStream(response.events(writeTexts(engine, texts, active)), active, serving.onError)
     const wholes = await wholeTexts(engine, texts, active)
@@ -77,7 +49,7 @@ class ChatResponse {
   constructor(
     readonly body: ChatCompletionRequest,
     readonly model: string,
-    readonly calling: Calling,
+    readonly newMessage: () => ChatMessage,
   ) {}
 
   head(object: string): object {
@@ -85,7 +57,7 @@ class ChatResponse {
   }
 
   readonly choice = (whole: GenerateResult, index: number): object => {
-    const { message, finishReason } = wholeMessage(this.#message(), whole)
+    const { message, finishReason } = wholeMessage(this.newMessage(), whole)
     return { index, message, logprobs: chatLogProbs(whole.logprobs), finish_reason: finishReason }
   }
 
@@ -101,7 +73,7 @@ class ChatResponse {
     for await (const event of texts) {
       const { index } = event
       if (!messages[index]) yield chunk(index, { role: 'assistant', content: '' })
-      messages[index] ??= this.#message()
+      messages[index] ??= this.newMessage()
       if ('whole' in event) {
         wholes[index] = event.whole
         const { delta, finishReason } = messages[index].end(event.whole)
@@ -114,9 +86,5 @@ class ChatResponse {
       if (delta || piece.logprobs?.length) yield chunk(index, delta ?? {}, { logprobs: chatLogProbs(piece.logprobs) })
     }
     if (withUsage) yield { ...head, choices: [], usage: usageOf(wholes, this.body.n) }
-  }
-
-  #message(): ChatMessage {
-    return new ChatMessage(this.calling.forced, this.body.parallel_tool_calls ? Number.POSITIVE_INFINITY : 1)
   }
 }

@@ -1,0 +1,67 @@
+/** A requested chat, whichever route it came by, and its texts. */
+import { type GenerateOptions, promptTemplate } from '../generate/index.js'
+import { ChatMessage } from './chat-deltas.js'
+import {
+  type ChatCompletionRequest,
+  callingOf,
+  contentSchemaOf,
+  contentsOf,
+  messagesFor,
+  requireToolTemplate,
+} from './chat-fields.js'
+import { requireRoom } from './prompts.js'
+import { limitOf, type SamplingBody, samplingOf } from './sampling.js'
+import type { Serving } from './serving.js'
+import type { RequestedTexts } from './write-texts.js'
+
+/** A chat by the names and in the forms of chat completions, into which other routes translate their bodies. */
+export type RequestedChat = SamplingBody &
+  Pick<
+    ChatCompletionRequest,
+    | ('messages' | 'tools' | 'tool_choice' | 'parallel_tool_calls' | 'response_format' | 'max_tokens')
+    | ('logprobs' | 'top_logprobs' | 'chat_template_kwargs' | 'reasoning_effort')
+  >
+
+/** Parameters that a route has under names of its own, for errors. */
+export interface ChatParams {
+  readonly messages: string
+  readonly format: string
+}
+
+const OF_COMPLETIONS: ChatParams = { messages: 'messages', format: 'response_format' }
+
+/**
+ * Returns the texts of a chat, and what makes the message of each.
+ * @throws ApiError 400 for messages without room, tools that the template does not print, and several constraints
+ */
+export async function textsOfChat(
+  body: RequestedChat,
+  serving: Serving,
+  params = OF_COMPLETIONS,
+): Promise<{ texts: RequestedTexts; newMessage: () => ChatMessage }> {
+  const { model } = serving
+  const { n, logprobs, top_logprobs: topLogprobs } = body
+  requireRoom(contentsOf(body.messages), params.messages, model)
+  const calling = callingOf(body, params.format)
+  const schema = contentSchemaOf(body, calling, params.format)
+  const { tools } = calling
+  const template = await promptTemplate(model, serving)
+  requireToolTemplate(tools, template)
+  const call: GenerateOptions = {
+    ...samplingOf(body, model),
+    template: serving.template,
+    messages: messagesFor(body.messages, template),
+    templateOptions: {
+      ...(body.reasoning_effort !== undefined && { reasoning_effort: body.reasoning_effort }),
+      ...body.chat_template_kwargs,
+    },
+    maxNewTokens: limitOf(body.max_tokens ?? serving.maxTokens, model),
+    ...(tools.length > 0 && { tools }),
+    ...(logprobs && { logprobs, topLogprobs: topLogprobs ?? 0 }),
+    ...(schema && { schema }),
+  }
+  // A text that fits a schema is all content: no reasoning or calls are separated from it.
+  const calls = new Array<GenerateOptions>(n).fill({ ...call, parse: call.schema === undefined })
+  const maxCalls = body.parallel_tool_calls ? Number.POSITIVE_INFINITY : 1
+  return { texts: { calls, n }, newMessage: () => new ChatMessage(calling.forced, maxCalls) }
+}
