@@ -12,6 +12,7 @@ const load = (name) => import(join(root, 'dist', name))
 const { commands } = await load('cli/commands/index.js')
 const { defaultWords, listedChoices, valueName } = await load('cli/parser.js')
 const { ROW_FORMS } = await load('rows/kinds/index.js')
+const { LOGGED_FORMS } = await load('rows/logged/index.js')
 const { CommonOptionsSchema, optionDefault, optionFacts } = await load('options/index.js')
 const { families } = await load('models/families/index.js')
 const { flagOf } = await load('common/option-names.js')
@@ -80,7 +81,7 @@ function tables(entries, command = {}) {
 
 /** The forms of rows, each with its columns; a column with ? may be absent. */
 function formsTable() {
-  const rows = ROW_FORMS.map(({ name, madeFor, use, columns, optional = {} }) => {
+  const rows = [...LOGGED_FORMS, ...ROW_FORMS].map(({ name, madeFor, use, columns, optional = {} }) => {
     const needed = Object.values(columns).flat()
     const more = Object.entries(optional)
       .flatMap(([part, names]) => (part === 'answer' ? [] : names))

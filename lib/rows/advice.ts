@@ -286,6 +286,12 @@ const FOREIGN_ROWS: readonly ForeignRow[] = [
       'these are answers of a model for a judge (FastChat), whose questions are in another file: join both by question_id into rows of messages',
   },
   {
+    columns: ['resourceSpans'],
+    fits: Array.isArray,
+    advice: () =>
+      "this is a batch of OpenTelemetry's spans: write a span a line (jq -c '.resourceSpans[].scopeSpans[].spans[]')",
+  },
+  {
     columns: ['data', 'annotations'],
     fits: (data, annotations) => isJsonObject(data) && isListOf(annotations, 'result'),
     advice: () =>

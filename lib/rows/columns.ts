@@ -36,6 +36,19 @@ export class RowColumns {
       ignored.size === 0 ? row : Object.fromEntries(Object.entries(row).filter(([name]) => !ignored.has(name)))
   }
 
+  /** The row without columns ignored by name. */
+  get values(): Readonly<Record<string, unknown>> {
+    return this.#values
+  }
+
+  /** The same, with numbers as they are written in the file; undefined if their spelling is not known. */
+  get exactValues(): Readonly<Record<string, unknown>> | undefined {
+    this.#exact ??= exactColumns(this.#json) ?? null
+    return this.#exact
+      ? Object.fromEntries(Object.entries(this.#exact).filter(([name]) => Object.hasOwn(this.#values, name)))
+      : undefined
+  }
+
   /** Names of all columns, without columns ignored by name. */
   get names(): string[] {
     return Object.keys(this.#values)

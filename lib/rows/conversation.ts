@@ -7,6 +7,7 @@ import { nearest } from '../schema/names.js'
 import type { ChatTemplate } from '../text/template.js'
 import type { ContentPart, Message, ThinkingPart } from '../text/templates/messages.js'
 import { malformedRow } from './check.js'
+import { ofLangChain } from './langchain.js'
 import { plainParts } from './parts.js'
 
 /** A message, and the place of its role in the row: `conversations[1].from`. */
@@ -60,7 +61,8 @@ const READ = new Set<string>(['role', 'from', 'content', 'value', 'function_call
 const USUAL = new Set(['system', 'user', 'assistant', 'tool'])
 
 /**
- * Returns the turns of a list of messages (`role`, `content`), of ShareGPT's (`from`, `value`), or of XTuner's (`input`, `output`).
+ * Returns the turns of a list of messages (`role`, `content`), of ShareGPT's (`from`, `value`), of LangChain's, or of XTuner's
+ * (`input`, `output`).
  * Turns of `function_call` or `tool_call` become one message with the assistant's before them. In OpenAI's older form, answers of
  * functions become `tool` messages.
  * @throws InputError `malformed-row`
@@ -98,8 +100,8 @@ function turnsIn(value: unknown, exact: unknown, at: string, where: string): Tur
         roleAt: `${at}.${key}`,
       }))
   }
-  const own = plainParts(value)
-  const ownExact = isJsonObject(exact) ? plainParts(exact) : own
+  const own = plainParts(ofLangChain(value))
+  const ownExact = isJsonObject(exact) ? plainParts(ofLangChain(exact)) : own
   const turn = turnOf(own.message, ownExact.message, at, where)
   const { content, tool_calls: calls } = turn.message
   const isSaid = calls !== undefined || (Array.isArray(content) && content.length > 0)

@@ -15,6 +15,7 @@ import {
   TOKEN_MASKS,
   wholePart,
 } from './forms.js'
+import type { LoggedRow } from './logged/index.js'
 
 /** Parts that evaluation tools wrap in an object: `{ "input": { "question": "…" } }`. */
 const WRAPPED = ['prompt', 'completion', 'answer', 'messages'] as const
@@ -46,6 +47,8 @@ export class FormedRow<Own extends string = never> {
   constructor(
     readonly form: RowForm,
     readonly columns: RowColumns,
+    /** For a logged call, which `columns` has in parts: the names of its record's columns, and why it is not trained. */
+    readonly logged?: Pick<LoggedRow, 'names' | 'leftOut'>,
   ) {
     const present = (name: string): string | undefined => {
       const found = columns.find(name)
@@ -77,7 +80,9 @@ export class FormedRow<Own extends string = never> {
       ...(wholePart(this.form.columns) ? [] : [TEMPLATE_OPTIONS]),
       ...(this.has('input_ids') ? TOKEN_MASKS : []),
     ]
-    return this.columns.names.filter((name) => read.some((one) => one === name || one.startsWith(`${name}.`)))
+    const isRead = (name: string) =>
+      read.some((one) => one === name || one.startsWith(`${name}.`) || one.startsWith(`${name}[`))
+    return (this.logged?.names ?? this.columns.names).filter(isRead)
   }
 
   has(part: RowPart<Own>): boolean {

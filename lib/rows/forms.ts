@@ -263,8 +263,6 @@ export const TEXT_FORMS: readonly RowForm<never>[] = [
   pair('input-output', 'inputs and outputs, Phoenix', 'input', 'output'),
   pair('input-target', 'MAWPS', 'input', 'target'),
   pair('inputs-targets', 'FLAN, P3', 'inputs', 'targets'),
-  pair('inputs-outputs', 'LangSmith', 'inputs', 'outputs'),
-  pair('input-expected-output', 'Langfuse', 'input', 'expectedOutput'),
   pair('input-expected', 'Braintrust', 'input', 'expected'),
   adaptllmText('input-labels', 'label.0'),
   adaptllmText('input-label', 'label'),

@@ -1,5 +1,5 @@
 /** Reads the parts of a message's content in the forms of several APIs: reasoning, calls of functions and their results. */
-import { isJsonObject } from '../io/json.js'
+import { isJsonObject, type JsonObject } from '../io/json.js'
 import { json } from '../text/python/text.js'
 import { toValue } from '../text/python/values.js'
 
@@ -12,7 +12,11 @@ interface PlainParts {
   results: string[]
 }
 
-/** Reads the parts of Anthropic, Azure, Bedrock and Vertex, whose key is `parts` instead of `content`. */
+/**
+ * Reads the parts of Anthropic, Azure, Bedrock, Vertex, the AI SDK (`ModelMessage`, ai 6) and OpenTelemetry (GenAI semantic
+ * conventions 1.37 and later: `gen-ai-input-messages.json`, `gen-ai-output-messages.json`). Vertex and OpenTelemetry name them
+ * `parts` instead of `content`.
+ */
 export function plainParts(message: Readonly<Record<string, unknown>>): PlainParts {
   const { parts, ...others } = message
   const content = Array.isArray(parts) && !('content' in message) ? parts : message.content
@@ -36,7 +40,23 @@ function plainPart(part: unknown): unknown {
   if (isJsonObject(toolResult)) return { type: RESULT, [RESULT]: toolResult.content }
   if (isJsonObject(functionResponse)) return { type: RESULT, [RESULT]: functionResponse.response }
   if (part.type === RESULT) return { type: RESULT, [RESULT]: part[RESULT] ?? part.content }
-  return part
+  return telemetryPart(part) ?? sdkPart(part) ?? part
+}
+
+/** Returns a part of OpenTelemetry's; its calls are as they are read here. */
+function telemetryPart({ type, content, response, result }: JsonObject): object | undefined {
+  if (type === 'tool_call_response') return { type: RESULT, [RESULT]: response ?? result }
+  if (typeof content !== 'string') return undefined
+  if (type === 'text') return { type, text: content }
+  return type === 'reasoning' ? { type, value: content } : undefined
+}
+
+/** Returns a part of the AI SDK's. */
+function sdkPart({ type, text, toolName, input, args, output, result }: JsonObject): object | undefined {
+  if (type === 'tool-call') return { type: CALL, name: toolName, arguments: input ?? args }
+  if (type === 'tool-result')
+    return { type: RESULT, [RESULT]: isJsonObject(output) ? output.value : (output ?? result) }
+  return type === 'reasoning' && typeof text === 'string' ? { type, value: text } : undefined
 }
 
 const textIn = (value: unknown): unknown => (isJsonObject(value) ? value.text : value)

@@ -29,6 +29,7 @@ import {
 } from './kinds/index.js'
 import type { RowKind } from './kinds/kind.js'
 import { LabelNames } from './labels.js'
+import { loggedRow } from './logged/index.js'
 import { PURPOSES } from './purposes.js'
 import type { DataRecord } from './record.js'
 import { type PromptRow, promptRow, type QuestionRow, questionRow, type Row, trainingRow } from './rows.js'
@@ -222,6 +223,8 @@ export class RowReading {
       requireNamed(this.#named, columns, purpose)
       return new FormedRow(this.#named, columns)
     }
+    const logged = loggedRow(columns)
+    if (logged && fitsPurpose(logged.form, purpose)) return new FormedRow(logged.form, logged.columns, logged)
     const { form, unread } = this.#knownForm(columns, purpose)
     const foreign = form ? undefined : foreignRow(columns)
     if (foreign !== undefined) throw malformedRow(columns.where, foreign)

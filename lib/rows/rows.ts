@@ -9,6 +9,7 @@ import { checked, malformedRow } from './check.js'
 import { contentOf, historyTurns, type Turn, turnsOf } from './conversation.js'
 import type { FormedRow } from './formed-row.js'
 import { type RowPart, TEMPLATE_OPTIONS, TOKEN_MASKS } from './forms.js'
+import type { WhyLeftOut } from './logged/call.js'
 
 /** A row as objectives take it. */
 export type Row = (
@@ -37,6 +38,11 @@ export type Row = (
       kind: 'tokenised'
       ids: number[]
       labels: number[] | undefined
+    }
+  | {
+      /** A logged call that is not trained. */
+      kind: 'left-out'
+      reason: WhyLeftOut
     }
   | {
       /** Tokens that a kind of rows makes by itself, to which no template applies. */
@@ -86,6 +92,7 @@ export interface QuestionRow extends PromptRow {
  * @throws InputError `malformed-row`
  */
 export function trainingRow(row: FormedRow): Row {
+  if (row.logged?.leftOut) return { kind: 'left-out', reason: row.logged.leftOut }
   if (row.has('input_ids')) return tokenisedRow(row)
   if (row.has('text')) return { kind: 'text', text: row.text('text') }
   if (!row.has('messages') && !row.has('completion')) {
@@ -94,7 +101,25 @@ export function trainingRow(row: FormedRow): Row {
       `there is no answer to train beside ${row.name('prompt')}; name its column (${theOption('columns')})`,
     )
   }
-  return answeredRow(row, 'completion')
+  const read = answeredRow(row, 'completion')
+  if (row.has('messages')) requireAnswer(row, read)
+  return read
+}
+
+/** Columns that may hold the answer to a conversation that ends with the user's turn. */
+const ANSWERS = ['response', 'output', 'completion', 'answer']
+
+/** @throws InputError `malformed-row` for a conversation whose answer is in another column: its history alone would be trained */
+function requireAnswer(row: FormedRow, read: Row): void {
+  if (read.kind !== 'messages' || read.messages.at(-1)?.role !== 'user') return
+  const isThere = (name: string | undefined) => name !== undefined && Boolean(row.columns.value(name))
+  const answer = ANSWERS.map((name) => row.columns.find(name)).find(isThere)
+  if (answer === undefined) return
+  const columns = theOption('columns', { prompt: row.name('messages'), completion: answer })
+  throw malformedRow(
+    row.where,
+    `${row.name('messages')} ends with the user's turn, and ${answer} may be the answer: name both (${columns}), or ignore the column (${theOption('ignoreColumns', [answer])})`,
+  )
 }
 
 /** Returns a prompt with one of its answers. */

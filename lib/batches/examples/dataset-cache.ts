@@ -10,7 +10,7 @@ import { type ArraySizes, allocate, arrayBytes, hashArrays, rowsIn } from './tok
 import type { SourceFacts, TokenisedData } from './tokenise.js'
 
 /** Increase this whenever the same rows are tokenised or masked differently. */
-const VERSION = 16
+const VERSION = 17
 
 interface Header extends ArraySizes {
   version: number

@@ -8,6 +8,7 @@ import { InputError, UsageError } from '../../common/errors.js'
 import { hasArrowNulls } from '../../rows/arrow-nulls.js'
 import { malformedRow } from '../../rows/check.js'
 import { checkRoles } from '../../rows/conversation.js'
+import type { WhyLeftOut } from '../../rows/logged/call.js'
 import { IGNORED_LABEL, type Row } from '../../rows/rows.js'
 import { encodeChat, type MaskedChat, maskChat } from '../../text/chat-mask.js'
 import type { TurnTokens } from '../../text/masks/token-spans.js'
@@ -47,6 +48,8 @@ export interface EncodedRow {
   cut?: Partial<LongRowCounts>
   /** Counts of a template's changes to the conversation. */
   chat?: Partial<ChatCounts>
+  /** Why a logged call, which has no rows then, is left out. */
+  leftOut?: WhyLeftOut
 }
 
 /**
@@ -62,6 +65,7 @@ export async function encodeRow(row: Row, where: string, options: EncodeOptions)
 }
 
 async function encodeUnweighed(row: Row, where: string, options: EncodeOptions): Promise<EncodedRow> {
+  if (row.kind === 'left-out') return { rows: [], length: 0, leftOut: row.reason }
   if (row.kind === 'compared') return encodeCompared(row, where, options)
   if (row.kind === 'tokenised') {
     const mask = Uint8Array.from(row.ids, (_, i) => (row.labels?.[i] === IGNORED_LABEL ? 0 : 1))
@@ -108,7 +112,7 @@ function tokenizerOf({ tokenizer }: EncodeOptions, where: string): Tokenizer {
  */
 async function encodeWhole(row: Row, where: string, options: EncodeOptions): Promise<EncodedRow> {
   const { template, context, signal } = options
-  if (row.kind === 'tokenised' || row.kind === 'compared' || row.kind === 'own') return encodeRow(row, where, options)
+  if (row.kind !== 'text' && row.kind !== 'completion' && row.kind !== 'messages') return encodeRow(row, where, options)
   const isJoined = row.kind === 'completion' && (row.isText || !template)
   if (isJoined && row.completion !== '') return encodeRow(row, where, options)
   const tokenizer = tokenizerOf(options, where)

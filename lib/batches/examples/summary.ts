@@ -3,6 +3,7 @@
 import { InputError } from '../../common/errors.js'
 import { optionName, theOption } from '../../common/option-names.js'
 import { counted, were } from '../../common/printable.js'
+import { WHY_LEFT_OUT, type WhyLeftOut } from '../../rows/logged/call.js'
 import { noCounts } from '../../text/masks/turn-texts.js'
 import type { Tokenizer } from '../../text/tokenizer.js'
 import type { ChatCounts, EncodedRow } from './encode.js'
@@ -35,8 +36,10 @@ export interface DataSummary extends ChatCounts, LengthCounts {
   dropped: number
   /** Rows that `filter` left out. */
   filtered: number
+  /** Logged calls that were left out, by the reason; absent if there are none. */
+  leftOut?: Partial<Record<WhyLeftOut, number>>
   /** The place of the first counted row, for some of the counts. */
-  first: Partial<Record<keyof ChatCounts, string>>
+  first: Partial<Record<keyof ChatCounts | 'leftOut', string>>
   /** Control tokens that are trained as targets. */
   trainedSpecialTokens: {
     /** Id. */
@@ -71,6 +74,15 @@ export function addChat(summary: DataSummary, counts: Partial<ChatCounts>, where
   }
 }
 
+/** Counts a logged call that is left out. */
+export function addLeftOut(summary: DataSummary, reason: WhyLeftOut, where: string): void {
+  summary.leftOut = { ...summary.leftOut, [reason]: (summary.leftOut?.[reason] ?? 0) + 1 }
+  summary.first.leftOut ??= where
+}
+
+const countLeftOut = ({ leftOut = {} }: DataSummary): number =>
+  Object.values(leftOut).reduce((sum, count) => sum + count, 0)
+
 /** Counts a row and the effect of the token limit on it. */
 export function addLength(counts: LengthCounts, { length, rows, cut }: EncodedRow): void {
   counts.longest = Math.max(counts.longest, length)
@@ -89,7 +101,7 @@ export function requireRows(
   { keepWithoutTarget = false }: { keepWithoutTarget?: boolean } = {},
 ): void {
   const { rows, withoutTarget, dropped, targetTokens, filtered, cut } = summary
-  const all = withoutTarget + filtered + cut.dropped + cut.questions + (cut.over ?? 0)
+  const all = withoutTarget + filtered + cut.dropped + cut.questions + (cut.over ?? 0) + countLeftOut(summary)
   if (rows === 0 && all === 0) throw new InputError('empty-data', `${name}: no row was found.`)
   if (targetTokens > 0 || (keepWithoutTarget && (rows > 0 || dropped === 0))) return
   throw new InputError(
@@ -99,8 +111,9 @@ export function requireRows(
 }
 
 /** Returns the reasons why some rows have no targets. */
-export function untrainedReasons({ withoutTarget, filtered, cut }: DataSummary): string {
+export function untrainedReasons({ withoutTarget, filtered, cut, leftOut }: DataSummary): string {
   const reasons = [
+    ...(leftOut ? [`logged calls ${leftOutReasons(leftOut)}`] : []),
     ...(filtered > 0 ? ['left out by filter'] : []),
     ...(withoutTarget > 0
       ? [
@@ -114,15 +127,25 @@ export function untrainedReasons({ withoutTarget, filtered, cut }: DataSummary):
   return reasons.join('; ')
 }
 
+const leftOutReasons = (counts: Partial<Record<WhyLeftOut, number>>): string =>
+  Object.entries(counts)
+    .map(([reason, count]) => `${WHY_LEFT_OUT[reason as WhyLeftOut]}: ${count}`)
+    .join(', ')
+
 /** Returns notes for the user about the rows and how the template rendered them. */
 export function summaryNotes(summary: DataSummary): string[] {
-  const { dropped, cut } = summary
+  const { dropped, cut, leftOut, first } = summary
   const { over = 0 } = cut
   const long = longRowsNote(summary)
   return [
     ...(dropped > 0 ? [`${counted(dropped, 'row')} in which nothing is trained ${were(dropped)} left out.`] : []),
     ...(over > 0
       ? [`${counted(over, 'row')} of more than ${optionName('maxTokens')} tokens ${were(over)} left out.`]
+      : []),
+    ...(leftOut
+      ? [
+          `${counted(countLeftOut(summary), 'logged call')} ${were(countLeftOut(summary))} left out (${leftOutReasons(leftOut)}; first: ${first.leftOut}).`,
+        ]
       : []),
     ...(long === undefined ? [] : [`${long}; ${theOption('longRows')} chooses the part to keep.`]),
     ...chatNotes(summary),
