@@ -1,6 +1,6 @@
 /** Each example runs as it stands, for a few steps. */
 import { execFileSync } from 'node:child_process'
-import { existsSync, readFileSync } from 'node:fs'
+import { cpSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterEach, describe, expect, it, vi } from 'vitest'
@@ -30,7 +30,7 @@ afterEach(() => {
 })
 
 describe('examples', () => {
-  const next = drawnTests('examples', 9, 2)
+  const next = drawnTests('examples', 10, 2)
 
   next().it('train.ts trains, measures, merges and generates', async () => {
     const output = join(folder(), 'out')
@@ -84,6 +84,25 @@ describe('examples', () => {
     expect(Number(after)).toBeGreaterThan(Number(before))
     expect(printed).toMatch(/^What does a duck do\? It will quack\.$/m)
     expect(existsSync(join(output, 'merged', '1_Pooling', 'config.json'))).toBe(true)
+  })
+
+  next().it('openai-fine-tuning.ts tunes a model that says something else then, and is deleted', async () => {
+    const path = join(folder(), 'model')
+    cpSync(DEMO_MODEL, path, { recursive: true })
+    const settings = JSON.parse(readFileSync(join(path, 'tokenizer_config.json'), 'utf8'))
+    const turns = "{% for message in messages %}{{ message.role + '=' + message.content + '<end>' }}{% endfor %}"
+    const template = `${turns}{% if add_generation_prompt %}{{ 'assistant=' }}{% endif %}`
+    writeFileSync(join(path, 'tokenizer_config.json'), JSON.stringify({ ...settings, chat_template: template }))
+    const load = () => import('../examples/openai-fine-tuning.js')
+    const printed = await run(load, path, join(folder(), 'jobs'), '8')
+    const teams = /^(shipping|billing|account)$/
+    const said = (when: string) => new RegExp(`^${when}: (.*)$`, 'm').exec(printed)![1]
+    expect(said('before')).not.toMatch(teams)
+    expect(said('after')).toMatch(teams)
+    expect(printed).toMatch(/^Step 96\/96: training loss=\S+, validation loss=\S+$/m)
+    expect(printed).toMatch(/^The job has successfully completed\nstep,train_loss,train_accuracy,/m)
+    expect(printed).toMatch(/^ft:base:local:tickets:\w{8}$/m)
+    expect(printed).toMatch(/^served: base$/m)
   })
 
   const lossesOf = (printed: string) => [...printed.matchAll(/^loss (\S+)$/gm)].map(([, loss]) => Number(loss))

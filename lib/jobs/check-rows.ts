@@ -16,7 +16,8 @@ const MOST_VALUES = 2 ** 18
 const NEWLINE = 0x0a
 
 /**
- * Reads a file of JSON lines, and returns what its rows can train and their number. The first row decides: the others have to fit it.
+ * Reads a file of JSON lines, and returns what its rows can train and their number, without logged calls that are left out. The first
+ * row decides: the others have to fit it.
  * @param name the file's name for clients, in errors
  * @throws InputError with file, line and reason
  */
@@ -32,11 +33,14 @@ export async function checkRows(
     const { value, where, json = '' } = record
     if (!isJsonObject(value)) throw malformedRow(where, 'expected an object')
     if (excessOf(json, MOST_VALUES)) throw malformedRow(where, 'the row nests values too deeply, or has too many')
-    if (kind === undefined) kind = kindOf(record, readers)
-    else readers[kind]!(record)
-    rows++
+    kind ??= kindOf(record, readers)
+    const row = readers[kind]!(record)
+    if (!isJsonObject(row) || row.kind !== 'left-out') rows++
   }
   if (kind === undefined) throw new InputError('no-rows', `${name} has no rows: write a JSON object in each line.`)
+  if (rows === 0) {
+    throw new InputError('nothing-to-train', `${name}: all rows are logged calls that failed or have no whole answer.`)
+  }
   return { kind, rows }
 }
 

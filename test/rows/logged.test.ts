@@ -151,6 +151,11 @@ const ROWS: [string, string, object][] = [
   ],
   ['chat-completion', 'beside its messages', { messages: history, tools, response: { choices: [choice(answer)] } }],
   [
+    'chat-completion',
+    'after its answer was added to the messages',
+    { ...stored, messages: [...history, answer], choices: [choice(answer)] },
+  ],
+  [
     'langfuse',
     'of the API',
     { ...observation, input: { messages: history, tools, tool_choice: 'auto' }, output: answer },

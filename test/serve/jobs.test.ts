@@ -99,6 +99,8 @@ describe('files', () => {
     expect(await refused('{"a": 1}\n')).toContain('rows.jsonl:1: no form of rows has the columns a')
     expect(await refused(linesOf([...rows, { messages: 'Hi' }]))).toContain('rows.jsonl:7: messages')
     expect(await refused(`${'['.repeat(5000)}${']'.repeat(5000)}`)).toContain('rows.jsonl:1')
+    const failed = { traceId: 't', type: 'GENERATION', level: 'ERROR', input: 'Hi', output: null }
+    expect(await refused(linesOf([failed]))).toContain('rows.jsonl: all rows are logged calls that failed')
     await expect(upload('{}', { purpose: 'vision' as 'fine-tune' })).rejects.toMatchObject({ param: 'purpose' })
     expect(readdirSync(`${folder()}/files`)).toEqual([])
     expect(server.errors).toEqual([])
