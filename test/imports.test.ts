@@ -26,7 +26,7 @@ const houses: Readonly<Record<string, readonly (readonly string[])[]>> = {
     ['options'],
     ['generate', 'push'],
     ['train', 'analysis'],
-    ['eval', 'dashboard', 'fit'],
+    ['eval', 'dashboard', 'fit', 'graders'],
     ['jobs'],
     ['serve'],
     ['ai', 'doctor.ts', 'self-check'],

@@ -17,6 +17,11 @@ export function automaticBatchSize(rows: number): number {
   return Math.min(32, 2 ** Math.max(0, Math.floor(Math.log2(rows / 64))))
 }
 
+/** For prompts with several answers each: the greatest power of two of at most an eighth of the rows, from 1 to 8. */
+export function automaticPrompts(rows: number): number {
+  return Math.min(8, 2 ** Math.max(0, Math.floor(Math.log2(rows / 8))))
+}
+
 /** Returns the configuration of the adapter that a job trains. */
 export function adapterOfJob(options: TrainSettings): AdapterConfigBase {
   const { method, ...described } = newAdapterOptions(options)

@@ -1,8 +1,10 @@
 /** Checks of uploaded files: every line, with its number and the reason. */
 import { createReadStream } from 'node:fs'
 import { formatBytes } from '../common/bytes.js'
-import { InputError, MoraError } from '../common/errors.js'
-import { isJsonObject } from '../io/json.js'
+import { InputError, MoraError, quoted } from '../common/errors.js'
+import { sampleOf } from '../graders/sample.js'
+import { TemplateFailure, type Variable, variableIn } from '../graders/template.js'
+import { isJsonObject, type JsonObject } from '../io/json.js'
 import { excessOf } from '../io/json-scan.js'
 import { malformedRow } from '../rows/check.js'
 import { lineRecords } from '../rows/files/json.js'
@@ -27,16 +29,21 @@ export async function checkRows(
   purpose: 'fine-tune' | 'batch',
 ): Promise<{ kind: FileKind; rows: number }> {
   const readers = purpose === 'batch' ? { requests: requireRequest } : rowReaders()
-  let kind: FileKind | undefined
+  let kinds: readonly FileKind[] | undefined
   let rows = 0
   for await (const record of lineRecords(bytesOf(path, name), name)) {
     const { value, where, json = '' } = record
     if (!isJsonObject(value)) throw malformedRow(where, 'expected an object')
     if (excessOf(json, MOST_VALUES)) throw malformedRow(where, 'the row nests values too deeply, or has too many')
-    kind ??= kindOf(record, readers)
-    const row = readers[kind]!(record)
+    const possible = kinds ?? (Object.keys(readers) as FileKind[])
+    const read = readAs(record, readers, possible)
+    // A conversation that ends with a question may be an example of its earlier answers, or a prompt.
+    kinds ??= endsWithQuestion(value) ? possible : [...read.keys()].slice(0, 1)
+    kinds = kinds.filter((kind) => read.has(kind))
+    const row = read.get(kinds[0]!)
     if (!isJsonObject(row) || row.kind !== 'left-out') rows++
   }
+  const kind = kinds?.[0]
   if (kind === undefined) throw new InputError('no-rows', `${name} has no rows: write a JSON object in each line.`)
   if (rows === 0) {
     throw new InputError('nothing-to-train', `${name}: all rows are logged calls that failed or have no whole answer.`)
@@ -44,31 +51,70 @@ export async function checkRows(
   return { kind, rows }
 }
 
-type Readers = Partial<Record<FileKind, (record: DataRecord) => unknown>>
-
-function rowReaders(): Readers {
-  const [examples, pairs, prompts] = [new RowReading(), new RowReading({ rows: 'pairs' }), new RowReading()]
-  return {
-    examples: (record) => examples.training(record),
-    pairs: (record) => pairs.wanted(record),
-    prompts: (record) => prompts.prompt(record),
+/**
+ * Reads prompts of `reinforcement`.
+ * @param variables of rows that its grader reads
+ * @throws InputError with file, line and reason for a row that does not end with a question, or lacks a variable
+ */
+export async function checkPrompts(path: string, name: string, variables: readonly Variable[]): Promise<void> {
+  const reading = questionReading()
+  const sample = sampleOf('')
+  for await (const record of lineRecords(bytesOf(path, name), name)) {
+    const { messages = [] } = reading.prompt(record)
+    const item = record.value as Readonly<Record<string, unknown>>
+    const last = (item.messages as readonly { role?: unknown }[]).at(-1)?.role
+    if (messages.length === 0 || last !== 'user') {
+      throw malformedRow(
+        record.where,
+        `messages: expected a user's message at the end but received one of ${quoted(last)}`,
+      )
+    }
+    for (const variable of variables) {
+      try {
+        variableIn(variable, { item, sample })
+      } catch (error) {
+        if (!(error instanceof TemplateFailure)) throw error
+        throw malformedRow(record.where, `the row lacks what the grader reads: ${error.message}`)
+      }
+    }
   }
 }
 
-/** Returns the first kind that a row fits. @throws InputError why it is not of the first kind, which most rows are meant to be */
-function kindOf(record: DataRecord, readers: Readers): FileKind {
+type Readers = Partial<Record<FileKind, (record: DataRecord) => unknown>>
+
+/** Columns beside the conversation are a grader's. */
+export const QUESTION_COLUMNS = { messages: 'messages', tools: 'tools' }
+
+const questionReading = () => new RowReading({ columns: QUESTION_COLUMNS })
+
+function rowReaders(): Readers {
+  const [examples, pairs, prompts] = [new RowReading(), new RowReading({ rows: 'pairs' }), new RowReading()]
+  const questions = questionReading()
+  return {
+    examples: (record) => examples.training(record),
+    pairs: (record) => pairs.wanted(record),
+    prompts: (record) => (endsWithQuestion(record.value as JsonObject) ? questions : prompts).prompt(record),
+  }
+}
+
+/** Returns a row as each of some kinds that it fits. @throws InputError why it is not of the first of these */
+function readAs(record: DataRecord, readers: Readers, possible: readonly FileKind[]): Map<FileKind, unknown> {
   let first: unknown
-  for (const [kind, read] of Object.entries(readers)) {
+  const rows = new Map<FileKind, unknown>()
+  for (const kind of possible) {
     try {
-      read(record)
-      return kind as FileKind
+      rows.set(kind, readers[kind]!(record))
     } catch (error) {
       if (!(error instanceof MoraError)) throw error
       first ??= error
     }
   }
-  throw first
+  if (rows.size === 0) throw first
+  return rows
 }
+
+const endsWithQuestion = ({ messages }: JsonObject): boolean =>
+  Array.isArray(messages) && (messages.at(-1) as { role?: unknown } | undefined)?.role === 'user'
 
 /** @throws InputError for a line that is no request of OpenAI's batches */
 function requireRequest({ value, where }: DataRecord): void {

@@ -1,5 +1,8 @@
 /** Training jobs beside a served model, and the files that they read and write. */
+
+export { askFor } from './ask.js'
 export { checkRows } from './check-rows.js'
+export type { JobsHost } from './host.js'
 export { type JobRequest, Jobs } from './jobs.js'
 export { CLIENT_OPTIONS, JOB_METHODS } from './methods.js'
 export { type Job, type StoredFile, UPLOAD_PURPOSES } from './records.js'

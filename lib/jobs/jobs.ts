@@ -7,31 +7,17 @@ import { InputError, MoraError, quoted, RunError, UsageError } from '../common/e
 import { withFigures } from '../fit/concern.js'
 import { removeFolder } from '../io/atomic.js'
 import { requireFreeSpace } from '../io/disk-space.js'
-import type { Model } from '../models/index.js'
 import { isByTime } from '../train/checkpoints/checkpoint.js'
 import { type TrainEvent, type TrainOptions, type TrainResult, train } from '../train/index.js'
+import { askFor } from './ask.js'
+import type { JobsHost } from './host.js'
+import type { MethodContext } from './method.js'
 import { JOB_METHODS, resolvedHyperparameters, runOptions } from './methods.js'
 import { isFinal, type Job, type StoredFile } from './records.js'
 import { checkpointsOfRun, resultTable, stepsOfRun } from './results.js'
 import { requireMemoryOf } from './room.js'
 import { JobStore, newId } from './store.js'
 import { loadWandb, WandbRun } from './wandb.js'
-
-/** The server of the model that jobs train. */
-export interface JobsHost {
-  readonly model: Model
-  /** The base model's name for clients. */
-  readonly baseName: string
-  /** The chat template: `auto`, or the path of a file. */
-  readonly template: string
-  /** Serves the adapter in a folder under a name. */
-  serve(name: string, folder: string): void
-  /** Drops a served adapter, if there is one of that name. */
-  drop(name: string): Promise<void>
-  /** Removes an adapter of the model that was never served. */
-  discard(adapter: string): Promise<void>
-  readonly onError: (error: unknown) => void
-}
 
 /** What a client asks for. */
 export interface JobRequest extends Pick<Job['options'], 'suffix' | 'metadata' | 'integrations' | 'mora' | 'method'> {
@@ -125,6 +111,16 @@ export class Jobs {
     if (this.list(owner).filter(({ state }) => state === 'queued').length >= MOST_WAITING) {
       throw new UsageError('too-many-jobs', `${MOST_WAITING} jobs are waiting: wait for some, or cancel them.`)
     }
+    requireUsed(request)
+    const files = [
+      { param: 'training_file', file: training },
+      ...(validation ? [{ param: 'validation_file', file: validation }] : []),
+    ]
+    await method.check?.({
+      fields,
+      files: files.map(({ param, file }) => ({ param, path: store.contentOf(file), name: file.filename })),
+      requireModel: (name) => host.requireModel(name, owner),
+    })
     const job: Job = {
       id: newId('ftjob-'),
       owner,
@@ -255,7 +251,7 @@ export class Jobs {
    */
   async #requireRoom(job: Job): Promise<void> {
     const { model } = this.host
-    const { settings } = runOptions(job, model)
+    const { settings } = runOptions(job, model, this.#contextOf(job))
     let bytes: number
     try {
       bytes = requireMemoryOf(settings, model, this.#running !== null)
@@ -377,13 +373,14 @@ export class Jobs {
     model.setActiveAdapters([])
     try {
       const options = {
-        ...runOptions(job, model).options,
+        ...runOptions(job, model, this.#contextOf(job)).options,
         template,
         data: training,
         ...(job.data.validation !== null && { evalData: validation }),
         output,
         resume,
-        ...(resume && { allowChanges: ['threads'] }),
+        // The record of a job has its grader, so that its rewards are the same.
+        ...(resume && { allowChanges: ['threads', 'rewards'] }),
         signal,
         onEvent: async (event: TrainEvent) => {
           await this.#take(event, job, running)
@@ -397,6 +394,12 @@ export class Jobs {
       if (own !== undefined) await host.discard(own)
       await wandb.finish()
     }
+  }
+
+  #contextOf(job: Job): MethodContext {
+    const { model, template, onError } = this.host
+    const warn = (message: string) => void this.store.tell(job, 'warn', message).catch(onError)
+    return { model, template, ask: askFor(this.host, job.owner), warn }
   }
 
   async #take(event: TrainEvent, job: Job, running: RunningJob): Promise<void> {
@@ -463,6 +466,17 @@ export class Jobs {
   #withoutPaths(message: string): string {
     return message.replaceAll(`${this.store.folder}/jobs/`, '').replaceAll(`${this.store.folder}/`, '')
   }
+}
+
+/** @throws UsageError `bad-value` for a hyperparameter of the validation of a job that has none */
+function requireUsed({ objective, hyperparameters, validation }: JobRequest): void {
+  const own = Object.entries(JOB_METHODS[objective]!.hyperparameters)
+  const unused = own.find(([name, { isOfValidation }]) => isOfValidation && hyperparameters[name] !== undefined)
+  if (!unused || validation !== null) return
+  const option = `method.${objective}.hyperparameters.${unused[0]}`
+  throw new UsageError('bad-value', `${option} says how a validation_file is used: give one, or leave it out.`, {
+    option,
+  })
 }
 
 const newestFirst = <One extends { createdAt: number; id: string }>(all: One[]): One[] =>

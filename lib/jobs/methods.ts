@@ -1,55 +1,39 @@
 /** Methods of jobs, by OpenAI's names, and the options of `train` that a job stands for. */
-import type { z } from 'zod'
 import { UsageError } from '../common/errors.js'
 import type { Model } from '../models/index.js'
-import type { TrainInput, TrainSchema } from '../options/index.js'
+import type { TrainInput } from '../options/index.js'
 import { newAdapterFields } from '../options/new-adapter.js'
 import type { TrainOptions } from '../train/index.js'
 import { resolveTrainOptions } from '../train/setup/resolve-options.js'
 import { automaticBatchSize, automaticEpochs, automaticRate } from './automatic.js'
-import type { FileKind, Hyperparameters, Job } from './records.js'
-
-type OptionName = keyof typeof TrainSchema.shape
-
-/** A method of jobs. */
-export interface JobMethod {
-  /** Kinds of files that it trains. */
-  readonly kinds: readonly FileKind[]
-  /** The rows of these, for errors. */
-  readonly rows: string
-  /** Factor of the automatic learning rate. */
-  readonly rateFactor: number
-  /** Its own hyperparameters, with their automatic values. */
-  readonly hyperparameters: Readonly<Record<string, number>>
-  /** Its fields beside hyperparameters. */
-  readonly fields: Readonly<Record<string, z.ZodType>>
-  /** Options of `train` that clients may give for it, beside those of every method. */
-  readonly allowed: readonly OptionName[]
-  /** Returns its options of `train`. */
-  options(options: Job['options']): Partial<TrainOptions>
-}
+import { positiveTo } from './hyperparameters.js'
+import type { JobMethod, MethodContext, OptionName } from './method.js'
+import type { Hyperparameters, Job } from './records.js'
+import { reinforcement } from './reinforcement.js'
 
 const supervised: JobMethod = {
   kinds: ['examples'],
   rows: 'messages, prompt and completion, or text',
   rateFactor: 1,
+  batchSize: automaticBatchSize,
   hyperparameters: {},
   fields: {},
   allowed: ['labelSmoothing', 'zLoss', 'trainOn'],
-  options: () => ({ objective: 'sft', tokenAccuracy: true }),
+  options: (_, own) => ({ ...own, objective: 'sft', tokenAccuracy: true }),
 }
 
 const dpo: JobMethod = {
   kinds: ['pairs'],
   rows: 'input, preferred_output and non_preferred_output, or prompt, chosen and rejected',
   rateFactor: 0.1,
-  hyperparameters: { beta: 0.1 },
+  batchSize: automaticBatchSize,
+  hyperparameters: { beta: { ...positiveTo(1000), automatic: () => 0.1 } },
   fields: {},
   allowed: ['labelSmoothing', 'lossType', 'lossWeights', 'ldAlpha', 'useWeighting', 'precomputeReference'],
-  options: ({ hyperparameters: { beta } }) => ({ objective: 'dpo', beta }),
+  options: ({ hyperparameters: { beta } }, own) => ({ ...own, objective: 'dpo', beta }),
 }
 
-export const JOB_METHODS: Readonly<Record<string, JobMethod>> = { supervised, dpo }
+export const JOB_METHODS: Readonly<Record<string, JobMethod>> = { supervised, dpo, reinforcement }
 
 /** Options of an adapter that are expressions, which a client could make slow, or a rank by another method. */
 const NOT_OF_CLIENTS: readonly string[] = ['alphaPattern', 'lambdaPattern', 'rankPattern', 'matchParametersOf']
@@ -80,18 +64,16 @@ export const CLIENT_OPTIONS: readonly OptionName[] = [
 
 /** Returns hyperparameters with numbers for those that are left to be chosen. */
 export function resolvedHyperparameters(
-  { hyperparameters: own }: JobMethod,
+  { batchSize, hyperparameters }: JobMethod,
   rows: number,
   given: Readonly<Partial<Record<string, number>>>,
 ): Hyperparameters {
-  const all = {
-    ...own,
-    n_epochs: automaticEpochs(rows),
-    batch_size: automaticBatchSize(rows),
-    learning_rate_multiplier: 1,
-    ...given,
-  }
-  return { ...all, batch_size: Math.min(all.batch_size, rows) }
+  const shared = { n_epochs: automaticEpochs(rows), batch_size: batchSize(rows), learning_rate_multiplier: 1, ...given }
+  const known: Hyperparameters = { ...shared, batch_size: Math.min(shared.batch_size, rows) }
+  const own = Object.entries(hyperparameters).flatMap(([name, { automatic }]) =>
+    automatic ? [[name, given[name] ?? automatic(known, rows)] as const] : [],
+  )
+  return { ...known, ...Object.fromEntries(own) }
 }
 
 /**
@@ -101,6 +83,7 @@ export function resolvedHyperparameters(
 export function runOptions(
   { objective, options: given, data }: Pick<Job, 'objective' | 'options' | 'data'>,
   model: Model,
+  context: MethodContext,
 ) {
   const method = JOB_METHODS[objective]!
   const { n_epochs: epochs, batch_size: batchSize, learning_rate_multiplier: factor } = given.hyperparameters
@@ -110,10 +93,22 @@ export function runOptions(
       option: 'method',
     })
   }
-  const input = { epochs, batchSize, seed: given.seed, ...method.options(given), ...mora } as TrainOptions
-  const checked = resolveTrainOptions({ ...(input as TrainInput), data: ['training.jsonl'] })
+  const isOwn = ([name]: readonly [string, unknown]) => method.allowed.some((one) => one === name)
+  const options = Object.entries(mora)
+  const own = method.options(given, Object.fromEntries(options.filter(isOwn)), context)
+  const shared = Object.fromEntries(options.filter((one) => !isOwn(one)))
+  const { objective: trained, ...input } = { epochs, batchSize, seed: given.seed, ...own, ...shared } as TrainOptions
+  const isMade = typeof trained === 'object'
+  const checked = resolveTrainOptions(
+    { ...(input as TrainInput), ...(!isMade && { objective: trained }), data: ['training.jsonl'] },
+    isMade ? { objective: trained } : {},
+  )
   const rate = learningRate ?? method.rateFactor * automaticRate(model, checked)
   const stepsOfAnEpoch = Math.ceil(data.rows / batchSize)
-  const everyEpoch = { saveEvery: stepsOfAnEpoch, ...(data.validation !== null && { evalEvery: stepsOfAnEpoch }) }
-  return { settings: checked, options: { ...input, learningRate: rate * factor, keepCheckpoints: 3, ...everyEpoch } }
+  const { eval_interval: evalEvery = stepsOfAnEpoch } = given.hyperparameters
+  const due = { saveEvery: stepsOfAnEpoch, ...(data.validation !== null && { evalEvery }) }
+  return {
+    settings: checked,
+    options: { ...input, objective: trained, learningRate: rate * factor, keepCheckpoints: 3, ...due } as TrainOptions,
+  }
 }

@@ -13,6 +13,16 @@ export interface StepMetrics {
   readonly valid_mean_token_accuracy?: number
   readonly full_valid_loss?: number
   readonly full_valid_mean_token_accuracy?: number
+  readonly train_mean_reward?: number
+  readonly full_valid_mean_reward?: number
+  readonly completion_tokens_mean?: number
+  /** Means of rewards: of all, and of each grader. */
+  readonly scores?: RewardMeans & { readonly graders: readonly (RewardMeans & { readonly name: string })[] }
+}
+
+interface RewardMeans {
+  readonly train_reward_mean?: number
+  readonly valid_reward_mean?: number
 }
 
 /** A line of `metrics.jsonl`. */
@@ -23,6 +33,9 @@ interface Line {
   readonly evalLoss?: number
   readonly tokenAccuracy?: number
   readonly tokens?: number
+  readonly reward?: number
+  readonly completionLength?: number
+  readonly [name: `reward/${string}`]: number
 }
 
 /** A checkpoint that can be served. */
@@ -42,23 +55,45 @@ export async function stepsOfRun(
   let tokens = 0
   for (const line of await lines.of<Line>(join(run, 'metrics.jsonl'))) {
     const former = steps.get(line.step) ?? { step: line.step, at: Date.parse(line.time) }
-    steps.set(line.step, { ...former, ...numbersOf(line) })
+    steps.set(line.step, { ...former, ...numbersOf(line), ...rewardsOf(line, former) })
     tokens += line.tokens ?? 0
   }
   return { steps: [...steps.values()], tokens }
 }
 
-function numbersOf({ loss, evalLoss, tokenAccuracy: accuracy }: Line): Partial<StepMetrics> {
+function numbersOf({ loss, evalLoss, reward, tokenAccuracy: accuracy }: Line): Partial<StepMetrics> {
   if (evalLoss === undefined) {
     return {
       ...(loss !== undefined && { train_loss: loss }),
       ...(accuracy !== undefined && { train_mean_token_accuracy: accuracy }),
     }
   }
+  // It is minus the mean reward.
+  if (reward !== undefined) return {}
   return {
     valid_loss: evalLoss,
     full_valid_loss: evalLoss,
     ...(accuracy !== undefined && { valid_mean_token_accuracy: accuracy, full_valid_mean_token_accuracy: accuracy }),
+  }
+}
+
+const GRADER = 'reward/'
+
+/** Returns the means of the rewards of a step or an evaluation, beside those of the other that its step has. */
+function rewardsOf(line: Line, { scores: former }: StepMetrics): Partial<StepMetrics> {
+  const { reward, evalLoss, completionLength } = line
+  if (reward === undefined) return {}
+  const isOfStep = evalLoss === undefined
+  const means = (mean: number): RewardMeans => (isOfStep ? { train_reward_mean: mean } : { valid_reward_mean: mean })
+  const graders = Object.entries(line).flatMap(([key, mean]) => {
+    if (!key.startsWith(GRADER)) return []
+    const name = key.slice(GRADER.length)
+    return [{ name, ...former?.graders.find((one) => one.name === name), ...means(Number(mean)) }]
+  })
+  return {
+    ...(isOfStep ? { train_mean_reward: reward } : { full_valid_mean_reward: reward }),
+    ...(isOfStep && completionLength !== undefined && { completion_tokens_mean: completionLength }),
+    scores: { ...former, ...means(reward), graders },
   }
 }
 
@@ -74,14 +109,25 @@ export async function checkpointsOfRun(run: string): Promise<JobCheckpoint[]> {
   return (await Promise.all(served)).flat()
 }
 
-const COLUMNS = ['step', 'train_loss', 'train_accuracy', 'valid_loss', 'valid_mean_token_accuracy'] as const
+/** Columns of OpenAI's result files, and the numbers in them. */
+const COLUMNS = {
+  step: 'step',
+  train_loss: 'train_loss',
+  train_accuracy: 'train_mean_token_accuracy',
+  valid_loss: 'valid_loss',
+  valid_mean_token_accuracy: 'valid_mean_token_accuracy',
+} as const
+
+const REWARD_COLUMNS = {
+  step: 'step',
+  train_mean_reward: 'train_mean_reward',
+  full_valid_mean_reward: 'full_valid_mean_reward',
+  completion_tokens_mean: 'completion_tokens_mean',
+} as const
 
 /** Returns the numbers of all steps as comma-separated values, with the columns of OpenAI's result files. */
 export function resultTable(steps: readonly StepMetrics[]): string {
-  const lines = steps.map(({ step, train_loss, train_mean_token_accuracy, valid_loss, valid_mean_token_accuracy }) =>
-    [step, train_loss, train_mean_token_accuracy, valid_loss, valid_mean_token_accuracy]
-      .map((one) => one ?? '')
-      .join(','),
-  )
-  return [COLUMNS.join(','), ...lines].map((line) => `${line}\n`).join('')
+  const columns = steps.some(({ scores }) => scores) ? REWARD_COLUMNS : COLUMNS
+  const lines = steps.map((step) => Object.values(columns).map((name) => step[name as 'step'] ?? ''))
+  return [Object.keys(columns), ...lines].map((line) => `${line.join(',')}\n`).join('')
 }

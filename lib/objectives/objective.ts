@@ -173,6 +173,8 @@ export interface Objective {
   load?(source: readonly DataSource[], options: DatasetOptions): Promise<ObjectiveRows>
   /** Makes the rows that a step trains from the rows of its data, such as rollouts of prompts. Default: no change. */
   readonly sample?: (rows: readonly StepRow[], context: SampleContext) => Promise<SampledStep>
+  /** Answers that are sampled to each row of the evaluation data. Default: 1. */
+  readonly evaluationAnswers?: number
   /** The reuse of sampled rows in several steps. Default: one step. */
   readonly reuse?: SampleReuse
   /** Pooling of the hidden states of a text; saved with the adapter. Default: no pooling. */
@@ -220,7 +222,7 @@ export interface BuiltInObjective {
 
 /** An objective with its options and defaults. */
 export type RunObjective = Required<
-  Pick<Objective, 'name' | 'loss' | 'rows' | 'hashes' | 'metrics' | 'smallRow' | 'reuse'>
+  Pick<Objective, 'name' | 'loss' | 'rows' | 'hashes' | 'metrics' | 'smallRow' | 'evaluationAnswers' | 'reuse'>
 > &
   Pick<Objective, 'load' | 'labels' | 'pooling' | 'stepSums' | 'sample' | 'keep'>
 
@@ -239,6 +241,7 @@ export function runObjective(own: Objective): RunObjective {
     smallRow: own.smallRow ?? [TWO_TOKENS],
     load: own.load?.bind(own),
     sample: own.sample?.bind(own),
+    evaluationAnswers: own.evaluationAnswers ?? 1,
     reuse: own.reuse ?? { steps: 1, times: 1 },
     labels: own.labels?.bind(own),
     pooling: own.pooling,

@@ -11,6 +11,7 @@ import { completions } from './routes/completions.js'
 import { embeddings } from './routes/embeddings.js'
 import { FILE_ROUTES } from './routes/files.js'
 import { FINE_TUNING_ROUTES } from './routes/fine-tuning.js'
+import { GRADER_ROUTES } from './routes/graders.js'
 import { pageRoute } from './routes/page.js'
 import { health, listModels, oneModel, showMetrics, version } from './routes/status.js'
 import { detokenize, tokenize } from './routes/tokenize.js'
@@ -37,7 +38,7 @@ const POST: Readonly<Record<string, Route>> = {
 }
 
 /** Routes of servers with jobs. */
-const JOB_ROUTES = { ...FILE_ROUTES, ...FINE_TUNING_ROUTES }
+const JOB_ROUTES = { ...FILE_ROUTES, ...FINE_TUNING_ROUTES, ...GRADER_ROUTES }
 
 const MODEL = '/v1/models/:name{.+}'
 
@@ -63,24 +64,11 @@ export function serverApp(serving: Serving, { basePath, apiKeys, page }: AppOpti
   const app = new Hono().basePath(basePath)
   const nameOf = keyCheck(apiKeys)
 
-  const respond = async (route: string, request: Request, handler: () => Promise<Response>): Promise<Response> => {
-    let response: Response
-    try {
+  const respond = (route: string, request: Request, handler: () => Promise<Response>): Promise<Response> =>
+    answered(route, request, serving, async () => {
       if (!WITHOUT_KEY.includes(route)) noteClient(request, nameOf(request.headers.get('authorization')))
-      response = await speaking('fields', handler)
-    } catch (error) {
-      // Aborted work may end with any error.
-      response = failure(request.signal.aborted ? clientLeft() : error)
-    }
-    serving.metrics.countResponse(route, response.status)
-    return response
-  }
-
-  const failure = (error: unknown): Response => {
-    const known = apiErrorOf(error)
-    if (known.status === 500) serving.onError(error)
-    return known.response
-  }
+      return handler()
+    })
 
   const gets = page ? { ...GET, ...pageRoutes() } : GET
   for (const [method, routes] of Object.entries({ GET: gets, POST })) {
@@ -107,8 +95,49 @@ export function serverApp(serving: Serving, { basePath, apiKeys, page }: AppOpti
   )
   app.all(MODEL, ({ req }) => respond('/v1/models/NAME', req.raw, () => notAllowed('GET, DELETE')))
   app.notFound(({ req }) => respond('other', req.raw, () => notFound(req.path)))
-  app.onError(failure)
+  app.onError((error) => failure(error, serving))
   return app
+}
+
+/** Answers a request of the server's own for a client. @param path of a route of models */
+export async function answerOwn(
+  path: string,
+  body: object,
+  client: string | null,
+  { serving, signal }: { serving: Serving; signal: AbortSignal | undefined },
+): Promise<Response> {
+  const request = new Request(`http://self${path}`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify(body),
+    ...(signal && { signal }),
+  })
+  noteClient(request, client)
+  return answered(path, request, serving, () => POST[path]!(request, serving))
+}
+
+/** Returns the response to a request, or to its error, and counts it. */
+async function answered(
+  route: string,
+  request: Request,
+  serving: Serving,
+  handler: () => Promise<Response>,
+): Promise<Response> {
+  let response: Response
+  try {
+    response = await speaking('fields', handler)
+  } catch (error) {
+    // Aborted work may end with any error.
+    response = failure(request.signal.aborted ? clientLeft() : error, serving)
+  }
+  serving.metrics.countResponse(route, response.status)
+  return response
+}
+
+function failure(error: unknown, serving: Serving): Response {
+  const known = apiErrorOf(error)
+  if (known.status === 500) serving.onError(error)
+  return known.response
 }
 
 async function notAllowed(method: string): Promise<never> {

@@ -20,9 +20,10 @@ import { Jobs } from '../jobs/index.js'
 import type { Model } from '../models/index.js'
 import { parseOptions, type ServeInput, ServeSchema } from '../options/index.js'
 import { ActiveRequests } from './active-requests.js'
-import { serverApp } from './app.js'
+import { answerOwn, serverApp } from './app.js'
 import { ServerMetrics } from './metrics.js'
 import { type ServedAdapterOptions, ServedAdapters } from './served-adapters.js'
+import type { Serving } from './serving.js'
 
 /** Options of `serve`: the options of `mora serve` in camelCase, keys, a path and a callback. */
 export interface ServeOptions extends ServeInput {
@@ -152,24 +153,24 @@ export function serve(model: Model, options: ServeOptions = {}): ModelServer {
       serve: (name, folder) => served.offer(name, folder),
       drop: (name) => served.withdraw(name),
       discard: (adapter) => served.discard(adapter),
+      answer: (path, body, client, signal) => answerOwn(path, body, client, { serving, signal }),
+      requireModel: (name, client) => served.require(name, client),
       onError,
     })
-  const app = serverApp(
-    {
-      model,
-      engine,
-      adapters: served,
-      requests,
-      metrics,
-      template,
-      maxTokens,
-      maxBodyBytes: maxBody,
-      allowLoading,
-      jobs,
-      onError,
-    },
-    { basePath, apiKeys, page },
-  )
+  const serving: Serving = {
+    model,
+    engine,
+    adapters: served,
+    requests,
+    metrics,
+    template,
+    maxTokens,
+    maxBodyBytes: maxBody,
+    allowLoading,
+    jobs,
+    onError,
+  }
+  const app = serverApp(serving, { basePath, apiKeys, page })
   let closed: Promise<void> | undefined
   const close = () => {
     closed ??= Promise.all([requests.close(grace), jobs?.close()]).then(() => engine.close())

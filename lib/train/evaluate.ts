@@ -94,14 +94,14 @@ export async function evaluateSession(session: Session): Promise<EvaluationEvent
   return { type: 'evaluation', step, epoch, evalLoss, best: best?.step === step, ...(metrics && { metrics }) }
 }
 
-/** Samples an answer to each prompt of the evaluation data. The loss is minus the mean reward; without rewards, the answers' loss. */
+/** Samples answers to each prompt of the evaluation data, by default one. The loss is minus the mean reward; without rewards, the answers' loss. */
 async function evaluateAnswers(session: Session): Promise<Pick<PassSums, 'loss' | 'metrics'> | null> {
   const { work, rows } = session
   const { objective, facts, sync, signal } = work
   const own = new PassSums(objective.metrics)
   const batches: Batch[] = []
   for await (const some of stepsOf(rows.evaluation!.steps)) {
-    const sampled = await sampledFor(session, some, { draws: 'evaluation', answers: 1 })
+    const sampled = await sampledFor(session, some, { draws: 'evaluation', answers: objective.evaluationAnswers })
     own.addMetrics(sampled.metrics)
     batches.push(...rows.batchesOf(sampled.rows, facts.machine.tokenBudget))
   }

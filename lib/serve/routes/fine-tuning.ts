@@ -13,6 +13,7 @@ import {
   stepsOfRun,
 } from '../../jobs/index.js'
 import { TrainSchema } from '../../options/index.js'
+import { onlyFields } from '../../schema/only-fields.js'
 import { readBody } from '../body.js'
 import {
   eitherOf,
@@ -43,8 +44,8 @@ export const FINE_TUNING_ROUTES: ClientRoutes = {
   '/v1/fine_tuning/jobs/:id/checkpoints': { GET: checkpoints },
 }
 
-const auto = (expects: string, number: z.ZodType<number>) =>
-  eitherOf(`auto, or ${expects}`, [z.literal('auto'), number]).nullish()
+const auto = (expects: string, field: z.ZodType<number | string>) =>
+  eitherOf(`auto, or ${expects}`, [z.literal('auto'), field]).nullish()
 
 const SHARED_HYPERPARAMETERS = {
   n_epochs: auto('a whole number from 1 to 1000', wholeBetween(1, 1000)),
@@ -52,21 +53,11 @@ const SHARED_HYPERPARAMETERS = {
   learning_rate_multiplier: auto('a number above 0 up to 1000', numberField(Number.MIN_VALUE, 1000)),
 }
 
-/** Objects with no other fields than these. */
-function onlyFields<Shape extends z.ZodRawShape>(shape: Shape) {
-  const names = Object.keys(shape).join(', ')
-  return z.looseObject(shape, { error: 'an object' }).superRefine((given, context) => {
-    const unknown = Object.keys(given).find((name) => !Object.hasOwn(shape, name))
-    if (unknown === undefined) return
-    context.addIssue({ code: 'custom', path: [unknown], message: `nothing (the fields are ${names})` })
-  })
-}
-
 /** The object of a method, such as `supervised`. */
 function methodFields(type: string) {
   const { hyperparameters, fields, allowed } = JOB_METHODS[type]!
   const own = Object.fromEntries(
-    Object.keys(hyperparameters).map((name) => [name, auto('a number above 0', numberField(Number.MIN_VALUE, 1000))]),
+    Object.entries(hyperparameters).map(([name, { expects, field }]) => [name, auto(expects, field)]),
   )
   const options = [...CLIENT_OPTIONS, ...allowed].map((name) => [fieldOf(name), optionField(TrainSchema.shape[name])])
   return onlyFields({
@@ -199,11 +190,11 @@ async function events(request: Request, jobs: Jobs, { id, owner }: JobAsked): Pr
   return Response.json(pageOf(objects, request.url, { usual: 20, most: 1000 }))
 }
 
-function stepMessage({ step, train_loss, valid_loss }: StepMetrics, total: number): string {
-  const losses = { 'training loss': train_loss, 'validation loss': valid_loss }
-  const said = Object.entries(losses).flatMap(([name, loss]) =>
-    loss === undefined ? [] : `${name}=${loss.toFixed(2)}`,
-  )
+function stepMessage({ step, ...metrics }: StepMetrics, total: number): string {
+  const means = metrics.scores
+    ? { 'train mean reward': metrics.train_mean_reward, 'full validation mean reward': metrics.full_valid_mean_reward }
+    : { 'training loss': metrics.train_loss, 'validation loss': metrics.valid_loss }
+  const said = Object.entries(means).flatMap(([name, mean]) => (mean === undefined ? [] : `${name}=${mean.toFixed(2)}`))
   return `Step ${step}/${total}: ${said.join(', ')}`
 }
 

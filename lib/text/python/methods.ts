@@ -146,6 +146,9 @@ function replace(value: string, old: string, by: string, count = -1): string {
   return [replaced.join(by), ...rest].join(old)
 }
 
+/** Returns the words between white space. */
+export const splitWords = (text: string): string[] => text.match(WORD) ?? []
+
 function split(value: string, separator: Value, most = -1): string[] {
   const all = separatorOf(separator)
   if (all === undefined) {

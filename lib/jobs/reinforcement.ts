@@ -1,0 +1,162 @@
+/** The method `reinforcement`: answers to prompts, reinforced by a grader's scores (GRPO). */
+import { z } from 'zod'
+import { InputError, UsageError } from '../common/errors.js'
+import { AnswerGrader, type GradeResult, type GraderError } from '../graders/grade.js'
+import { type Grader, GraderField, WHOLE } from '../graders/grader.js'
+import { sampleOf } from '../graders/sample.js'
+import type { AnswerSample } from '../graders/template.js'
+import { isJsonObject } from '../io/json.js'
+import { type GrpoOptions, grpo } from '../objectives/grpo.js'
+import type { JudgedAnswer, Reward } from '../objectives/rewards.js'
+import { resolveTemplate } from '../text/template.js'
+import { knownAnswerForm } from '../text/tool-calls/find-form.js'
+import { parseAnswer } from '../text/tool-calls/reader.js'
+import { automaticPrompts } from './automatic.js'
+import { checkPrompts, QUESTION_COLUMNS } from './check-rows.js'
+import { positiveTo, wholeTo } from './hyperparameters.js'
+import type { JobMethod, MethodContext } from './method.js'
+
+/** Answers to each prompt at the compute multiplier 1. */
+const ANSWERS = 8
+/** Seconds and concurrent questions of a reward: a model may be asked, which answers others too. */
+const REWARD_SECONDS = 600
+const QUESTIONS = 4
+
+const noEffort = 'default (for templates that know efforts, mora: { template_options: { reasoning_effort } })'
+const noFormat =
+  'nothing (answers are sampled without a constraint: let the grader score {{ sample.output_json }}, which is 0 for what is no JSON)'
+
+export const reinforcement: JobMethod = {
+  // A conversation that ends with a question may be read as an example too, of its earlier answers.
+  kinds: ['prompts', 'examples'],
+  rows: "messages, the last of which is a user's",
+  rateFactor: 0.25,
+  batchSize: automaticPrompts,
+  hyperparameters: {
+    compute_multiplier: { ...positiveTo(10, 0.00001), automatic: () => 1 },
+    eval_interval: {
+      ...wholeTo(1_000_000),
+      automatic: ({ batch_size }, rows) => Math.ceil(rows / batch_size),
+      isOfValidation: true,
+    },
+    eval_samples: { ...wholeTo(64), automatic: () => 1, isOfValidation: true },
+    reasoning_effort: { expects: noEffort, field: z.literal('default', { error: noEffort }) },
+  },
+  fields: {
+    grader: GraderField,
+    response_format: z.undefined({ error: noFormat }).optional(),
+  },
+  allowed: [
+    'beta',
+    'lossType',
+    'maxNewTokens',
+    'temperature',
+    'topK',
+    'topP',
+    'clipEpsilon',
+    'epsilonHigh',
+    'delta',
+    'importanceSamplingLevel',
+    'scaleRewards',
+    'maskTruncatedCompletions',
+    'entropyCoef',
+    'stepsPerGeneration',
+    'numIterations',
+  ],
+  async check({ fields, files, requireModel }) {
+    const { models, variables } = new AnswerGrader(fields.grader as Grader)
+    for (const name of models) {
+      try {
+        requireModel(name)
+      } catch (error) {
+        if (!(error instanceof UsageError)) throw error
+        throw new UsageError('bad-value', error.message, { option: 'method.reinforcement.grader.model' })
+      }
+    }
+    for (const { param, path, name } of files) {
+      try {
+        await checkPrompts(path, name, variables)
+      } catch (error) {
+        if (error instanceof InputError) throw new UsageError('bad-value', error.message, { option: param })
+        throw error
+      }
+    }
+  },
+  options({ hyperparameters, method, mora }, own, context) {
+    const { compute_multiplier: multiplier = 1, eval_samples: evaluationAnswers = 1 } = hyperparameters
+    const grader = new AnswerGrader(method.grader as Grader)
+    const objective = grpo({
+      ...(own as Partial<GrpoOptions>),
+      ...rewardsOf(grader, {
+        context,
+        templateOptions: isJsonObject(mora.templateOptions) ? mora.templateOptions : undefined,
+      }),
+      groupSize: Math.max(2, Math.round(ANSWERS * multiplier)),
+      rewardTimeout: REWARD_SECONDS,
+      ...(grader.models.length > 0 && { rewardConcurrency: QUESTIONS }),
+    })
+    return { objective: { ...objective, evaluationAnswers }, columns: QUESTION_COLUMNS }
+  },
+}
+
+interface Judging {
+  readonly context: MethodContext
+  /** Variables of the template that the job gives. */
+  readonly templateOptions: Readonly<Record<string, unknown>> | undefined
+}
+
+/** Answers whose scores are remembered: each is asked for by every reward of a step. */
+const MOST_KNOWN = 4096
+
+/** Returns the reward of a grader; of several, also their own scores, with the weight 0, so that each is reported. */
+function rewardsOf(grader: AnswerGrader, judging: Judging): Pick<GrpoOptions, 'rewards' | 'rewardWeights'> {
+  const { context } = judging
+  const known = new Map<string, Promise<GradeResult>>()
+  const warned = new Set<string>()
+  const report = (name: string, { name: error, message }: GraderError) => {
+    if (warned.has(`${error} ${name}`)) return
+    warned.add(`${error} ${name}`)
+    context.warn(`The grader ${name} gave 0 (${error}): ${message}. Later such errors are not told.`)
+  }
+  const grade = async (answer: JudgedAnswer): Promise<GradeResult> => {
+    const sample = await sampleIn(answer, judging)
+    const result = await grader.grade({ item: answer.row, sample }, context.ask, answer.signal)
+    if (grader.grader.type === 'multi' && result.error) report(WHOLE, result.error)
+    for (const [name, { error }] of Object.entries(result.scores)) if (error) report(name, error)
+    return result
+  }
+  const graded = (answer: JudgedAnswer): Promise<GradeResult> => {
+    const key = JSON.stringify([answer.row, answer.ids])
+    const result = known.get(key) ?? grade(answer)
+    known.set(key, result)
+    if (known.size > MOST_KNOWN) known.delete([...known.keys()][0]!)
+    return result
+  }
+  const { type, name } = grader.grader
+  const whole: Reward = async (answer) => (await graded(answer)).score
+  if (type !== 'multi') return { rewards: { [name]: whole } }
+  const single =
+    (name: string): Reward =>
+    async (answer) =>
+      (await graded(answer)).scores[name]!.score
+  const names = Object.keys(grader.grader.graders)
+  return {
+    rewards: { [WHOLE]: whole, ...Object.fromEntries(names.map((name) => [name, single(name)])) },
+    rewardWeights: [1, ...names.map(() => 0)],
+  }
+}
+
+/** Returns an answer with its reasoning left out and its calls parsed. */
+async function sampleIn(
+  { completion, ids, row, hasEnded }: JudgedAnswer,
+  { context, templateOptions = {} }: Judging,
+): Promise<AnswerSample> {
+  const { tokenizer } = context.model
+  const template = tokenizer && (await resolveTemplate(context.template, tokenizer))
+  if (!template) return sampleOf(completion, [], hasEnded)
+  const tools = Array.isArray(row.tools) && row.tools.length > 0 ? (row.tools as unknown[]) : null
+  const form = await knownAnswerForm(template, { tools, templateOptions })
+  const text = await tokenizer.decode(hasEnded ? ids.slice(0, -1) : [...ids])
+  const { content, toolCalls } = parseAnswer(text, { form, tools })
+  return sampleOf(content, toolCalls, hasEnded)
+}
