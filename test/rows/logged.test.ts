@@ -4,6 +4,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { loadDataset, tokeniseRow } from '../../lib/batches/dataset.js'
+import { InputError } from '../../lib/common/errors.js'
+import { randomStream } from '../../lib/common/random.js'
 import { RowReading } from '../../lib/rows/reading.js'
 import type { Tokenizer } from '../../lib/text/tokenizer.js'
 import { loadSmallTokenizer } from '../text/tokenizer/small-tokenizer.js'
@@ -124,6 +126,52 @@ const openLlmetry = {
   'llm.request.functions.0.parameters': JSON.stringify(schema),
 }
 
+/** The conversation as items of OpenAI's Responses. */
+const items = [
+  { role: 'user', content: [{ type: 'input_text', text: 'Rome?' }] },
+  { type: 'reasoning', id: 'rs_1', summary: [], encrypted_content: 'x' },
+  { type: 'function_call', id: 'fc_1', call_id: 'call_1', name: 'weather', arguments: json, status: 'completed' },
+  { type: 'function_call_output', call_id: 'call_1', output: 'Rain.' },
+]
+const said = { type: 'message', id: 'm', role: 'assistant', content: [{ type: 'output_text', text: 'It rains.' }] }
+const response = {
+  object: 'response',
+  status: 'completed',
+  instructions: 'Be brief.',
+  tools: [{ type: 'function', ...tool, strict: true }],
+  output: [said],
+}
+
+/** A span of the AI SDK, `ai.generateText.doGenerate`. */
+const aiSdk = {
+  'operation.name': 'ai.generateText.doGenerate',
+  'gen_ai.system': 'openai.chat',
+  'ai.prompt.messages': JSON.stringify([
+    { role: 'system', content: 'Be brief.' },
+    { role: 'user', content: [{ type: 'text', text: 'Rome?' }] },
+    {
+      role: 'assistant',
+      content: [{ type: 'tool-call', toolCallId: 'call_1', toolName: 'weather', input: args }],
+    },
+    {
+      role: 'tool',
+      content: [
+        {
+          type: 'tool-result',
+          toolCallId: 'call_1',
+          toolName: 'weather',
+          output: { type: 'text', value: 'Rain.' },
+        },
+      ],
+    },
+  ]),
+  'ai.prompt.tools': [
+    JSON.stringify({ type: 'function', name: tool.name, description: tool.description, inputSchema: schema }),
+  ],
+  'ai.response.text': 'It rains.',
+  'ai.response.finishReason': 'stop',
+}
+
 const observation = { id: 'o1', traceId: 't1', type: 'GENERATION', level: 'DEFAULT', statusMessage: null }
 const toolMessage = { role: 'tool', content: tools[0] }
 
@@ -155,6 +203,33 @@ const ROWS: [string, string, object][] = [
     'after its answer was added to the messages',
     { ...stored, messages: [...history, answer], choices: [choice(answer)] },
   ],
+  ['chat-completion', 'as a response with its items', { ...response, input: items }],
+  ['chat-completion', 'as a request and a response', { request: { ...response, input: items }, response }],
+  ['langfuse', 'of responses', { ...observation, input: { ...response, input: items }, output: [said] }],
+  [
+    'langsmith',
+    "of Anthropic's wrapper",
+    {
+      ...run,
+      extra: {},
+      inputs: {
+        system: 'Be brief.',
+        messages: [
+          asking[1],
+          { role: 'assistant', content: [{ type: 'tool_use', id: 'call_1', name: 'weather', input: args }] },
+          { role: 'user', content: [{ type: 'tool_result', tool_use_id: 'call_1', content: 'Rain.' }] },
+        ],
+        tools: [{ name: tool.name, description: tool.description, input_schema: schema }],
+      },
+      outputs: {
+        type: 'message',
+        role: 'assistant',
+        content: [{ type: 'text', text: 'It rains.' }],
+        stop_reason: 'end_turn',
+      },
+    },
+  ],
+  ['opentelemetry', 'of the AI SDK', { spanId: 's', attributes: aiSdk }],
   [
     'langfuse',
     'of the API',
@@ -267,6 +342,18 @@ describe('logged calls', () => {
       { ...observation, input: { messages: asking, tools }, output: { role: 'assistant', content: '', ...lcCalls } },
     ],
     ['langsmith', { ...run, inputs: { messages: [dumpedHistory.slice(0, 2)] }, outputs: generated(dumpedHistory[2]!) }],
+    ['chat-completion', { ...response, input: items.slice(0, 1), output: items.slice(1, 3) }],
+    [
+      'opentelemetry',
+      {
+        attributes: {
+          ...aiSdk,
+          'ai.prompt.messages': JSON.stringify(asking),
+          'ai.response.text': '',
+          'ai.response.toolCalls': JSON.stringify([{ toolCallId: 'call_1', toolName: 'weather', input: json }]),
+        },
+      },
+    ],
     ['opentelemetry', { attributes: { ...spoken, 'gen_ai.output.messages': [otelCall] } }],
   ])('%s: calls of functions are trained', async (_, row) => {
     const expected = await loadDataset([{ messages: [...asking, called], tools }], options())
@@ -300,6 +387,7 @@ describe('logged calls', () => {
         { ...stored, messages: asking, choices: [choice({ role: 'assistant', content: null, refusal: 'No.' })] },
       ],
       ['unanswered', { ...stored, messages: asking, choices: [] }],
+      ['unanswered', { ...stored, messages: asking }],
       ['unanswered', { attributes: { 'gen_ai.operation.name': 'chat', 'gen_ai.request.model': 'm' } }],
       ['unfinished', { ...stored, messages: asking, choices: [choice(answer, 'length')] }],
       ['unfinished', { ...stored, messages: asking, choices: [choice(answer, 'content_filter')] }],
@@ -320,7 +408,30 @@ describe('logged calls', () => {
           outputs: generated({ type: 'ai', content: '', invalid_tool_calls: [{ name: 'weather', args: '{' }] }),
         },
       ],
+      ['failed', { ...response, input: items, status: 'failed', output: [] }],
+      [
+        'unfinished',
+        { ...response, input: items, status: 'incomplete', incomplete_details: { reason: 'max_output_tokens' } },
+      ],
+      ['unfinished', { attributes: { ...aiSdk, 'ai.response.finishReason': 'length' } }],
       ['others', { ...kept, type: 'SPAN' }],
+      ['others', { ...kept, type: 'CHAIN', output: { choices: [choice(answer), choice(answer)] } }],
+      [
+        'others',
+        {
+          ...run,
+          run_type: 'chain',
+          inputs: { messages: asking },
+          outputs: { messages: [{ role: 'user', content: 'Else?' }] },
+        },
+      ],
+      [
+        'others',
+        {
+          spanId: 's',
+          attributes: { ...genAi, 'gen_ai.operation.name': 'invoke_agent', 'gen_ai.output.messages': [answer, answer] },
+        },
+      ],
       ['others', { ...run, run_type: 'chain', inputs: { messages: asking }, outputs: { messages: [answer] } }],
       ['others', { spanId: 's', attributes: { 'http.request.method': 'POST' } }],
       ['others', { spanId: 's', attributes: { ...genAi, 'gen_ai.operation.name': 'invoke_agent' } }],
@@ -334,20 +445,20 @@ describe('logged calls', () => {
     const values = rows.map(([, row]) => row)
     const data = await loadDataset([kept, ...values], { ...options(), onWarning: (note) => notes.push(note) })
     expect(data.length).toBe(1)
-    const leftOut = { failed: 6, unanswered: 8, unfinished: 5, others: 4 }
+    const leftOut = { failed: 7, unanswered: 9, unfinished: 7, others: 7 }
     expect(data.summary).toMatchObject({ leftOut, first: { leftOut: 'row 2 of the rows given' } })
     expect(notes).toEqual([
-      'the rows given: 23 logged calls were left out (failed: 6, without an answer: 8, with an answer that a limit or a filter has cut: 5, that are no calls of a model (spans, tools, chains): 4; first: row 2 of the rows given).',
+      'the rows given: 30 logged calls were left out (failed: 7, without an answer: 9, with an answer that a limit or a filter has cut: 7, that are no calls of a model (spans, tools, chains): 7; first: row 2 of the rows given).',
     ])
     await expect(loadDataset(values, options())).rejects.toThrow(
-      'nothing would be trained in any of its 23 rows (logged calls failed: 6',
+      'nothing would be trained in any of its 30 rows (logged calls failed: 7',
     )
   })
 
   it('are refused with the reason, if no choice is right', () => {
     const read = (value: object) => () => new RowReading().training({ value, where: 'log.jsonl:3' })
     expect(read({ ...stored, choices: [choice(answer)] })).toThrow(
-      'log.jsonl:3: a completion is stored without its messages',
+      'log.jsonl:3: an answer is stored without what was asked',
     )
     expect(read({ ...stored, messages: asking, choices: [choice(answer), choice(answer)] })).toThrow(
       'log.jsonl:3: choices: expected one answer but received 2',
@@ -355,6 +466,10 @@ describe('logged calls', () => {
     const graph = { messages: [{ role: 'user', content: 'Else?' }, answer] }
     expect(read({ inputs: { messages: asking }, outputs: graph })).toThrow(
       'log.jsonl:3: outputs.messages: expected the answer',
+    )
+    const search = [...items, { type: 'web_search_call', id: 'ws' }]
+    expect(read({ ...response, input: search })).toThrow(
+      'log.jsonl:3: messages[4]: an item of type "web_search_call" cannot be trained',
     )
     const image = { role: 'user', parts: [{ type: 'uri', modality: 'image', uri: 'x' }] }
     expect(read({ attributes: { ...genAi, 'gen_ai.input.messages': [image] } })).toThrow(
@@ -379,6 +494,11 @@ describe('logged calls', () => {
     expect(await parts({ ...row, type: 'SPAN' }, { columns })).toMatchObject([{ form: 'columns' }])
   })
 
+  it('are no rows that only have a column of that name', () => {
+    const value = { question: 'a', answer: 'b', attributes: { colour: 'red' }, context: null }
+    expect(new RowReading().training({ value, where: 'row' })).toMatchObject({ kind: 'completion', prompt: 'a' })
+  })
+
   it('give prompts without their answers, and questions', () => {
     const value = { ...observation, level: 'ERROR', input: asking, output: null }
     expect(new RowReading().prompt({ value, where: 'row' })).toEqual({ messages: asking })
@@ -391,6 +511,15 @@ describe('logged calls', () => {
     })
   })
 
+  it('of texts have a prompt and a completion', () => {
+    const value = { object: 'text_completion', prompt: 'a', choices: [{ text: 'b', index: 0, finish_reason: 'stop' }] }
+    const messages = [
+      { role: 'user', content: 'a' },
+      { role: 'assistant', content: 'b' },
+    ]
+    expect(new RowReading().training({ value, where: 'row' })).toMatchObject({ messages })
+  })
+
   it('of texts that are JSON stay texts', () => {
     const value = { ...observation, input: '{"city": "Rome"}', output: '{"rain": true}' }
     expect(new RowReading().training({ value, where: 'row' })).toEqual({
@@ -399,6 +528,32 @@ describe('logged calls', () => {
       completion: '{"rain": true}',
     })
   })
+})
+
+it('logged calls that are changed at random are read, or refused by name', () => {
+  const random = randomStream(Number(process.env.MORA_TEST_SEED ?? 1), 'logged')
+  const below = (count: number) => Math.floor(random.uniform() * count)
+  const odd = [null, 0, 2 ** 60, '', '[', '{}', '[{"role": 1}]', [], {}, [[]], [{}], [null], { role: {} }, true]
+  /** Returns a copy in which a value is another, at a depth of its own. */
+  const changed = (value: unknown): unknown => {
+    if (typeof value !== 'object' || value === null || below(6) === 0) return odd[below(odd.length)]
+    const entries = Object.entries(value)
+    const at = below(entries.length)
+    const copy = entries.map(([key, one], i) => [key, i === at ? changed(one) : one] as const)
+    return Array.isArray(value) ? copy.map(([, one]) => one) : Object.fromEntries(copy)
+  }
+  const count = { read: 0, refused: 0 }
+  for (let i = 0; i < 2000; i++) {
+    const value = changed(ROWS[below(ROWS.length)]![2])
+    try {
+      new RowReading().training({ value, where: 'row', json: JSON.stringify(value) })
+      count.read++
+    } catch (error) {
+      if (!(error instanceof InputError)) throw new Error(JSON.stringify(value), { cause: error })
+      count.refused++
+    }
+  }
+  expect(Math.min(count.read, count.refused)).toBeGreaterThan(200)
 })
 
 it('a conversation whose answer is in another column is refused, since its history alone would be trained', () => {

@@ -1,12 +1,11 @@
 /** Calls of models as services log them, read as a prompt and its answer. */
-import { isDeepStrictEqual } from 'node:util'
 import { exactJsonIn } from '../../io/exact-json.js'
-import { isJsonObject, type JsonObject, jsonIn } from '../../io/json.js'
+import { jsonIn } from '../../io/json.js'
 import { nestsTooDeep } from '../../io/json-scan.js'
 import { RowColumns } from '../columns.js'
 import { type RowForm, TEMPLATE_OPTIONS } from '../forms.js'
-import { ofLangChain } from '../langchain.js'
-import { isEmpty, type LoggedCall, type LoggedForm, type LoggedPart, type WhyLeftOut } from './call.js'
+import { withoutAnswer } from './answer.js'
+import type { LoggedForm, LoggedPart, WhyLeftOut } from './call.js'
 import { langfuse } from './langfuse.js'
 import { langsmith } from './langsmith.js'
 import { chatCompletion } from './openai.js'
@@ -60,18 +59,3 @@ export function loggedRow(row: RowColumns): LoggedRow | undefined {
     leftOut,
   }
 }
-
-/** Removes the answer from the end of a prompt: programs may add it to their messages before these are logged. */
-function withoutAnswer(call: LoggedCall): LoggedCall {
-  const { value } = call.answer
-  const last: unknown = Array.isArray(call.prompt.value) ? call.prompt.value.at(-1) : undefined
-  const answer: unknown = Array.isArray(value) && value.length === 1 ? value[0] : { role: 'assistant', content: value }
-  if (!isJsonObject(last) || !isJsonObject(answer) || call.leftOut) return call
-  const [asked, said] = [ofLangChain(last), ofLangChain(answer)]
-  const isSaid = asked.role === 'ai' || asked.role === 'assistant'
-  if (!isSaid || !isDeepStrictEqual(saidBy(asked), saidBy(said))) return call
-  return { ...call, prompt: { ...call.prompt, value: (call.prompt.value as unknown[]).slice(0, -1) } }
-}
-
-const saidBy = ({ content, parts, tool_calls: calls, function_call: call }: JsonObject) =>
-  [content, parts, calls, call].map((part) => (isEmpty(part) ? null : part))

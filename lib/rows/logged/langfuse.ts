@@ -4,16 +4,9 @@
  * parameters.
  */
 import { isJsonObject, type JsonObject } from '../../io/json.js'
-import {
-  answerOf,
-  askedOf,
-  isEmpty,
-  type LoggedCall,
-  type LoggedPart,
-  loggedForm,
-  type Reader,
-  toolsPart,
-} from './call.js'
+import { answerOf } from './answer.js'
+import { isEmpty, type LoggedCall, type LoggedPart, loggedForm, noAnswer, type Reader } from './call.js'
+import { askedOf, toolsPart } from './request.js'
 
 const either = (row: JsonObject, names: readonly string[]): string | undefined => names.find((name) => name in row)
 
@@ -24,11 +17,9 @@ function call(row: JsonObject, reader: Reader): LoggedCall {
   const { prompt, tools = definitionsIn(row, reader) } = askedOf(row.input, 'input', reader)
   const isItem = EXPECTED in row
   const name = isItem ? EXPECTED : 'output'
-  const answered = answerOf(row[name], name, prompt.value, reader)
-  if (isItem) return { prompt, tools, ...answered }
-  const isCall = isEmpty(row.type) || row.type === 'GENERATION'
-  const leftOut = isCall ? (row.level === 'ERROR' ? 'failed' : answered.leftOut) : 'others'
-  return { prompt, tools, answer: answered.answer, leftOut }
+  const isCall = isItem || isEmpty(row.type) || row.type === 'GENERATION'
+  if (!isCall || row.level === 'ERROR') return { prompt, tools, ...noAnswer(name, isCall ? 'failed' : 'others') }
+  return { prompt, tools, ...answerOf(row[name], name, prompt.value, reader) }
 }
 
 /** Returns the tools that an export has beside the input; undefined if there are none. */

@@ -3,7 +3,9 @@
  * LangChain; its Parquet exports have JSON of inputs and outputs.
  */
 import { isJsonObject, type JsonObject } from '../../io/json.js'
-import { answerOf, askedOf, isEmpty, type LoggedPart, loggedForm, type Reader, toolsIn } from './call.js'
+import { answerOf } from './answer.js'
+import { isEmpty, type LoggedPart, loggedForm, noAnswer, type Reader } from './call.js'
+import { askedOf, toolsIn } from './request.js'
 
 const objectIn = (value: unknown, { parse }: Pick<Reader, 'parse'>): JsonObject | undefined => {
   const object = typeof value === 'string' ? parse(value) : value
@@ -13,7 +15,7 @@ const objectIn = (value: unknown, { parse }: Pick<Reader, 'parse'>): JsonObject 
 /** Returns the tools of LangChain's models, which a run has beside its inputs. */
 function boundTools({ extra }: JsonObject, reader: Reader): LoggedPart | undefined {
   const params = objectIn(extra, reader)?.invocation_params
-  return isJsonObject(params) ? toolsIn(params, 'extra.invocation_params') : undefined
+  return isJsonObject(params) ? toolsIn(params, 'extra.invocation_params', reader) : undefined
 }
 
 export const langsmith = loggedForm(
@@ -26,15 +28,11 @@ export const langsmith = loggedForm(
       (typeof inputs === 'string' && typeof type === 'string'),
     call(row, reader) {
       const { prompt, tools = boundTools(row, reader) } = askedOf(objectIn(row.inputs, reader), 'inputs', reader)
-      const { answer, leftOut } = answerOf(
-        objectIn(row.outputs, reader) ?? row.outputs,
-        'outputs',
-        prompt.value,
-        reader,
-      )
-      const isCall = isEmpty(row.run_type) || row.run_type === 'llm'
+      const outputs = objectIn(row.outputs, reader) ?? row.outputs
       const hasFailed = !isEmpty(row.error) || row.status === 'error'
-      return { prompt, tools, answer, leftOut: isCall ? (hasFailed ? 'failed' : leftOut) : 'others' }
+      const isCall = isEmpty(row.run_type) || row.run_type === 'llm'
+      if (!isCall || hasFailed) return { prompt, tools, ...noAnswer('outputs', isCall ? 'failed' : 'others') }
+      return { prompt, tools, ...answerOf(outputs, 'outputs', prompt.value, reader) }
     },
   },
 )

@@ -1,24 +1,19 @@
 /**
  * Spans of OpenTelemetry's GenAI semantic conventions (1.37 and later: `gen_ai.input.messages`, `gen_ai.output.messages`,
- * `gen_ai.system_instructions`, `gen_ai.tool.definitions`), and of OpenLLMetry before them (`gen_ai.prompt.N.role`,
- * `gen_ai.completion.N.content`, `llm.request.functions.N.name`). Attributes are an object, OTLP's list of keys and values, or the
- * columns of the row.
+ * `gen_ai.system_instructions`, `gen_ai.tool.definitions`), of OpenLLMetry before them (`gen_ai.prompt.N.role`,
+ * `gen_ai.completion.N.content`, `llm.request.functions.N.name`), and of the AI SDK (ai 4 to 6, `ai.prompt.messages`,
+ * `ai.response.text`, `ai.response.toolCalls`). Attributes are an object, OTLP's list of keys and values, or the columns of the row.
  */
 import { isJsonObject, type JsonObject } from '../../io/json.js'
-import {
-  asAnswer,
-  isEmpty,
-  isListOfObjects,
-  type LoggedCall,
-  loggedForm,
-  onlyOne,
-  type Reader,
-  toolsPart,
-  within,
-} from './call.js'
+import { asAnswer, onlyOne } from './answer.js'
+import { isEmpty, isListOfObjects, loggedForm, noAnswer, type Reader, type WhyLeftOut, within } from './call.js'
+import { toolsPart } from './request.js'
 
-/** Columns of spans, by which attributes are known to be theirs. */
-const OF_SPANS = ['spanId', 'span_id', 'traceId', 'trace_id', 'context']
+/** Columns of spans, or of their context, by which attributes are known to be theirs. */
+const OF_SPANS = ['spanId', 'span_id', 'traceId', 'trace_id']
+
+const isSpan = ({ context, ...row }: JsonObject): boolean =>
+  OF_SPANS.some((name) => name in row || (isJsonObject(context) && name in context))
 
 const hasModel = (attributes: JsonObject) => Object.keys(attributes).some((name) => name.startsWith('gen_ai.'))
 
@@ -51,7 +46,8 @@ function indexed(attributes: JsonObject, name: string): JsonObject[] {
     const [, index, field] = (key.startsWith(`${name}.`) && /^(\d+)\.(.+)$/.exec(key.slice(name.length + 1))) || []
     if (index === undefined) continue
     const fields = found.get(Number(index)) ?? []
-    found.set(Number(index), [...fields, [field!, value]])
+    fields.push([field!, value])
+    found.set(Number(index), fields)
   }
   return [...found].sort(([a], [b]) => a - b).map(([, fields]) => Object.fromEntries(fields))
 }
@@ -77,57 +73,108 @@ function flatMessage(fields: JsonObject, reader: Reader): JsonObject {
   }
 }
 
-const [INPUT, OUTPUT, TOOLS] = ['gen_ai.input.messages', 'gen_ai.output.messages', 'gen_ai.tool.definitions']
-const [FLAT_INPUT, FLAT_OUTPUT, FLAT_TOOLS] = ['gen_ai.prompt', 'gen_ai.completion', 'llm.request.functions']
+/** A call in one convention, with the names of its attributes. */
+interface Told {
+  names: readonly [prompt: string, answer: string, tools: string]
+  asked: unknown[]
+  answers: unknown[]
+  tools: unknown[]
+}
 
-/** Returns a call. @param at the place of the attributes */
-function callOf(attributes: JsonObject, at: string, reader: Reader): LoggedCall {
-  const given = (name: string) => listIn(attributes[name], reader)
-  const told = (names: readonly [string, string, string], ...[asked, answers, tools]: unknown[][]) => {
-    const [input, output, definitions] = names.map((name) => within(at, name)) as [string, string, string]
-    return {
-      prompt: { at: input, value: asked },
-      tools: toolsPart(tools!, definitions),
-      ...asAnswer(onlyOne(answers!, output, reader)),
-    }
-  }
-  const [asked, answers] = [given(INPUT), given(OUTPUT)]
-  if (asked.length + answers.length === 0) {
-    const flat = [FLAT_INPUT, FLAT_OUTPUT].map((name) =>
-      indexed(attributes, name).map((one) => flatMessage(one, reader)),
-    )
-    const tools = indexed(attributes, FLAT_TOOLS).map(({ parameters, input_schema: schema = parameters, ...tool }) => ({
-      ...tool,
-      parameters: typeof schema === 'string' ? reader.parse(schema) : schema,
-    }))
-    return told([FLAT_INPUT, FLAT_OUTPUT, FLAT_TOOLS], ...flat, tools)
-  }
+const GEN_AI = ['gen_ai.input.messages', 'gen_ai.output.messages', 'gen_ai.tool.definitions'] as const
+
+function inGenAi(attributes: JsonObject, reader: Reader): Told {
+  const [asked, answers, tools] = GEN_AI.map((name) => listIn(attributes[name], reader))
   const instructions = attributes['gen_ai.system_instructions']
   const parts = listIn(instructions, reader)
   const system = { role: 'system', ...(parts.length > 0 ? { parts } : { content: instructions }) }
-  return told([INPUT, OUTPUT, TOOLS], isEmpty(instructions) ? asked : [system, ...asked], answers, given(TOOLS))
+  return {
+    names: GEN_AI,
+    asked: isEmpty(instructions) ? asked! : [system, ...asked!],
+    answers: answers!,
+    tools: tools!,
+  }
 }
 
-const isError = (code: unknown) => code === 2 || code === 'ERROR' || code === 'STATUS_CODE_ERROR'
+const OPEN_LLMETRY = ['gen_ai.prompt', 'gen_ai.completion', 'llm.request.functions'] as const
+
+function inOpenLlmetry(attributes: JsonObject, reader: Reader): Told {
+  const [asked, answers, tools] = OPEN_LLMETRY.map((name) => indexed(attributes, name))
+  return {
+    names: OPEN_LLMETRY,
+    asked: asked!.map((one) => flatMessage(one, reader)),
+    answers: answers!.map((one) => flatMessage(one, reader)),
+    tools: tools!.map(({ parameters, input_schema: schema = parameters, ...tool }) => ({
+      ...tool,
+      parameters: typeof schema === 'string' ? reader.parse(schema) : schema,
+    })),
+  }
+}
+
+const AI_SDK = ['ai.prompt.messages', 'ai.response', 'ai.prompt.tools'] as const
+
+function inAiSdk(attributes: JsonObject, reader: Reader): Told {
+  const [prompt, response, definitions] = AI_SDK
+  const { text, object, toolCalls, reasoning, finishReason } = Object.fromEntries(
+    ['text', 'object', 'toolCalls', 'reasoning', 'finishReason'].map((key) => [key, attributes[within(response, key)]]),
+  )
+  const calls = listIn(toolCalls, reader)
+    .filter(isJsonObject)
+    .map(({ toolCallId: id, toolName: name, args, input = args }) => ({
+      id,
+      type: 'function',
+      function: { name, arguments: input },
+    }))
+  const answer = {
+    role: 'assistant',
+    content: text ?? object ?? '',
+    ...(calls.length > 0 && { tool_calls: calls }),
+    ...(!isEmpty(reasoning) && { reasoning_content: reasoning }),
+    finish_reason: finishReason,
+  }
+  const tools = listIn(attributes[definitions], reader)
+  return {
+    names: AI_SDK,
+    asked: listIn(attributes[prompt], reader),
+    answers: [answer],
+    tools: tools.map((tool) => (typeof tool === 'string' ? reader.parse(tool) : tool)),
+  }
+}
+
+function toldBy(attributes: JsonObject, reader: Reader): Told {
+  if (AI_SDK[0] in attributes) return inAiSdk(attributes, reader)
+  return GEN_AI.some((name) => name in attributes) ? inGenAi(attributes, reader) : inOpenLlmetry(attributes, reader)
+}
+
+/** Returns why a span is no call that was answered; undefined if it is one. */
+function whyNoCall({ status, attributes: _, ...row }: JsonObject, attributes: JsonObject): WhyLeftOut | undefined {
+  const operation = attributes['gen_ai.operation.name'] ?? 'chat'
+  if (!hasModel(attributes) || !['chat', 'text_completion', 'generate_content'].includes(String(operation)))
+    return 'others'
+  const code = isJsonObject(status) ? (status.code ?? status.status_code) : (status ?? row.status_code)
+  const hasFailed = [2, 'ERROR', 'STATUS_CODE_ERROR'].includes(code as number) || attributes['error.type'] !== undefined
+  return hasFailed ? 'failed' : undefined
+}
 
 export const openTelemetry = loggedForm(
   'opentelemetry',
-  'spans of OpenTelemetry (GenAI) and OpenLLMetry',
-  { prompt: [INPUT], completion: [OUTPUT] },
+  'spans of OpenTelemetry (GenAI), OpenLLMetry and the AI SDK',
+  { prompt: [GEN_AI[0]], completion: [GEN_AI[1]] },
   {
     fits(row) {
       const attributes = attributesOf(row)
-      return hasModel(attributes) || (attributes !== row && OF_SPANS.some((name) => name in row))
+      return hasModel(attributes) || (attributes !== row && isSpan(row))
     },
     call(row, reader) {
       const attributes = attributesOf(row)
-      const call = callOf(attributes, attributes === row ? '' : 'attributes', reader)
-      const operation = attributes['gen_ai.operation.name'] ?? 'chat'
-      const isCall = hasModel(attributes) && ['chat', 'text_completion', 'generate_content'].includes(String(operation))
-      const { status } = row
-      const code = isJsonObject(status) ? (status.code ?? status.status_code) : status
-      const hasFailed = attributes['error.type'] !== undefined || isError(code)
-      return { ...call, leftOut: isCall ? (hasFailed ? 'failed' : call.leftOut) : 'others' }
+      const { names, asked, answers, tools } = toldBy(attributes, reader)
+      const [prompt, answer, definitions] = names.map((name) => within(attributes === row ? '' : 'attributes', name))
+      const leftOut = whyNoCall(row, attributes)
+      return {
+        prompt: { at: prompt!, value: asked },
+        tools: toolsPart(tools, definitions!),
+        ...(leftOut ? noAnswer(answer!, leftOut) : asAnswer(onlyOne(answers, answer!, reader))),
+      }
     },
   },
 )
