@@ -1,4 +1,4 @@
-import { addLength, longRowsNote, noLengths } from '../batches/examples/summary.js'
+import { addLength, leftOutNote, longRowsNote, noLengths } from '../batches/examples/summary.js'
 import { aFunction, check, optionsSchema } from '../common/arguments.js'
 import { UsageError } from '../common/errors.js'
 import { Engine } from '../engine/index.js'
@@ -243,11 +243,11 @@ class Notes {
   }
 
   texts(): string[] {
-    const rows = longRowsNote(this.#lengths)
+    const [rows, calls] = [longRowsNote(this.#lengths), leftOutNote(this.#lengths)]
     const prompts =
       this.#longest > 0 &&
       `Prompts that do not fit the model's ${this.maxPositions} positions lost their beginning (the longest has ${this.#longest} tokens).`
-    return [rows && `${rows}.`, prompts].filter((note) => typeof note === 'string')
+    return [rows && `${rows}.`, calls && `${calls}.`, prompts].filter((note) => typeof note === 'string')
   }
 }
 

@@ -1,6 +1,6 @@
 import type { EncodedRow } from '../batches/examples/encode.js'
 import { exampleOf } from '../batches/examples/example.js'
-import { addLength, longRowsNote, noLengths } from '../batches/examples/summary.js'
+import { addLength, leftOutNote, longRowsNote, noLengths } from '../batches/examples/summary.js'
 import { packRows, passesOf } from '../batches/packing.js'
 import { aFunction, check, having, optionsSchema } from '../common/arguments.js'
 import { RunError } from '../common/errors.js'
@@ -106,8 +106,7 @@ export async function importanceMatrix(
     squares.dispose()
   }
   if (tokens === 0) throw noTargets(settings.data, 'none is read')
-  const note = longRowsNote(lengths)
-  if (note) onWarning(`${note}.`)
+  for (const note of [longRowsNote(lengths), leftOutNote(lengths)]) if (note) onWarning(`${note}.`)
   const sums = squares.byWeight()
   const datasets = settings.data.map(({ name }) => sharedName(name))
   await writeImportance(options.output, { sums, tokens, datasets, chunks, chunkSize: longest })

@@ -29,6 +29,7 @@ import {
 } from './kinds/index.js'
 import type { RowKind } from './kinds/kind.js'
 import { LabelNames } from './labels.js'
+import { WHY_LEFT_OUT } from './logged/call.js'
 import { loggedRow } from './logged/index.js'
 import { PURPOSES } from './purposes.js'
 import type { DataRecord } from './record.js'
@@ -178,7 +179,10 @@ export class RowReading {
    * @throws InputError `malformed-row`
    */
   question(record: DataRecord): QuestionRow {
-    return questionRow(this.formed(record, PURPOSES.question))
+    const row = this.formed(record, PURPOSES.question)
+    const why = row.logged?.leftOut
+    if (why) throw malformedRow(row.where, `there is no answer to compare with in calls ${WHY_LEFT_OUT[why]}`)
+    return questionRow(row)
   }
 
   /**

@@ -76,6 +76,16 @@ describe('evaluate', () => {
       expect(rows.map(({ ids }) => ids.length)).toEqual([3, 2])
       expect(warnings).toEqual(['1 row had more than maxLength tokens (the longest 4): 1 lost a part of a turn.'])
     })
+
+    it('reports how many logged calls have no answer to score', async () => {
+      const failed = { traceId: 't', type: 'GENERATION', level: 'ERROR', input: 'Hello', output: null }
+      const data = write('log.jsonl', [{ input_ids: [5, 6] }, failed])
+      const warnings: string[] = []
+      const onWarning = (message: string) => warnings.push(message)
+      using model = await loadScripted([])
+      expect((await evaluate(model, { task: 'logprobs', data, onWarning })).rows).toHaveLength(1)
+      expect(warnings).toEqual(['1 logged call was left out (that failed: 1).'])
+    })
   })
 
   describe('perplexity', () => {

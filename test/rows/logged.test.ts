@@ -448,10 +448,10 @@ describe('logged calls', () => {
     const leftOut = { failed: 7, unanswered: 9, unfinished: 7, others: 7 }
     expect(data.summary).toMatchObject({ leftOut, first: { leftOut: 'row 2 of the rows given' } })
     expect(notes).toEqual([
-      'the rows given: 30 logged calls were left out (failed: 7, without an answer: 9, with an answer that a limit or a filter has cut: 7, that are no calls of a model (spans, tools, chains): 7; first: row 2 of the rows given).',
+      'the rows given: 30 logged calls were left out (that failed: 7, without an answer: 9, with an answer that a limit or a filter has cut: 7, that are no calls of a model (spans, tools, chains): 7; first: row 2 of the rows given).',
     ])
     await expect(loadDataset(values, options())).rejects.toThrow(
-      'nothing would be trained in any of its 30 rows (logged calls failed: 7',
+      'nothing would be trained in any of its 30 rows (logged calls that failed: 7',
     )
   })
 
@@ -504,6 +504,9 @@ describe('logged calls', () => {
     expect(new RowReading().prompt({ value, where: 'row' })).toEqual({ messages: asking })
     const asked = { inputs: { question: 'a' }, outputs: { answer: 4 } }
     expect(new RowReading().question({ value: asked, where: 'row' })).toMatchObject({ prompt: 'a', answer: '4' })
+    expect(() => new RowReading().question({ value, where: 'log.jsonl:3' })).toThrow(
+      'log.jsonl:3: there is no answer to compare with in calls that failed',
+    )
     const logged = { ...stored, messages: asking, choices: [choice(answer)] }
     expect(new RowReading().question({ value: logged, where: 'row' })).toMatchObject({
       messages: asking,

@@ -10,7 +10,7 @@ import type { ChatCounts, EncodedRow } from './encode.js'
 import { type Example, isPredicted } from './example.js'
 import { type LongRowCounts, noLongRows } from './long-rows.js'
 
-/** Counts of rows by their length. */
+/** Counts of rows by their length, and of those without any. */
 export interface LengthCounts {
   /** Tokens of the longest row, before anything was cut. */
   longest: number
@@ -18,6 +18,8 @@ export interface LengthCounts {
   truncated: number
   /** Counts of the changes to rows of more than `maxLength` tokens. */
   cut: LongRowCounts
+  /** Logged calls that were left out, by the reason; absent if there are none. */
+  leftOut?: Partial<Record<WhyLeftOut, number>>
 }
 
 export const noLengths = (): LengthCounts => ({ longest: 0, truncated: 0, cut: noLongRows() })
@@ -36,8 +38,6 @@ export interface DataSummary extends ChatCounts, LengthCounts {
   dropped: number
   /** Rows that `filter` left out. */
   filtered: number
-  /** Logged calls that were left out, by the reason; absent if there are none. */
-  leftOut?: Partial<Record<WhyLeftOut, number>>
   /** The place of the first counted row, for some of the counts. */
   first: Partial<Record<keyof ChatCounts | 'leftOut', string>>
   /** Control tokens that are trained as targets. */
@@ -74,18 +74,13 @@ export function addChat(summary: DataSummary, counts: Partial<ChatCounts>, where
   }
 }
 
-/** Counts a logged call that is left out. */
-export function addLeftOut(summary: DataSummary, reason: WhyLeftOut, where: string): void {
-  summary.leftOut = { ...summary.leftOut, [reason]: (summary.leftOut?.[reason] ?? 0) + 1 }
-  summary.first.leftOut ??= where
-}
-
-const countLeftOut = ({ leftOut = {} }: DataSummary): number =>
+const countLeftOut = ({ leftOut = {} }: LengthCounts): number =>
   Object.values(leftOut).reduce((sum, count) => sum + count, 0)
 
-/** Counts a row and the effect of the token limit on it. */
-export function addLength(counts: LengthCounts, { length, rows, cut }: EncodedRow): void {
+/** Counts a row, and the effect of the token limit on it or why it is left out. */
+export function addLength(counts: LengthCounts, { length, rows, cut, leftOut }: EncodedRow): void {
   counts.longest = Math.max(counts.longest, length)
+  if (leftOut) counts.leftOut = { ...counts.leftOut, [leftOut]: (counts.leftOut?.[leftOut] ?? 0) + 1 }
   if (!cut) return
   if (rows.length > 0) counts.truncated++
   for (const [key, count = 0] of Object.entries(cut)) {
@@ -134,22 +129,27 @@ const leftOutReasons = (counts: Partial<Record<WhyLeftOut, number>>): string =>
 
 /** Returns notes for the user about the rows and how the template rendered them. */
 export function summaryNotes(summary: DataSummary): string[] {
-  const { dropped, cut, leftOut, first } = summary
+  const { dropped, cut, first } = summary
   const { over = 0 } = cut
   const long = longRowsNote(summary)
+  const calls = leftOutNote(summary, first.leftOut)
   return [
     ...(dropped > 0 ? [`${counted(dropped, 'row')} in which nothing is trained ${were(dropped)} left out.`] : []),
     ...(over > 0
       ? [`${counted(over, 'row')} of more than ${optionName('maxTokens')} tokens ${were(over)} left out.`]
       : []),
-    ...(leftOut
-      ? [
-          `${counted(countLeftOut(summary), 'logged call')} ${were(countLeftOut(summary))} left out (${leftOutReasons(leftOut)}; first: ${first.leftOut}).`,
-        ]
-      : []),
+    ...(calls === undefined ? [] : [`${calls}.`]),
     ...(long === undefined ? [] : [`${long}; ${theOption('longRows')} chooses the part to keep.`]),
     ...chatNotes(summary),
   ]
+}
+
+/** Returns a sentence, without its full stop, about logged calls that were left out; undefined if none was. @param first the first's place */
+export function leftOutNote(counts: LengthCounts, first?: string): string | undefined {
+  const count = countLeftOut(counts)
+  if (count === 0) return undefined
+  const place = first === undefined ? '' : `; first: ${first}`
+  return `${counted(count, 'logged call')} ${were(count)} left out (${leftOutReasons(counts.leftOut!)}${place})`
 }
 
 /** Returns a sentence, without its full stop, about rows that were too long; undefined if none was. */

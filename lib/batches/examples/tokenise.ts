@@ -11,7 +11,6 @@ import { checkIds, type EncodedRow, type EncodeOptions, encodeRow } from './enco
 import { countTargets, countTokens, type Example } from './example.js'
 import {
   addChat,
-  addLeftOut,
   addLength,
   type DataSummary,
   emptySummary,
@@ -101,7 +100,7 @@ export async function tokenise(
     addLength(summary, encoded)
     addLength(lengths, encoded)
     if (encoded.chat) addChat(summary, encoded.chat, where)
-    if (encoded.leftOut) addLeftOut(summary, encoded.leftOut, where)
+    if (encoded.leftOut) summary.first.leftOut ??= where
     for (const row of encoded.rows) {
       for (const { ids } of row.documents) {
         if (options.vocabularySize !== undefined) checkIds(ids, options.vocabularySize, where)

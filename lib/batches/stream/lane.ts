@@ -13,7 +13,6 @@ import { checkIds } from '../examples/encode.js'
 import { countTargets, type Example } from '../examples/example.js'
 import {
   addChat,
-  addLeftOut,
   addLength,
   emptySummary,
   type LengthCounts,
@@ -224,7 +223,7 @@ export class Lane {
         addLength(counts.lengths, encoded)
         addLength(this.summary, encoded)
         if (encoded.chat) addChat(this.summary, encoded.chat, record.where)
-        if (encoded.leftOut) addLeftOut(this.summary, encoded.leftOut, record.where)
+        if (encoded.leftOut) this.summary.first.leftOut ??= record.where
         const rows = encoded.rows.filter(({ documents }) => countTargets(documents) > 0)
         this.summary.withoutTarget += encoded.rows.length - rows.length
         this.summary.dropped = this.summary.withoutTarget

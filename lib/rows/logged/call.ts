@@ -5,7 +5,7 @@ import { langChainFields } from '../langchain.js'
 
 /** Why a record is left out of training: its call failed, has no answer, has one that was cut, or it is no call of a model. */
 export const WHY_LEFT_OUT = {
-  failed: 'failed',
+  failed: 'that failed',
   unanswered: 'without an answer',
   unfinished: 'with an answer that a limit or a filter has cut',
   others: 'that are no calls of a model (spans, tools, chains)',
