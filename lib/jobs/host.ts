@@ -18,6 +18,10 @@ export interface JobsHost {
    * @param path of a route, such as `/v1/chat/completions`
    */
   answer(path: string, body: object, client: string | null, signal?: AbortSignal): Promise<Response>
+  /** Routes of requests in batches. */
+  readonly endpoints: readonly string[]
+  /** Maximum number of requests of batches that are answered at once. */
+  readonly batchRequests: number
   /** @throws UsageError `unknown-adapter` for a model that is not served to a client */
   requireModel(name: string, client: string | null): void
   readonly onError: (error: unknown) => void

@@ -10,6 +10,7 @@ import { requireFreeSpace } from '../io/disk-space.js'
 import { isByTime } from '../train/checkpoints/checkpoint.js'
 import { type TrainEvent, type TrainOptions, type TrainResult, train } from '../train/index.js'
 import { askFor } from './ask.js'
+import { Batches } from './batches.js'
 import type { JobsHost } from './host.js'
 import type { MethodContext } from './method.js'
 import { JOB_METHODS, resolvedHyperparameters, runOptions } from './methods.js'
@@ -48,6 +49,7 @@ interface RunningJob {
 export class Jobs {
   /** Resolves once the models of former processes are served. */
   readonly ready: Promise<void>
+  readonly batches: Batches
   #running: RunningJob | null = null
   /** Ids of jobs by the names of their models. */
   readonly #ofModels: Map<string, string>
@@ -63,6 +65,7 @@ export class Jobs {
     readonly host: JobsHost,
   ) {
     this.#ofModels = new Map([...store.jobs.values()].map((job) => [this.modelName(job), job.id]))
+    this.batches = new Batches(store, host, (id, owner) => this.file(id, owner))
     this.ready = this.#begin().catch(host.onError)
   }
 
@@ -241,7 +244,7 @@ export class Jobs {
   async close(): Promise<void> {
     this.#isClosing = true
     await this.ready
-    await this.#stop(this.#running?.id)
+    await Promise.all([this.#stop(this.#running?.id), this.batches.close()])
     await this.store.close()
   }
 
@@ -290,6 +293,7 @@ export class Jobs {
       if (job.tunedModel !== null) this.host.serve(job.tunedModel, run)
       for (const { step, path } of await checkpointsOfRun(run)) this.host.serve(this.checkpointName(job, step), path)
     }
+    this.batches.begin()
     this.#startNext()
   }
 

@@ -17,7 +17,7 @@ export const FileSchema = z.object({
   ...base,
   filename: z.string(),
   bytes: z.int().min(0),
-  purpose: z.enum([...UPLOAD_PURPOSES, 'fine-tune-results']),
+  purpose: z.enum([...UPLOAD_PURPOSES, 'fine-tune-results', 'batch_output']),
   /** Milliseconds since 1970, as all times of records. */
   expiresAt: time.nullable(),
   /** Null for results. */
@@ -25,7 +25,7 @@ export const FileSchema = z.object({
   rows: z.int().min(0),
 })
 
-/** An uploaded file, or the results of a job. */
+/** An uploaded file, or the results of a job or a batch. */
 export type StoredFile = z.output<typeof FileSchema>
 
 /**
@@ -81,3 +81,42 @@ export const JobSchema = z.object({
 export type Job = z.output<typeof JobSchema>
 
 export const isFinal = ({ state }: Job): boolean => state === 'succeeded' || state === 'failed' || state === 'cancelled'
+
+/** `validating`: its lines are not checked yet; `finalizing`: all are answered. The last three are final. */
+const BATCH_STATES = [
+  'validating',
+  'in_progress',
+  'finalizing',
+  'cancelling',
+  'completed',
+  'failed',
+  'cancelled',
+] as const
+
+export const BatchSchema = z.object({
+  ...base,
+  /** The route of its requests. */
+  endpoint: z.string(),
+  /** Id and name of the file with its requests. */
+  input: z.string(),
+  filename: z.string(),
+  state: z.enum(BATCH_STATES),
+  /** When it came into each state. */
+  times: z.partialRecord(z.enum(BATCH_STATES), time),
+  /** Numbers of requests: all, those with an answer, and those with an error. */
+  counts: z.object({ total: z.int().min(0), completed: z.int().min(0), failed: z.int().min(0) }),
+  /** Why its lines are no requests. */
+  problems: z.array(z.object({ code: z.string(), message: z.string(), line: z.int().nullable() })),
+  /** Ids of files with answers and errors. */
+  output: z.string().nullable(),
+  errors: z.string().nullable(),
+  metadata: z.record(z.string(), z.string()).nullable(),
+  /** Seconds after which these files expire. */
+  expiry: z.int().nullable(),
+})
+
+/** Requests of a file, which the server answers one after the other. */
+export type RequestBatch = z.output<typeof BatchSchema>
+
+export const isOver = ({ state }: RequestBatch): boolean =>
+  state === 'completed' || state === 'failed' || state === 'cancelled'

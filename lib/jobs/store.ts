@@ -17,11 +17,13 @@ import { readTextSync } from '../io/open.js'
 import { readAs } from '../io/read-as.js'
 import { lockFolder } from '../train/output/lock.js'
 import { GrownLines } from './grown-lines.js'
-import { FileSchema, type Job, JobSchema, type StoredFile } from './records.js'
+import { BatchSchema, FileSchema, type Job, JobSchema, type RequestBatch, type StoredFile } from './records.js'
 
 const RECORD = 'record.json'
 const CONTENT = 'content'
 const MESSAGES = 'messages.jsonl'
+/** Folders of records. */
+const KINDS = ['files', 'jobs', 'batches'] as const
 const LETTERS = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789'
 
 /** Something that a job told in words. */
@@ -38,6 +40,7 @@ export class JobStore {
   readonly folder: string
   readonly files = new Map<string, StoredFile>()
   readonly jobs = new Map<string, Job>()
+  readonly batches = new Map<string, RequestBatch>()
   readonly #lock: ReturnType<typeof lockFolder>
   readonly #opened: Promise<unknown>
   readonly #writes = taskLimit(1)
@@ -53,10 +56,11 @@ export class JobStore {
     this.#lock = lockFolder(given)
     const folder = realpathSync(given)
     this.folder = folder
-    for (const name of ['files', 'jobs']) makeFolders(join(folder, name))
+    for (const name of KINDS) makeFolders(join(folder, name))
     read(join(folder, 'files'), FileSchema, this.files, onError)
     read(join(folder, 'jobs'), JobSchema, this.jobs, onError)
-    this.#opened = Promise.all(['files', 'jobs'].map((name) => removeLeftovers(join(folder, name)))).catch(onError)
+    read(join(folder, 'batches'), BatchSchema, this.batches, onError)
+    this.#opened = Promise.all(KINDS.map((name) => removeLeftovers(join(folder, name)))).catch(onError)
   }
 
   async close(): Promise<void> {
@@ -118,6 +122,30 @@ export class JobStore {
     return next
   }
 
+  /** Paths of a batch's parts. */
+  pathsOfBatch({ id }: Pick<RequestBatch, 'id'>) {
+    const folder = join(this.folder, 'batches', id)
+    const of = (name: string) => join(folder, name)
+    return { folder, input: of('input.jsonl'), output: of('output.jsonl'), errors: of('errors.jsonl') }
+  }
+
+  /** Adds a batch with its own name for the content of its file, which may be deleted before it ends. */
+  async addBatch(batch: RequestBatch, input: StoredFile): Promise<void> {
+    await replaceFolder(this.pathsOfBatch(batch).folder, async (folder) => {
+      await linkOrCopy(this.contentOf(input), join(folder, 'input.jsonl'))
+      await writeFile(join(folder, RECORD), JSON.stringify(batch))
+    })
+    this.batches.set(batch.id, batch)
+  }
+
+  /** Replaces a batch's record. */
+  async setBatch(batch: RequestBatch, changes: Partial<RequestBatch>): Promise<RequestBatch> {
+    const next = { ...this.batches.get(batch.id)!, ...changes }
+    this.batches.set(batch.id, next)
+    await this.#writes(() => writeFileAtomic(join(this.pathsOfBatch(batch).folder, RECORD), JSON.stringify(next)))
+    return next
+  }
+
   /** Adds a message. The empty line before it ends a line that a killed process has left incomplete. */
   async tell(job: Pick<Job, 'id'>, level: JobMessage['level'], message: string): Promise<void> {
     const entry: JobMessage = { id: newId('ftevent-'), at: Date.now(), level, message }
@@ -153,7 +181,7 @@ function read<Schema extends z.ZodType<{ id: string }>>(
   }
 }
 
-async function linkOrCopy(from: string, to: string): Promise<void> {
+export async function linkOrCopy(from: string, to: string): Promise<void> {
   // Some file systems have no links.
   await link(from, to).catch(() => copyFile(from, to))
 }

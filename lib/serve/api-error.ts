@@ -73,6 +73,7 @@ const KNOWN: Readonly<Record<string, KnownError>> = {
   'in-training': { status: 409, code: 'in-training' },
   'too-little-memory': { status: 503, code: 'overloaded', retryAfter: 5 },
   'unknown-job': { status: 404, code: 'not_found' },
+  'unknown-batch': { status: 404, code: 'not_found' },
   'unknown-file': { status: 404, code: 'not_found' },
   'job-runs': { status: 409, code: 'job-runs' },
   'too-many-jobs': { status: 429, code: 'rate_limit_exceeded', retryAfter: 60 },

@@ -6,6 +6,7 @@ import { clientLeft } from './active-requests.js'
 import { ApiError, apiErrorOf } from './api-error.js'
 import { clientOf, noteClient } from './clients.js'
 import { deleteModel, loadAdapter, unloadAdapter } from './routes/adapters.js'
+import { BATCH_ROUTES } from './routes/batches.js'
 import { chatCompletions } from './routes/chat-completions.js'
 import { completions } from './routes/completions.js'
 import { embeddings } from './routes/embeddings.js'
@@ -37,8 +38,13 @@ const POST: Readonly<Record<string, Route>> = {
   '/detokenize': detokenize,
 }
 
+/** Routes of requests in batches. */
+export const BATCH_ENDPOINTS = ['/v1/chat/completions', '/v1/completions', '/v1/embeddings', '/v1/responses'].filter(
+  (path) => Object.hasOwn(POST, path),
+)
+
 /** Routes of servers with jobs. */
-const JOB_ROUTES = { ...FILE_ROUTES, ...FINE_TUNING_ROUTES, ...GRADER_ROUTES }
+const JOB_ROUTES = { ...FILE_ROUTES, ...FINE_TUNING_ROUTES, ...GRADER_ROUTES, ...BATCH_ROUTES }
 
 const MODEL = '/v1/models/:name{.+}'
 

@@ -71,6 +71,22 @@ export function optionField<Option extends z.ZodType>(option: Option) {
   return z.unknown().transform(parse).optional()
 }
 
+/** Sixteen texts of a client by name. */
+export const metadataField = z
+  .record(
+    z.string(),
+    z.string({ error: 'a text of at most 512 characters' }).max(512, { error: 'a text of at most 512 characters' }),
+    {
+      error: 'an object of texts',
+    },
+  )
+  .refine((all) => Object.keys(all).length <= 16 && Object.keys(all).every((key) => key.length <= 64), {
+    error: 'at most 16 entries with names of at most 64 characters',
+  })
+
+/** Seconds after which a file may expire: an hour to 30 days. */
+export const EXPIRY = { least: 3600, most: 2_592_000 }
+
 /**
  * Parses an object. A field that is null counts as absent, as OpenAI's clients mean it.
  * @throws ApiError 400 that names the field

@@ -20,7 +20,7 @@ import { Jobs } from '../jobs/index.js'
 import type { Model } from '../models/index.js'
 import { parseOptions, type ServeInput, ServeSchema } from '../options/index.js'
 import { ActiveRequests } from './active-requests.js'
-import { answerOwn, serverApp } from './app.js'
+import { answerOwn, BATCH_ENDPOINTS, serverApp } from './app.js'
 import { ServerMetrics } from './metrics.js'
 import { type ServedAdapterOptions, ServedAdapters } from './served-adapters.js'
 import type { Serving } from './serving.js'
@@ -154,6 +154,8 @@ export function serve(model: Model, options: ServeOptions = {}): ModelServer {
       drop: (name) => served.withdraw(name),
       discard: (adapter) => served.discard(adapter),
       answer: (path, body, client, signal) => answerOwn(path, body, client, { serving, signal }),
+      endpoints: BATCH_ENDPOINTS,
+      batchRequests: Math.max(1, Math.floor(maxBatch / 2)),
       requireModel: (name, client) => served.require(name, client),
       onError,
     })

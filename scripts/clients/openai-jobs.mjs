@@ -37,4 +37,18 @@ const questions = await client.files.create({ file: prompts, purpose: 'fine-tune
 const reinforcement = { grader, hyperparameters: { n_epochs: 1, batch_size: 1 }, mora: { max_tokens: 8 } }
 const graded = { type: 'reinforcement', reinforcement }
 await ended(await client.fineTuning.jobs.create({ model, training_file: questions.id, method: graded }))
-console.log('files, jobs of two methods, their events, a model, a grader')
+
+const body = { model, messages, max_tokens: 4 }
+const request = { custom_id: 'one', method: 'POST', url: '/v1/chat/completions', body }
+const requests = await toFile(Buffer.from(JSON.stringify(request)), 'batch.jsonl')
+const { id: input_file_id } = await client.files.create({ file: requests, purpose: 'batch' })
+const { url: endpoint } = request
+let batch = await client.batches.create({ input_file_id, endpoint, completion_window: '24h' })
+while (!['completed', 'failed'].includes(batch.status)) {
+  await passed(100)
+  batch = await client.batches.retrieve(batch.id)
+}
+assert.equal(batch.request_counts.completed, 1, JSON.stringify(batch))
+const answers = await (await client.files.content(batch.output_file_id)).text()
+assert.equal(JSON.parse(answers).custom_id, 'one')
+console.log('files, jobs of two methods, their events, a model, a grader, a batch')

@@ -8,7 +8,7 @@ import { writeFully } from '../../io/atomic.js'
 import { requireFreeSpace } from '../../io/disk-space.js'
 import { checkRows, type Jobs, newId, type StoredFile, UPLOAD_PURPOSES } from '../../jobs/index.js'
 import { ApiError } from '../api-error.js'
-import { wrongField } from '../fields.js'
+import { EXPIRY, wrongField } from '../fields.js'
 import { type FormPart, formParts } from '../multipart.js'
 import { pageOf } from '../pages.js'
 import type { ClientRoutes, JobAsked } from '../serving.js'
@@ -18,9 +18,6 @@ const MOST_OF_A_FILE = 2 ** 29
 const MOST_AROUND = 2 ** 16
 const MOST_OF_A_FIELD = 2 ** 10
 const MOST_OF_A_NAME = 255
-
-/** Seconds after which a file may expire: an hour to 30 days. */
-const EXPIRY = { least: 3600, most: 2_592_000 }
 
 export const FILE_ROUTES: ClientRoutes = {
   '/v1/files': { GET: listFiles, POST: upload },

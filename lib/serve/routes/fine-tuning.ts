@@ -18,6 +18,7 @@ import { readBody } from '../body.js'
 import {
   eitherOf,
   listField,
+  metadataField,
   numberField,
   optionField,
   parseFields,
@@ -67,18 +68,6 @@ function methodFields(type: string) {
   })
 }
 
-const MetadataField = z
-  .record(
-    z.string(),
-    z.string({ error: 'a text of at most 512 characters' }).max(512, { error: 'a text of at most 512 characters' }),
-    {
-      error: 'an object of texts',
-    },
-  )
-  .refine((all) => Object.keys(all).length <= 16 && Object.keys(all).every((key) => key.length <= 64), {
-    error: 'at most 16 entries with names of at most 64 characters',
-  })
-
 const shortText = shortTextField(256)
 const WandbField = onlyFields({
   type: wordField(['wandb']),
@@ -96,7 +85,7 @@ const JobBody = onlyFields({
   validation_file: anyText.optional(),
   suffix: shortTextField(64).optional(),
   seed: wholeBetween(0, Number.MAX_SAFE_INTEGER).optional(),
-  metadata: MetadataField.optional(),
+  metadata: metadataField.optional(),
   integrations: listField(WandbField, 'a list of at most one integration', { most: 1 }).optional(),
   hyperparameters: onlyFields(SHARED_HYPERPARAMETERS).optional(),
   method: z.looseObject({ type: wordField(Object.keys(JOB_METHODS)) }, { error: 'an object' }).optional(),
