@@ -467,6 +467,9 @@ describe('logged calls', () => {
     expect(read({ inputs: { messages: asking }, outputs: graph })).toThrow(
       'log.jsonl:3: outputs.messages: expected the answer',
     )
+    expect(read({ ...observation, input: asking, output: { answer: 4 } })).toThrow(
+      'log.jsonl:3: output: expected what the model said, a text or a message, but received an object of answer',
+    )
     const search = [...items, { type: 'web_search_call', id: 'ws' }]
     expect(read({ ...response, input: search })).toThrow(
       'log.jsonl:3: messages[4]: an item of type "web_search_call" cannot be trained',
