@@ -39,6 +39,8 @@ export interface GenerateResult {
   newTokens: number
   /** `length` means that `maxNewTokens` were generated, or the model has no position left; `tool_calls` that the text calls functions. */
   finishReason: FinishReason | 'tool_calls'
+  /** The string of `stop` that ended the text; absent if none did. */
+  stopString?: string
   /** The model's reasoning, if it is separated from the text. */
   reasoning?: string
   /** Function calls, if they are separated from the text; absent if there are none. */
@@ -158,6 +160,7 @@ export async function* textOfTokens(
     promptTokens: prompt.length,
     newTokens: ids.length,
     finishReason: toolCalls.length > 0 && finishReason === 'stop' ? 'tool_calls' : finishReason,
+    ...(stops.found !== undefined && { stopString: stops.found }),
     tokensPerSecond: ids.length / Math.max((performance.now() - start) / 1000, 1e-6),
     ...(reasoning !== '' && { reasoning }),
     ...(toolCalls.length > 0 && { toolCalls }),

@@ -14,6 +14,7 @@ import { FILE_ROUTES } from './routes/files.js'
 import { FINE_TUNING_ROUTES } from './routes/fine-tuning.js'
 import { GRADER_ROUTES } from './routes/graders.js'
 import { pageRoute } from './routes/page.js'
+import { responses } from './routes/responses.js'
 import { health, listModels, oneModel, showMetrics, version } from './routes/status.js'
 import { detokenize, tokenize } from './routes/tokenize.js'
 import type { Serving } from './serving.js'
@@ -31,6 +32,7 @@ const GET: Readonly<Record<string, Route>> = {
 const POST: Readonly<Record<string, Route>> = {
   '/v1/completions': completions,
   '/v1/chat/completions': chatCompletions,
+  '/v1/responses': responses,
   '/v1/embeddings': embeddings,
   '/v1/load_lora_adapter': loadAdapter,
   '/v1/unload_lora_adapter': unloadAdapter,

@@ -34,24 +34,26 @@ const call = z.looseObject(
   { error: 'a call' },
 )
 
-const parts = listField(part, `a text or a list of at most ${PARTS} parts`, { most: PARTS })
-/** Not a union, so that errors say which part is wrong. */
-const contentField = z.custom<unknown>().transform((content, context) => {
-  if (typeof content === 'string' || content === null) return content
-  const { success, data, error } = parts.safeParse(content)
-  if (success) return data
-  const { message, path } = error.issues[0]!
-  context.addIssue({ code: 'custom', message, path: [...path] })
-  return z.NEVER
-})
+/** A text or a list of parts. Not a union, so that errors say which part is wrong. */
+export function contentField<Part extends z.ZodType>(part: Part) {
+  const parts = listField(part, `a text or a list of at most ${PARTS} parts`, { most: PARTS })
+  return z.custom<unknown>().transform((content, context) => {
+    if (typeof content === 'string' || content === null) return content
+    const { success, data, error } = parts.safeParse(content)
+    if (success) return data
+    const { message, path } = error.issues[0]!
+    context.addIssue({ code: 'custom', message, path: [...path] })
+    return z.NEVER
+  })
+}
 
-const isAbsent = (value: unknown) => value === undefined || value === null
+export const isAbsent = (value: unknown) => value === undefined || value === null
 
 const message = z
   .looseObject(
     {
       role: wordField(ROLES),
-      content: contentField.optional(),
+      content: contentField(part).optional(),
       // Mistral's and DeepSeek's word for a message that the completion continues.
       prefix: z
         .literal(false, { error: 'false, since a completion cannot continue a message (/v1/completions can),' })
@@ -67,7 +69,7 @@ const message = z
 
 export const messagesField = listField(message, `a list of 1 to ${MESSAGES} messages`, { least: 1, most: MESSAGES })
 
-const functionName = patternField(/^[\w.-]{1,64}$/, 'a name of letters, digits, hyphens and underscores')
+export const functionName = patternField(/^[\w.-]{1,64}$/, 'a name of letters, digits, hyphens and underscores')
 
 const tool = z.looseObject(
   {
@@ -80,10 +82,10 @@ const tool = z.looseObject(
   { error: 'a tool, an object with type and function' },
 )
 
-export const toolsField = ofCharacters(
-  listField(tool, `a list of at most ${TOOLS} tools`, { most: TOOLS }),
-  TEMPLATE_CHARACTERS,
-)
+export const toolsOf = <Tool extends z.ZodType>(tool: Tool) =>
+  ofCharacters(listField(tool, `a list of at most ${TOOLS} tools`, { most: TOOLS }), TEMPLATE_CHARACTERS)
+
+export const toolsField = toolsOf(tool)
 
 export const templateOptionsField = ofCharacters(anObject, TEMPLATE_CHARACTERS).refine(
   (given) => !['messages', 'tools', 'add_generation_prompt'].some((name) => name in given),

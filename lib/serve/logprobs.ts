@@ -12,6 +12,12 @@ export function chatLogProbs(tokens: readonly TokenText[] | undefined): object |
   return { content: tokens.map((token) => ({ ...entry(token), top_logprobs: token.top.map(entry) })), refusal: null }
 }
 
+/** Returns the log-probabilities of a token of a response, which has no bytes for a part of a character. */
+export function responseLogProb(token: TokenText): object {
+  const whole = (one: Omit<TokenText, 'top'>) => ({ ...entry(one), bytes: bytesOf(one.token) ?? [] })
+  return { ...whole(token), top_logprobs: token.top.map(whole) }
+}
+
 /**
  * Returns the log-probabilities of a completion or of a piece of it. The token itself is among the likeliest of its place, if need
  * be as one more.

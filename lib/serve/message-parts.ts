@@ -9,7 +9,13 @@ export type MessagePart =
 
 /** What happens to a part. One part is open at a time. */
 export type PartEvent =
-  | { readonly event: 'start' | 'end'; readonly part: MessagePart }
+  | { readonly event: 'start'; readonly part: MessagePart }
+  | {
+      readonly event: 'end'
+      readonly part: MessagePart
+      /** Whether the limit of tokens has cut the part. */
+      readonly isCut: boolean
+    }
   | {
       readonly event: 'delta'
       readonly part: MessagePart
@@ -39,9 +45,9 @@ export class MessageParts {
     }
   }
 
-  /** Ends the open part. */
-  *end(): Generator<PartEvent> {
-    if (this.#open) yield { event: 'end', part: this.#open }
+  /** Ends the open part. @param isCut whether the limit of tokens does it */
+  *end(isCut = false): Generator<PartEvent> {
+    if (this.#open) yield { event: 'end', part: this.#open, isCut }
     this.#open = null
   }
 

@@ -24,6 +24,7 @@ import { answerOwn, BATCH_ENDPOINTS, serverApp } from './app.js'
 import { ServerMetrics } from './metrics.js'
 import { type ServedAdapterOptions, ServedAdapters } from './served-adapters.js'
 import type { Serving } from './serving.js'
+import { StoredItems } from './stored-items.js'
 
 /** Options of `serve`: the options of `mora serve` in camelCase, keys, a path and a callback. */
 export interface ServeOptions extends ServeInput {
@@ -165,6 +166,7 @@ export function serve(model: Model, options: ServeOptions = {}): ModelServer {
     adapters: served,
     requests,
     metrics,
+    items: new StoredItems(),
     template,
     maxTokens,
     maxBodyBytes: maxBody,

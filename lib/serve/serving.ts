@@ -5,6 +5,7 @@ import type { Model } from '../models/index.js'
 import type { ActiveRequests } from './active-requests.js'
 import type { ServerMetrics } from './metrics.js'
 import type { ServedAdapters } from './served-adapters.js'
+import type { StoredItems } from './stored-items.js'
 
 export interface Serving {
   readonly model: Model
@@ -12,6 +13,8 @@ export interface Serving {
   readonly adapters: ServedAdapters
   readonly requests: ActiveRequests
   readonly metrics: ServerMetrics
+  /** Items of responses. */
+  readonly items: StoredItems
   /** The chat template: `auto`, or the path of a file. */
   readonly template: string
   /** Maximum number of new tokens of a chat that sets none; undefined: the model's positions. */

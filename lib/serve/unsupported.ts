@@ -15,7 +15,7 @@ interface Unsupported {
 type UnsupportedParameters = Readonly<Record<string, Unsupported>>
 
 const constraint: Unsupported = { instead: 'use structured_outputs' }
-const limit: Unsupported = { neutral: [-1], instead: 'use max_tokens' }
+const limit = (maxTokens: string): Unsupported => ({ neutral: [-1], instead: `use ${maxTokens}` })
 const penalty = 'use repetition_penalty, presence_penalty or frequency_penalty'
 const cut: Unsupported = { neutral: [false], instead: 'shorten the text yourself' }
 const adapter: Unsupported = { neutral: [[], ''], instead: 'name the adapter as model' }
@@ -25,10 +25,10 @@ const zero: Unsupported = { neutral: [0] }
 const ofTemplate = 'give them as chat_template_kwargs, under the name that the template has for them'
 
 /** OpenAI's, vLLM's, SGLang's, TGI's, llama.cpp's, LM Studio's, Ollama's, OpenRouter's and Anthropic's, for texts. */
-const ofTexts: UnsupportedParameters = {
+const ofTexts = (maxTokens: string, format: string, stop = 'stop'): UnsupportedParameters => ({
   // Sampling.
-  stop_sequences: { neutral: [[]], instead: 'use stop' },
-  stop_regex: { neutral: [[]], instead: 'use stop' },
+  stop_sequences: { neutral: [[]], instead: `use ${stop}` },
+  stop_regex: { neutral: [[]], instead: `use ${stop}` },
   no_stop_trim: { neutral: [false], instead: 'use include_stop_str_in_output' },
   min_new_tokens: { neutral: [0], instead: 'use min_tokens' },
   do_sample: { neutral: [true], instead: 'set temperature to 0' },
@@ -59,7 +59,7 @@ const ofTexts: UnsupportedParameters = {
   thinking_token_budget: { neutral: [-1] },
   watermark: off,
   // Constraints.
-  guided_json: { instead: 'use structured_outputs or response_format' },
+  guided_json: { instead: `use ${format}` },
   guided_regex: constraint,
   guided_choice: constraint,
   guided_grammar: constraint,
@@ -68,15 +68,15 @@ const ofTexts: UnsupportedParameters = {
   regex: constraint,
   ebnf: constraint,
   choices: constraint,
-  format: { neutral: [''], instead: 'use response_format or structured_outputs' },
+  format: { neutral: [''], instead: `use ${format}` },
   // Length and prompt.
-  n_predict: limit,
-  num_predict: limit,
-  max_new_tokens: limit,
-  maxTokens: limit,
-  max_tokens_to_sample: limit,
-  t_max_predict_ms: { neutral: [0, -1], instead: 'use max_tokens' },
-  num_ctx: { instead: 'use max_tokens' },
+  n_predict: limit(maxTokens),
+  num_predict: limit(maxTokens),
+  max_new_tokens: limit(maxTokens),
+  maxTokens: limit(maxTokens),
+  max_tokens_to_sample: limit(maxTokens),
+  t_max_predict_ms: { neutral: [0, -1], instead: `use ${maxTokens}` },
+  num_ctx: { instead: `use ${maxTokens}` },
   truncate_prompt_tokens: cut,
   truncation: { neutral: ['disabled', false], instead: 'shorten the text yourself' },
   truncate: cut,
@@ -106,21 +106,21 @@ const ofTexts: UnsupportedParameters = {
   return_token_ids: ids,
   return_hidden_states: { neutral: [false], instead: 'ask /v1/embeddings' },
   response_fields: { neutral: [[]] },
-}
+})
 
 export const unsupportedOfCompletions: UnsupportedParameters = {
-  ...ofTexts,
+  ...ofTexts('max_tokens', 'structured_outputs'),
   suffix: { neutral: [''] },
   tools: { neutral: [[]], instead: 'ask /v1/chat/completions' },
   response_format: { neutral: [{ type: 'text' }], instead: 'use structured_outputs' },
-  max_completion_tokens: limit,
+  max_completion_tokens: limit('max_tokens'),
   top_logprobs: { neutral: [0], instead: 'give the number as logprobs' },
   chat_template_kwargs: { neutral: [{}], instead: 'ask /v1/chat/completions' },
   add_special_tokens: { neutral: [true], instead: 'give the ids of the text, from /tokenize' },
 }
 
-export const unsupportedOfChats: UnsupportedParameters = {
-  ...ofTexts,
+/** Of conversations, whichever route they come by. */
+const ofConversations: UnsupportedParameters = {
   audio: {},
   modalities: { neutral: [['text']] },
   functions: { neutral: [[]], instead: 'use tools' },
@@ -128,9 +128,7 @@ export const unsupportedOfChats: UnsupportedParameters = {
   prediction: {},
   web_search_options: {},
   plugins: { neutral: [[]] },
-  store: off,
   suffix: { neutral: [''] },
-  system: { neutral: [''], instead: 'begin messages with a system message' },
   echo: { neutral: [false], instead: 'ask /v1/completions' },
   continue_final_message: {
     neutral: [false],
@@ -144,14 +142,43 @@ export const unsupportedOfChats: UnsupportedParameters = {
   chat_template: { instead: 'the template is chosen when the server starts' },
   documents: { neutral: [[]], instead: ofTemplate },
   think: { instead: ofTemplate },
-  thinking: { instead: ofTemplate },
-  reasoning: { instead: 'use reasoning_effort' },
   thinking_budget_tokens: { neutral: [-1] },
   reasoning_budget: { neutral: [-1] },
   reasoning_format: { neutral: ['auto', 'deepseek'] },
   include_reasoning: { neutral: [true] },
   separate_reasoning: { neutral: [true] },
   stream_reasoning: { neutral: [true] },
+}
+
+export const unsupportedOfChats: UnsupportedParameters = {
+  ...ofTexts('max_tokens', 'structured_outputs or response_format'),
+  ...ofConversations,
+  store: off,
+  system: { neutral: [''], instead: 'begin messages with a system message' },
+  thinking: { instead: ofTemplate },
+  reasoning: { instead: 'use reasoning_effort' },
+}
+
+const whole: Unsupported = { instead: 'send the whole conversation as input' }
+
+export const unsupportedOfResponses: UnsupportedParameters = {
+  ...ofTexts('max_output_tokens', 'structured_outputs or text.format'),
+  ...ofConversations,
+  previous_response_id: whole,
+  conversation: whole,
+  messages: { instead: 'use input' },
+  prompt: { instead: 'use instructions and input' },
+  background: { neutral: [false], instead: 'stream the response' },
+  context_management: { neutral: [[]], instead: 'shorten the conversation yourself' },
+  moderation: {},
+  n: { neutral: [1], instead: 'ask once for each' },
+  max_tokens: limit('max_output_tokens'),
+  max_completion_tokens: limit('max_output_tokens'),
+  response_format: { neutral: [{ type: 'text' }], instead: 'use text.format' },
+  logprobs: { neutral: [false], instead: 'use include and top_logprobs' },
+  reasoning_effort: { instead: 'use reasoning.effort' },
+  system: { neutral: [''], instead: 'use instructions' },
+  thinking: { instead: ofTemplate },
 }
 
 export const unsupportedOfEmbeddings: UnsupportedParameters = {
