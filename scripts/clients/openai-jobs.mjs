@@ -28,9 +28,10 @@ assert.equal((await client.models.delete(job.fine_tuned_model)).deleted, true)
 await client.files.delete(file.id)
 
 const input = '{{ sample.output_text }}'
-const grader = { type: 'string_check', name: 'good', operation: 'ilike', input, reference: '{{ item.word }}' }
+const reference = '{{ item.wanted }}'
+const grader = { type: 'text_similarity', name: 'near', evaluation_metric: 'fuzzy_match', input, reference }
 await client.fineTuning.alpha.graders.validate({ grader })
-const item = { messages, word: 'good' }
+const item = { messages, wanted: 'Good day.' }
 assert.equal((await client.fineTuning.alpha.graders.run({ grader, item, model_sample: 'Good day.' })).reward, 1)
 const prompts = await toFile(Buffer.from(JSON.stringify(item)), 'prompts.jsonl')
 const questions = await client.files.create({ file: prompts, purpose: 'fine-tune' })
