@@ -11,6 +11,8 @@ export interface JobsHost {
   serve(name: string, folder: string): void
   /** Drops a served adapter, if there is one of that name. */
   drop(name: string): Promise<void>
+  /** Loads the adapter in a folder into the model under a name, without serving it. */
+  load(name: string, folder: string): Promise<void>
   /** Removes an adapter of the model that was never served. */
   discard(adapter: string): Promise<void>
   /**

@@ -11,13 +11,14 @@ import { isByTime } from '../train/checkpoints/checkpoint.js'
 import { type TrainEvent, type TrainOptions, type TrainResult, train } from '../train/index.js'
 import { askFor } from './ask.js'
 import { Batches } from './batches.js'
+import { type ContinuedModel, continuedModel, requireNoAdapterOptions } from './continued.js'
 import type { JobsHost } from './host.js'
 import type { MethodContext } from './method.js'
 import { JOB_METHODS, resolvedHyperparameters, runOptions } from './methods.js'
 import { isFinal, type Job, type StoredFile } from './records.js'
 import { checkpointsOfRun, resultTable, stepsOfRun } from './results.js'
 import { requireMemoryOf } from './room.js'
-import { JobStore, newId } from './store.js'
+import { ADAPTER_FILES, JobStore, newId } from './store.js'
 import { loadWandb, WandbRun } from './wandb.js'
 
 /** What a client asks for. */
@@ -104,9 +105,7 @@ export class Jobs {
     const { host, store } = this
     if (this.#isClosing) throw new RunError('closed', 'The server is ending: it takes no more jobs.')
     const { objective, suffix, metadata, integrations, mora, method: fields } = request
-    if (request.model !== host.baseName) {
-      throw new UsageError('unknown-adapter', `Jobs here train ${quoted(host.baseName)}, not ${quoted(request.model)}.`)
-    }
+    const continued = await this.#continued(request, owner)
     const method = JOB_METHODS[objective]!
     const training = this.#fileFor(request.training, 'training_file', objective, owner)
     const validation =
@@ -120,7 +119,7 @@ export class Jobs {
       ...(validation ? [{ param: 'validation_file', file: validation }] : []),
     ]
     await method.check?.({
-      fields,
+      ...{ fields, mora, continues: continued?.name ?? null },
       files: files.map(({ param, file }) => ({ param, path: store.contentOf(file), name: file.filename })),
       requireModel: (name) => host.requireModel(name, owner),
     })
@@ -129,11 +128,12 @@ export class Jobs {
       owner,
       createdAt: Date.now(),
       model: host.baseName,
+      continues: continued?.name ?? null,
       data: { training: training.id, validation: validation?.id ?? null, rows: training.rows },
       objective,
       options: {
         hyperparameters: resolvedHyperparameters(method, training.rows, request.hyperparameters),
-        mora,
+        mora: { ...continued?.options, ...mora },
         method: fields,
         seed: request.seed ?? Math.floor(Math.random() * 2 ** 31),
         suffix,
@@ -152,11 +152,25 @@ export class Jobs {
     }
     if (integrations) await loadWandb()
     await this.#requireRoom(job)
-    await store.addJob(job, training, validation)
+    await store.addJob(job, { training, validation, continued: continued?.folder ?? null })
     this.#ofModels.set(this.modelName(job), job.id)
     await store.tell(job, 'info', `Created fine-tuning job: ${job.id}`)
     this.#startNext()
     return job
+  }
+
+  /** Returns the tuned model that a job is to train further; null if it is the base. */
+  async #continued({ model, mora, objective }: JobRequest, owner: string | null): Promise<ContinuedModel | null> {
+    const { baseName } = this.host
+    if (model === baseName) return null
+    const job = this.jobOfModel(model)
+    if (!job || job.owner !== owner || job.model !== baseName) {
+      const problem = `Jobs here train ${quoted(baseName)} and models that were tuned here, not ${quoted(model)}.`
+      throw new UsageError('unknown-adapter', problem)
+    }
+    const continued = await continuedModel(model, job, this.store)
+    requireNoAdapterOptions(continued, mora, objective)
+    return continued
   }
 
   /**
@@ -228,7 +242,7 @@ export class Jobs {
     if (!isWhole) return
     await this.store.setJob(job, { isDeleted: true })
     await this.host.drop(name)
-    for (const file of ['adapter_model.safetensors', 'adapter_config.json']) await rm(join(run, file), { force: true })
+    for (const file of ADAPTER_FILES) await rm(join(run, file), { force: true })
   }
 
   /** Returns the time at which a running job will have ended if it goes on as before [ms since 1970]; null if that is not known. */
@@ -365,7 +379,7 @@ export class Jobs {
     const { store, host } = this
     const { model, template } = host
     const { signal } = running.ending
-    const { run: output, training, validation } = store.pathsOf(job)
+    const { run: output, training, validation, continued } = store.pathsOf(job)
     await this.#serveCheckpoints(job, running)
     const resume = existsSync(join(output, 'run.yaml'))
     await store.tell(job, 'info', resume ? 'The job continues.' : 'Fine-tuning job started.')
@@ -375,9 +389,12 @@ export class Jobs {
     const wandb = new WandbRun(job, (message) => store.tell(job, 'warn', message))
     const former = model.adapterSet.activeNames()
     model.setActiveAdapters([])
+    const reference = job.continues === null || job.objective !== 'dpo' ? null : `${job.id}-before`
     try {
+      if (reference !== null) await host.load(reference, continued)
       const options = {
-        ...runOptions(job, model, this.#contextOf(job)).options,
+        ...runOptions(job, model, this.#contextOf(job, reference)).options,
+        ...(job.continues !== null && { adapter: continued }),
         template,
         data: training,
         ...(job.data.validation !== null && { evalData: validation }),
@@ -395,15 +412,15 @@ export class Jobs {
     } finally {
       const [own] = model.adapterSet.activeNames()
       model.setActiveAdapters(former.filter((name) => model.adapters.has(name)))
-      if (own !== undefined) await host.discard(own)
+      for (const one of [own, reference]) if (one != null && model.adapters.has(one)) await host.discard(one)
       await wandb.finish()
     }
   }
 
-  #contextOf(job: Job): MethodContext {
+  #contextOf(job: Job, reference: string | null = null): MethodContext {
     const { model, template, onError } = this.host
     const warn = (message: string) => void this.store.tell(job, 'warn', message).catch(onError)
-    return { model, template, ask: askFor(this.host, job.owner), warn }
+    return { model, template, reference, ask: askFor(this.host, job.owner), warn }
   }
 
   async #take(event: TrainEvent, job: Job, running: RunningJob): Promise<void> {

@@ -24,6 +24,8 @@ export interface MethodContext {
   readonly model: Pick<Model, 'tokenizer'>
   /** The chat template: `auto`, or the path of a file. */
   readonly template: string
+  /** The name in the model of the adapter that the job trains further, as it was before; null for a new adapter. */
+  readonly reference: string | null
   /** Asks a served model for the job's client. */
   readonly ask: AskModel
   /** Tells the client something that it may want to change. */
@@ -32,8 +34,11 @@ export interface MethodContext {
 
 /** What a client asks of a method, and the files that it named. */
 export interface AskedMethod {
-  /** Fields beside hyperparameters. */
+  /** Fields beside hyperparameters, and options of `train`. */
   readonly fields: Job['options']['method']
+  readonly mora: Job['options']['mora']
+  /** The tuned model that is trained further. */
+  readonly continues: string | null
   readonly files: readonly {
     readonly param: string
     readonly path: string

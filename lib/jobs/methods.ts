@@ -30,7 +30,12 @@ const dpo: JobMethod = {
   hyperparameters: { beta: { ...positiveTo(1000), automatic: () => 0.1 } },
   fields: {},
   allowed: ['labelSmoothing', 'lossType', 'lossWeights', 'ldAlpha', 'useWeighting', 'precomputeReference'],
-  options: ({ hyperparameters: { beta } }, own) => ({ ...own, objective: 'dpo', beta }),
+  options: ({ hyperparameters: { beta } }, own, { reference }) => ({
+    ...own,
+    objective: 'dpo',
+    beta,
+    ...(reference !== null && { referenceAdapter: reference }),
+  }),
 }
 
 export const JOB_METHODS: Readonly<Record<string, JobMethod>> = { supervised, dpo, reinforcement }
@@ -38,9 +43,12 @@ export const JOB_METHODS: Readonly<Record<string, JobMethod>> = { supervised, dp
 /** Options of an adapter that are expressions, which a client could make slow, or a rank by another method. */
 const NOT_OF_CLIENTS: readonly string[] = ['alphaPattern', 'lambdaPattern', 'rankPattern', 'matchParametersOf']
 
+/** Options that describe an adapter. */
+export const ADAPTER_OPTIONS = Object.keys(newAdapterFields) as OptionName[]
+
 /** Options of `train` that clients may give for every method: no paths, and nothing that changes the served model. */
 export const CLIENT_OPTIONS: readonly OptionName[] = [
-  ...(Object.keys(newAdapterFields) as OptionName[]).filter((name) => !NOT_OF_CLIENTS.includes(name)),
+  ...ADAPTER_OPTIONS.filter((name) => !NOT_OF_CLIENTS.includes(name)),
   'learningRate',
   'scheduler',
   'warmupSteps',
@@ -81,7 +89,7 @@ export function resolvedHyperparameters(
  * @throws UsageError for options that do not go together
  */
 export function runOptions(
-  { objective, options: given, data }: Pick<Job, 'objective' | 'options' | 'data'>,
+  { objective, options: given, data, continues }: Pick<Job, 'objective' | 'options' | 'data' | 'continues'>,
   model: Model,
   context: MethodContext,
 ) {
@@ -107,8 +115,17 @@ export function runOptions(
   const stepsOfAnEpoch = Math.ceil(data.rows / batchSize)
   const { eval_interval: evalEvery = stepsOfAnEpoch } = given.hyperparameters
   const due = { saveEvery: stepsOfAnEpoch, ...(data.validation !== null && { evalEvery }) }
+  const describes = (name: string) => ADAPTER_OPTIONS.some((one) => one === name)
+  const kept = Object.entries(input).filter(([name]) => continues === null || !describes(name))
   return {
     settings: checked,
-    options: { ...input, objective: trained, learningRate: rate * factor, keepCheckpoints: 3, ...due } as TrainOptions,
+    // The files of a trained adapter describe it.
+    options: {
+      ...Object.fromEntries(kept),
+      objective: trained,
+      learningRate: rate * factor,
+      keepCheckpoints: 3,
+      ...due,
+    } as TrainOptions,
   }
 }

@@ -45,6 +45,8 @@ export const JobSchema = z.object({
   ...base,
   /** The base model's name, as clients know it. */
   model: z.string(),
+  /** The tuned model whose adapter is trained further. */
+  continues: z.string().nullable().default(null),
   data: z.object({
     training: z.string(),
     validation: z.string().nullable(),

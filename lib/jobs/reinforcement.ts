@@ -63,7 +63,12 @@ export const reinforcement: JobMethod = {
     'stepsPerGeneration',
     'numIterations',
   ],
-  async check({ fields, files, requireModel }) {
+  async check({ fields, mora, continues, files, requireModel }) {
+    if (continues !== null && Number(mora.beta ?? 0) > 0) {
+      const option = 'method.reinforcement.mora.beta'
+      const problem = `${option} keeps answers near the model without an adapter, and ${continues} has one: leave it out.`
+      throw new UsageError('bad-value', problem, { option })
+    }
     const { models, variables } = new AnswerGrader(fields.grader as Grader)
     for (const name of models) {
       try {

@@ -5,7 +5,7 @@
 
 import { randomBytes } from 'node:crypto'
 import { existsSync, readdirSync, realpathSync } from 'node:fs'
-import { copyFile, link, writeFile } from 'node:fs/promises'
+import { copyFile, link, mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { z } from 'zod'
 import { InputError } from '../common/errors.js'
@@ -22,6 +22,9 @@ import { BatchSchema, FileSchema, type Job, JobSchema, type RequestBatch, type S
 const RECORD = 'record.json'
 const CONTENT = 'content'
 const MESSAGES = 'messages.jsonl'
+const CONTINUED = 'continued'
+/** Files of an adapter. */
+export const ADAPTER_FILES = ['adapter_model.safetensors', 'adapter_config.json'] as const
 /** Folders of records. */
 const KINDS = ['files', 'jobs', 'batches'] as const
 const LETTERS = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789'
@@ -77,7 +80,8 @@ export class JobStore {
   pathsOf({ id }: Pick<Job, 'id'>) {
     const folder = join(this.folder, 'jobs', id)
     const of = (name: string) => join(folder, name)
-    return { folder, run: of('run'), training: of('training.jsonl'), validation: of('validation.jsonl') }
+    const data = { training: of('training.jsonl'), validation: of('validation.jsonl') }
+    return { folder, run: of('run'), continued: of(CONTINUED), ...data }
   }
 
   /**
@@ -103,11 +107,25 @@ export class JobStore {
     await removeFolder(join(this.folder, 'files', id))
   }
 
-  /** Adds a job with its own names for the content of its files, which may be deleted before it ends. */
-  async addJob(job: Job, training: StoredFile, validation: StoredFile | null): Promise<void> {
+  /**
+   * Adds a job with its own names for the content of its files, which may be deleted before it ends.
+   * @param continued the folder of the adapter that it trains further
+   */
+  async addJob(
+    job: Job,
+    {
+      training,
+      validation,
+      continued,
+    }: { training: StoredFile; validation: StoredFile | null; continued: string | null },
+  ): Promise<void> {
     await replaceFolder(this.pathsOf(job).folder, async (folder) => {
       await linkOrCopy(this.contentOf(training), join(folder, 'training.jsonl'))
       if (validation) await linkOrCopy(this.contentOf(validation), join(folder, 'validation.jsonl'))
+      if (continued !== null) {
+        await mkdir(join(folder, CONTINUED))
+        for (const name of ADAPTER_FILES) await linkOrCopy(join(continued, name), join(folder, CONTINUED, name))
+      }
       await writeFile(join(folder, RECORD), JSON.stringify(job))
     })
     this.jobs.set(job.id, job)

@@ -153,6 +153,7 @@ export function serve(model: Model, options: ServeOptions = {}): ModelServer {
       template,
       serve: (name, folder) => served.offer(name, folder),
       drop: (name) => served.withdraw(name),
+      load: (name, folder) => served.loadHidden(name, folder),
       discard: (adapter) => served.discard(adapter),
       answer: (path, body, client, signal) => answerOwn(path, body, client, { serving, signal }),
       endpoints: BATCH_ENDPOINTS,

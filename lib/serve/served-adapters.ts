@@ -195,6 +195,12 @@ export class ServedAdapters {
     if (this.#loaded.has(name)) await this.unload(name)
   }
 
+  /** Loads the adapter in a folder into the model under a name by which no client can ask for it. */
+  async loadHidden(name: string, folder: string): Promise<void> {
+    this.#own.add(name)
+    await this.model.loadAdapter(folder, name, { active: false })
+  }
+
   /** Removes an adapter of the model that a job has trained; from now on it is not public. */
   discard(adapter: string): Promise<void> {
     this.#own.add(adapter)

@@ -219,7 +219,7 @@ function jobObject(job: Job, jobs: Jobs) {
   return {
     object: 'fine_tuning.job',
     id: job.id,
-    model: job.model,
+    model: job.continues ?? job.model,
     created_at: seconds(job.createdAt),
     finished_at: seconds(job.finishedAt),
     fine_tuned_model: job.tunedModel,
