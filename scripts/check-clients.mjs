@@ -18,7 +18,7 @@ import { orUsageError, parseOptions } from '../bench/common/command-line.mjs'
 import { modelPath } from '../bench/common/model-path.mjs'
 import { someOf } from '../bench/common/options.mjs'
 
-const CLIENTS = ['openai', 'openai-jobs', 'ai', 'langchain', 'agents', 'logs']
+const CLIENTS = ['openai', 'openai-jobs', 'ai', 'langchain', 'agents', 'logs', 'anthropic']
 const MODEL = 'model'
 
 const root = fileURLToPath(new URL('..', import.meta.url))

@@ -33,8 +33,12 @@ export class ApiError extends Error {
   }
 
   get response(): Response {
+    return this.responseOf(this.body)
+  }
+
+  responseOf(body: object): Response {
     const { retryAfter, headers } = this.details
-    return Response.json(this.body, {
+    return Response.json(body, {
       status: this.status,
       headers: { ...headers, ...(retryAfter !== undefined && { 'retry-after': String(retryAfter) }) },
     })

@@ -5,6 +5,7 @@ import { speaking } from '../common/option-names.js'
 import { clientLeft } from './active-requests.js'
 import { ApiError, apiErrorOf } from './api-error.js'
 import { clientOf, noteClient } from './clients.js'
+import { messageFailure } from './messages/error.js'
 import { deleteModel, loadAdapter, unloadAdapter } from './routes/adapters.js'
 import { BATCH_ROUTES } from './routes/batches.js'
 import { chatCompletions } from './routes/chat-completions.js'
@@ -13,6 +14,7 @@ import { embeddings } from './routes/embeddings.js'
 import { FILE_ROUTES } from './routes/files.js'
 import { FINE_TUNING_ROUTES } from './routes/fine-tuning.js'
 import { GRADER_ROUTES } from './routes/graders.js'
+import { countMessageTokens, messages } from './routes/messages.js'
 import { pageRoute } from './routes/page.js'
 import { responses } from './routes/responses.js'
 import { health, listModels, oneModel, showMetrics, version } from './routes/status.js'
@@ -33,6 +35,8 @@ const POST: Readonly<Record<string, Route>> = {
   '/v1/completions': completions,
   '/v1/chat/completions': chatCompletions,
   '/v1/responses': responses,
+  '/v1/messages': messages,
+  '/v1/messages/count_tokens': countMessageTokens,
   '/v1/embeddings': embeddings,
   '/v1/load_lora_adapter': loadAdapter,
   '/v1/unload_lora_adapter': unloadAdapter,
@@ -74,7 +78,7 @@ export function serverApp(serving: Serving, { basePath, apiKeys, page }: AppOpti
 
   const respond = (route: string, request: Request, handler: () => Promise<Response>): Promise<Response> =>
     answered(route, request, serving, async () => {
-      if (!WITHOUT_KEY.includes(route)) noteClient(request, nameOf(request.headers.get('authorization')))
+      if (!WITHOUT_KEY.includes(route)) noteClient(request, nameOf(keyOf(request.headers)))
       return handler()
     })
 
@@ -103,7 +107,7 @@ export function serverApp(serving: Serving, { basePath, apiKeys, page }: AppOpti
   )
   app.all(MODEL, ({ req }) => respond('/v1/models/NAME', req.raw, () => notAllowed('GET, DELETE')))
   app.notFound(({ req }) => respond('other', req.raw, () => notFound(req.path)))
-  app.onError((error) => failure(error, serving))
+  app.onError((error, { req }) => failure(error, req.raw, serving))
   return app
 }
 
@@ -136,16 +140,16 @@ async function answered(
     response = await speaking('fields', handler)
   } catch (error) {
     // Aborted work may end with any error.
-    response = failure(request.signal.aborted ? clientLeft() : error, serving)
+    response = failure(request.signal.aborted ? clientLeft() : error, request, serving)
   }
   serving.metrics.countResponse(route, response.status)
   return response
 }
 
-function failure(error: unknown, serving: Serving): Response {
+function failure(error: unknown, { url }: Request, serving: Serving): Response {
   const known = apiErrorOf(error)
   if (known.status === 500) serving.onError(error)
-  return known.response
+  return /\/v1\/messages(\/|$)/.test(new URL(url).pathname) ? known.responseOf(messageFailure(known)) : known.response
 }
 
 async function notAllowed(method: string): Promise<never> {
@@ -167,6 +171,12 @@ function noJobs(): never {
       code: 'not_found',
     },
   )
+}
+
+/** Returns the header with the key; Anthropic's clients have one of their own. */
+function keyOf(headers: Headers): string | null {
+  const key = headers.get('x-api-key')
+  return headers.get('authorization') ?? (key === null ? null : `Bearer ${key}`)
 }
 
 /**

@@ -1,5 +1,5 @@
 /** A requested chat, whichever route it came by, and its texts. */
-import { type GenerateOptions, promptTemplate } from '../generate/index.js'
+import { type GenerateOptions, promptTemplate, promptTokens } from '../generate/index.js'
 import { ChatMessage } from './chat-deltas.js'
 import {
   type ChatCompletionRequest,
@@ -30,6 +30,42 @@ export interface ChatParams {
 
 const OF_COMPLETIONS: ChatParams = { messages: 'messages', format: 'response_format' }
 
+/** What a chat says of its conversation. */
+type Conversation = Pick<
+  RequestedChat,
+  'messages' | 'tools' | 'tool_choice' | 'response_format' | 'chat_template_kwargs' | 'reasoning_effort'
+>
+
+/** @throws ApiError 400 for messages without room, and for tools that the template does not print */
+async function conversationOf(body: Conversation, serving: Serving, params: ChatParams) {
+  const { model } = serving
+  requireRoom(contentsOf(body.messages), params.messages, model)
+  const calling = callingOf(body, params.format)
+  const { tools } = calling
+  const template = await promptTemplate(model, serving)
+  requireToolTemplate(tools, template)
+  const conversation = {
+    messages: messagesFor(body.messages, template),
+    templateOptions: {
+      ...(body.reasoning_effort !== undefined && { reasoning_effort: body.reasoning_effort }),
+      ...body.chat_template_kwargs,
+    },
+    ...(tools.length > 0 && { tools }),
+  }
+  return { calling, template, conversation }
+}
+
+/** Returns the tokens of a chat's prompt. @throws ApiError 400 for what `textsOfChat` refuses in a conversation */
+export async function tokensOfChat(
+  body: Conversation,
+  serving: Serving,
+  params: ChatParams,
+  signal: AbortSignal,
+): Promise<readonly number[]> {
+  const { template, conversation } = await conversationOf(body, serving, params)
+  return promptTokens(serving.model, template, conversation, signal)
+}
+
 /**
  * Returns the texts of a chat, and what makes the message of each.
  * @throws ApiError 400 for messages without room, tools that the template does not print, and several constraints
@@ -41,22 +77,13 @@ export async function textsOfChat(
 ): Promise<{ texts: RequestedTexts; newMessage: () => ChatMessage }> {
   const { model } = serving
   const { n, logprobs, top_logprobs: topLogprobs } = body
-  requireRoom(contentsOf(body.messages), params.messages, model)
-  const calling = callingOf(body, params.format)
+  const { calling, conversation } = await conversationOf(body, serving, params)
   const schema = contentSchemaOf(body, calling, params.format)
-  const { tools } = calling
-  const template = await promptTemplate(model, serving)
-  requireToolTemplate(tools, template)
   const call: GenerateOptions = {
     ...samplingOf(body, model),
     template: serving.template,
-    messages: messagesFor(body.messages, template),
-    templateOptions: {
-      ...(body.reasoning_effort !== undefined && { reasoning_effort: body.reasoning_effort }),
-      ...body.chat_template_kwargs,
-    },
+    ...conversation,
     maxNewTokens: limitOf(body.max_tokens ?? serving.maxTokens, model),
-    ...(tools.length > 0 && { tools }),
     ...(logprobs && { logprobs, topLogprobs: topLogprobs ?? 0 }),
     ...(schema && { schema }),
   }

@@ -181,6 +181,30 @@ export const unsupportedOfResponses: UnsupportedParameters = {
   thinking: { instead: ofTemplate },
 }
 
+const { stop_sequences: _, ...ofOtherTexts } = ofTexts(
+  'max_tokens',
+  'structured_outputs or output_config.format',
+  'stop_sequences',
+)
+
+export const unsupportedOfMessages: UnsupportedParameters = {
+  ...ofOtherTexts,
+  ...ofConversations,
+  n: { neutral: [1], instead: 'ask once for each' },
+  stop: { neutral: [[]], instead: 'use stop_sequences' },
+  input: { instead: 'use messages' },
+  instructions: { instead: 'use system' },
+  max_completion_tokens: limit('max_tokens'),
+  response_format: { neutral: [{ type: 'text' }], instead: 'use output_config.format' },
+  output_format: { instead: 'use output_config.format' },
+  reasoning: { instead: 'use output_config.effort' },
+  reasoning_effort: { instead: 'use output_config.effort' },
+  logprobs: { neutral: [false], instead: 'ask /v1/chat/completions' },
+  container: {},
+  mcp_servers: { neutral: [[]] },
+  context_management: { neutral: [{ edits: [] }], instead: 'shorten the conversation yourself' },
+}
+
 export const unsupportedOfEmbeddings: UnsupportedParameters = {
   truncate_prompt_tokens: cut,
   truncate: cut,

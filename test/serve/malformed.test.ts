@@ -113,6 +113,29 @@ const RIGHT: Readonly<Record<string, object>> = {
     user: 'a',
     chat_template_kwargs: { enable_thinking: false },
   },
+  '/v1/messages': {
+    ...sampling,
+    stop: null,
+    system: [{ type: 'text', text: 'a', cache_control: { type: 'ephemeral' } }],
+    messages: [
+      { role: 'user', content: 'a' },
+      {
+        role: 'assistant',
+        content: [
+          { type: 'thinking', thinking: 'b', signature: '' },
+          { type: 'tool_use', id: 'c', name: 'f', input: {} },
+        ],
+      },
+      { role: 'user', content: [{ type: 'tool_result', tool_use_id: 'c', content: [{ type: 'text', text: 'd' }] }] },
+    ],
+    stop_sequences: ['a'],
+    tools: [{ name: 'f', description: 'a', input_schema: tool.function.parameters }],
+    tool_choice: { type: 'auto', disable_parallel_tool_use: true },
+    thinking: { type: 'enabled', budget_tokens: 1024 },
+    output_config: { effort: 'low', format: null },
+    metadata: { user_id: 'a' },
+  },
+  '/v1/messages/count_tokens': { model: NAME, messages: [{ role: 'user', content: 'a' }], system: 'b' },
   '/v1/completions': { ...sampling, prompt: ['a', 'b'], echo: true, logprobs: 2, best_of: 1, suffix: '' },
   '/v1/embeddings': { model: NAME, input: [[1, 2], [3]], encoding_format: 'float', dimensions: 32 },
   '/tokenize': { model: NAME, prompt: 'a', add_special_tokens: true, return_token_strs: true },
@@ -186,7 +209,8 @@ async function sendDamaged(path: string, right: object, rounds: number): Promise
     if (response.status === 200) continue
     const { error } = JSON.parse(said) as { error: Record<string, unknown> }
     expect(error.message, sent).toMatch(/^[A-Z][^\n]{5,2000}\.$/)
-    expect(Object.keys(error)).toEqual(['message', 'type', 'param', 'code'])
+    const keys = path.startsWith('/v1/messages') ? ['type', 'message'] : ['message', 'type', 'param', 'code']
+    expect(Object.keys(error)).toEqual(keys)
   }
   expect(errors).toEqual([])
   return counts
