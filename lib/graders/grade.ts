@@ -1,4 +1,5 @@
 /** Scores of answers by graders. */
+import { setImmediate } from 'node:timers/promises'
 import { isObject } from '../common/arguments.js'
 import { MoraError } from '../common/errors.js'
 import { jsonIn } from '../io/json.js'
@@ -131,6 +132,8 @@ async function scored(
   ask: AskModel,
   signal: AbortSignal | undefined,
 ): Promise<GraderScore> {
+  // Others' requests come between comparisons of long texts.
+  await setImmediate()
   try {
     return await scorer(graded, ask, signal)
   } catch (error) {

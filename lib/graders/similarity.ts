@@ -2,7 +2,7 @@
 import { splitWords } from '../text/python/methods.js'
 
 /** Maximum number of characters of a compared text: the time of some measures is the product of both lengths. */
-export const MOST_COMPARED = 2 ** 15
+export const MOST_COMPARED = 2 ** 14
 
 /** Counts of runs of consecutive words. */
 type Counts = ReadonlyMap<string, number>

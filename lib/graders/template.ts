@@ -33,13 +33,15 @@ export type TemplateParts = readonly (string | Variable)[]
 
 /** Maximum number of names in a path. */
 const MOST_STEPS = 32
+/** Maximum number of characters of a text that a template stands for. */
+const MOST_FILLED = 2 ** 20
 const PLACEHOLDER = /\{\{([^{}]*)\}\}/g
 const STEP = /\.([A-Za-z_$][\w$-]*)|\[(\d{1,9})\]|\["([^"\\]*)"\]|\['([^'\\]*)'\]/gy
 
-/** Why a template has no value: the answer is no JSON, or has no such variable, as the row may not have. */
+/** Why a template has no value: the answer is no JSON, a variable is not there, or the text is too long. */
 export class TemplateFailure extends Error {
   constructor(
-    readonly kind: 'sample_parse_error' | 'invalid_variable_error',
+    readonly kind: 'sample_parse_error' | 'invalid_variable_error' | 'other_error',
     message: string,
   ) {
     super(message)
@@ -78,7 +80,14 @@ export const itemVariables = (parts: TemplateParts): Variable[] =>
 
 /** Returns the text that a template stands for. @throws TemplateFailure */
 export function fillTemplate(parts: TemplateParts, graded: Graded): string {
-  return parts.map((part) => (typeof part === 'string' ? part : textOf(variableIn(part, graded)))).join('')
+  let text = ''
+  for (const part of parts) {
+    text += typeof part === 'string' ? part : textOf(variableIn(part, graded))
+    if (text.length > MOST_FILLED) {
+      throw new TemplateFailure('other_error', `a template has more than ${MOST_FILLED} characters with its values`)
+    }
+  }
+  return text
 }
 
 /** Returns the value of a variable. @throws TemplateFailure */

@@ -1,4 +1,5 @@
 /** The method `reinforcement`: answers to prompts, reinforced by a grader's scores (GRPO). */
+import { createHash } from 'node:crypto'
 import { z } from 'zod'
 import { InputError, UsageError } from '../common/errors.js'
 import { AnswerGrader, type GradeResult, type GraderError } from '../graders/grade.js'
@@ -131,7 +132,9 @@ function rewardsOf(grader: AnswerGrader, judging: Judging): Pick<GrpoOptions, 'r
     return result
   }
   const graded = (answer: JudgedAnswer): Promise<GradeResult> => {
-    const key = JSON.stringify([answer.row, answer.ids])
+    const key = createHash('sha256')
+      .update(JSON.stringify([answer.row, answer.ids]))
+      .digest('base64')
     const result = known.get(key) ?? grade(answer)
     known.set(key, result)
     if (known.size > MOST_KNOWN) known.delete([...known.keys()][0]!)

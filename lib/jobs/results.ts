@@ -1,6 +1,7 @@
 /** Reads what a job's run has written: numbers of steps, checkpoints, and the table of results. */
 import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
+import { WHOLE } from '../graders/grader.js'
 import { isByTime, listCheckpoints } from '../train/checkpoints/checkpoint.js'
 import type { GrownLines } from './grown-lines.js'
 
@@ -86,8 +87,8 @@ function rewardsOf(line: Line, { scores: former }: StepMetrics): Partial<StepMet
   const isOfStep = evalLoss === undefined
   const means = (mean: number): RewardMeans => (isOfStep ? { train_reward_mean: mean } : { valid_reward_mean: mean })
   const graders = Object.entries(line).flatMap(([key, mean]) => {
-    if (!key.startsWith(GRADER)) return []
     const name = key.slice(GRADER.length)
+    if (!key.startsWith(GRADER) || name === WHOLE) return []
     return [{ name, ...former?.graders.find((one) => one.name === name), ...means(Number(mean)) }]
   })
   return {

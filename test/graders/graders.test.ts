@@ -24,8 +24,8 @@ describe('text similarity', () => {
   })
 
   it('of long texts takes no whole table', () => {
-    const [text, reference] = ['ab'.repeat(2 ** 14), 'ba'.repeat(2 ** 14)]
-    expect(SIMILARITIES.fuzzy_match(text, reference)).toBe(1 - 1 / 2 ** 15)
+    const [text, reference] = ['ab'.repeat(2 ** 13), 'ba'.repeat(2 ** 13)]
+    expect(SIMILARITIES.fuzzy_match(text, reference)).toBe(1 - 1 / 2 ** 14)
   })
 })
 
@@ -100,7 +100,10 @@ describe('graders', () => {
     const noJson = await reward(check('ne', '{{sample.output_json.a}}', 'x'), {})
     expect(noJson).toMatchObject({ score: 0, error: { name: 'sample_parse_error' } })
     const long = { type: 'text_similarity', evaluation_metric: 'bleu', input: '{{item.a}}', reference: 'a' }
-    expect(await reward(long, { a: 'a'.repeat(40_000) })).toMatchObject({ score: 0, error: { name: 'other_error' } })
+    const tooLong = { score: 0, error: { name: 'other_error' } }
+    expect(await reward(long, { a: 'a'.repeat(40_000) })).toMatchObject(tooLong)
+    const repeated = check('eq', '{{item.a}}'.repeat(6000), 'a')
+    expect(await reward(repeated, { a: { b: 'a'.repeat(2 ** 20) } })).toMatchObject(tooLong)
   })
 
   const verdict = { type: 'score_model', name: 'judge', model: 'm', range: [0, 5] }

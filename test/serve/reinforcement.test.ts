@@ -101,7 +101,7 @@ describe('reinforcement', () => {
       scores: {
         train_reward_mean: metrics.at(-1)!.train_mean_reward,
         valid_reward_mean: metrics.at(-1)!.full_valid_mean_reward,
-        graders: [{ name: 'has letter', train_reward_mean: metrics.at(-1)!.train_mean_reward }],
+        graders: [{ name: 'has letter', type: 'string_check', train_reward_mean: metrics.at(-1)!.train_mean_reward }],
       },
     })
     expect(metrics.filter((one) => one.full_valid_mean_reward !== undefined).map(({ step }) => step)).toEqual([4, 8])
@@ -134,6 +134,7 @@ describe('reinforcement', () => {
     expect(await ended(id)).toMatchObject({ status: 'succeeded' })
     const scores = (await metricsOf(id)).map((one) => (one as unknown as { scores: Scores }).scores)
     for (const { train_reward_mean, graders } of scores) {
+      expect(graders.map(({ name }) => name)).toEqual(['letter', 'similar', 'json'])
       const of = (name: string) => graders.find((one) => one.name === name)!.train_reward_mean
       expect(of('json')).toBe(0)
       expect(train_reward_mean).toBeCloseTo((of('letter') + of('similar')) / 2, 10)

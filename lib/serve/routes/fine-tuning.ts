@@ -2,6 +2,7 @@
 import { z } from 'zod'
 import { anyText, wholeBetween } from '../../common/arguments.js'
 import { fieldOf } from '../../common/option-names.js'
+import { type Grader, singleGraders } from '../../graders/grader.js'
 import {
   CLIENT_OPTIONS,
   checkpointsOfRun,
@@ -166,7 +167,7 @@ async function events(request: Request, jobs: Jobs, { id, owner }: JobAsked): Pr
   }))
   const measured = steps.map(({ at, ...metrics }) => {
     const id = `ftevent-${job.id.slice(-16)}${String(metrics.step).padStart(8, '0')}`
-    const data = { ...metrics, total_steps: total }
+    const data = { ...metrics, ...withTypes(metrics, job), total_steps: total }
     return { at, event: { id, level: 'info', message: stepMessage(metrics, total), type: 'metrics', data } }
   })
   // The newest first; a stable sort keeps the order of what has one time.
@@ -177,6 +178,14 @@ async function events(request: Request, jobs: Jobs, { id, owner }: JobAsked): Pr
     created_at: Math.floor(at / 1000),
   }))
   return Response.json(pageOf(objects, request.url, { usual: 20, most: 1000 }))
+}
+
+/** Returns the means of a step's rewards with the types of their graders. */
+function withTypes({ scores }: StepMetrics, { options: { method } }: Job) {
+  if (!scores) return {}
+  const types = singleGraders(method.grader as Grader)
+  const graders = scores.graders.map((one) => ({ ...one, type: types[one.name]?.type }))
+  return { scores: { ...scores, graders } }
 }
 
 function stepMessage({ step, ...metrics }: StepMetrics, total: number): string {
