@@ -1,4 +1,4 @@
-/** Training jobs beside a served model, and the files that they read and write. */
+/** Training jobs and batches of a served model, and the files that they read and write. */
 
 export { askFor } from './ask.js'
 export { checkRows } from './check-rows.js'

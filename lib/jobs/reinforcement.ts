@@ -31,7 +31,7 @@ export const reinforcement: JobMethod = {
   // A conversation that ends with a question may be read as an example too, of its earlier answers.
   kinds: ['prompts', 'examples'],
   rows: "messages, the last of which is a user's",
-  rateFactor: 0.25,
+  rateFactor: 0.5,
   batchSize: automaticPrompts,
   hyperparameters: {
     compute_multiplier: { ...positiveTo(10, 0.00001), automatic: () => 1 },
