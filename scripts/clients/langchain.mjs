@@ -5,7 +5,8 @@ import { ChatOpenAI, OpenAIEmbeddings } from '@langchain/openai'
 import { Answer, baseURL, model, Weather } from './common.mjs'
 
 const configuration = { baseURL }
-const chat = new ChatOpenAI({ model, apiKey: 'none', maxTokens: 64, maxRetries: 0, configuration })
+const settings = { model, apiKey: 'none', maxTokens: 64, maxRetries: 0, configuration }
+const chat = new ChatOpenAI(settings)
 assert.equal(typeof (await chat.invoke('Hello!')).content, 'string')
 let pieces = 0
 for await (const _ of await chat.stream('Hello!')) pieces++
@@ -15,6 +16,8 @@ assert.equal(typeof right, 'boolean')
 const weather = tool(({ sky }) => sky, { name: 'weather', description: 'Tells the weather', schema: Weather })
 const { tool_calls: calls } = await chat.bindTools([weather], { tool_choice: 'weather' }).invoke('Weather?')
 assert.match(calls[0].args.sky, /^(sun|rain)$/)
+const responses = new ChatOpenAI({ ...settings, useResponsesApi: true })
+assert.equal(typeof (await responses.invoke('Hello!')).text, 'string')
 const embeddings = new OpenAIEmbeddings({ model, apiKey: 'none', configuration })
 assert.equal((await embeddings.embedDocuments(['a', 'b'])).length, 2)
-console.log('texts, streams, objects, tools, embeddings')
+console.log('texts, responses, streams, objects, tools, embeddings')

@@ -7,7 +7,7 @@ import { afterAll, afterEach, beforeAll, expect, it } from 'vitest'
 import { z } from 'zod'
 import type { Model } from '../../lib/models/index.js'
 import { StoredItems } from '../../lib/serve/stored-items.js'
-import { NAME as model, script, startServer, tinyModel, watchTexts } from './tiny-server.js'
+import { IDLE, NAME as model, script, startServer, tinyModel, watchTexts } from './tiny-server.js'
 
 let tiny: Model
 let server: Awaited<ReturnType<typeof startServer>>
@@ -213,6 +213,12 @@ it('forgets the items that were used least recently', () => {
   add('large', 'x'.repeat(2 ** 24 - 64))
   expect(['100', 'large'].map((id) => stored.find(null, id) !== undefined)).toEqual([false, true])
   expect(stored.find('ann', 'large')).toBeUndefined()
+})
+
+it('ends when its client leaves', async () => {
+  const stream = await client.responses.create({ model, input: 'a', stream: true })
+  for await (const { type } of stream) if (type === 'response.output_text.delta') break
+  await expect.poll(() => server.load()).toEqual(IDLE)
 })
 
 it('ends with what failed', async () => {
