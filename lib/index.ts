@@ -78,6 +78,8 @@ export {
   type TokenChoice,
   type TokenText,
 } from './generate/index.js'
+export type { ProgramGrader } from './graders/grade.js'
+export type { AnswerSample, GradedAnswer } from './graders/template.js'
 export type { DownloadProgress, HubOptions, HubOrigin } from './hub/index.js'
 export type {
   AdapterChoice,

@@ -1,14 +1,16 @@
 /** Scores of answers by graders. */
 import { setImmediate } from 'node:timers/promises'
 import { isObject } from '../common/arguments.js'
+import { withDeadline } from '../common/cancellation.js'
 import { MoraError } from '../common/errors.js'
+import { plainCopy } from '../common/plain-copy.js'
 import { jsonIn } from '../io/json.js'
 import { parseFormula } from './formula.js'
 import { type Grader, type ScoreModelGrader, type SingleGrader, singleGraders, WHOLE } from './grader.js'
 import { MOST_COMPARED, SIMILARITIES } from './similarity.js'
 import {
   fillTemplate,
-  type Graded,
+  type GradedAnswer,
   itemVariables,
   parseTemplate,
   TemplateFailure,
@@ -32,6 +34,18 @@ export type AskModel = (
   body: Readonly<Record<string, unknown>>,
   signal: AbortSignal | undefined,
 ) => Promise<{ readonly text: string; readonly usage: QuestionUsage }>
+
+/** A grader of the program's own, by a function: returns the score of an answer. */
+export type ProgramGrader = (graded: GradedAnswer, signal?: AbortSignal) => number | Promise<number>
+
+/** The server around graders. */
+export interface GraderHelp {
+  readonly ask: AskModel
+  /** The program's graders by name. */
+  readonly programs: Readonly<Record<string, ProgramGrader>>
+  /** Called with each failure of these. */
+  readonly onError: (error: unknown) => void
+}
 
 /** Errors that OpenAI's results name; some do not occur here. */
 export const GRADER_ERRORS = [
@@ -67,7 +81,11 @@ export interface GradeResult extends GraderScore {
   readonly scores: Readonly<Record<string, GraderScore>>
 }
 
-type Scorer = (graded: Graded, ask: AskModel, signal: AbortSignal | undefined) => GraderScore | Promise<GraderScore>
+type Scorer = (
+  graded: GradedAnswer,
+  help: GraderHelp,
+  signal: AbortSignal | undefined,
+) => GraderScore | Promise<GraderScore>
 
 /** The time of a question's sampling is the answers' own: a judge explains in a few steps. */
 const STEP = { type: 'string', maxLength: 256 }
@@ -90,6 +108,8 @@ const VERDICT = {
   additionalProperties: false,
 }
 const VERDICT_TOKENS = 1024
+/** Seconds that a grader of the program may take. */
+const PROGRAM_SECONDS = 120
 
 /** A grader, ready to score answers. */
 export class AnswerGrader {
@@ -97,6 +117,8 @@ export class AnswerGrader {
   readonly variables: readonly Variable[]
   /** Names of the models that it asks. */
   readonly models: readonly string[]
+  /** Names of the program's graders that it uses. */
+  readonly programs: readonly string[]
   readonly #scorers: readonly (readonly [name: string, scorer: Scorer])[]
 
   constructor(readonly grader: Grader) {
@@ -104,14 +126,15 @@ export class AnswerGrader {
     const templates = singles.flatMap(([, single]) => templatesOf(single).map(parseTemplate))
     this.variables = templates.flatMap(itemVariables)
     this.models = singles.flatMap(([, single]) => (single.type === 'score_model' ? [single.model] : []))
+    this.programs = singles.flatMap(([, single]) => (single.type === 'program' ? [single.name] : []))
     this.#scorers = singles.map(([name, single]) => [name, scorerOf(single)])
   }
 
   /** Returns the reward of an answer. Errors of a grader make its score 0. @throws the signal's reason */
-  async grade(graded: Graded, ask: AskModel, signal?: AbortSignal): Promise<GradeResult> {
+  async grade(graded: GradedAnswer, help: GraderHelp, signal?: AbortSignal): Promise<GradeResult> {
     const { grader } = this
     const scores: Record<string, GraderScore> = {}
-    for (const [name, scorer] of this.#scorers) scores[name] = await scored(scorer, graded, ask, signal)
+    for (const [name, scorer] of this.#scorers) scores[name] = await scored(scorer, graded, help, signal)
     if (grader.type !== 'multi') return { ...scores[grader.name]!, scores }
     const values = Object.fromEntries(Object.entries(scores).map(([name, { score }]) => [name, score]))
     const reward = parseFormula(grader.calculate_output, Object.keys(values))(values)
@@ -122,20 +145,21 @@ export class AnswerGrader {
 }
 
 function templatesOf(grader: SingleGrader): string[] {
+  if (grader.type === 'program') return []
   if (grader.type === 'score_model') return grader.input.map(({ content }) => content)
   return [grader.input, grader.reference]
 }
 
 async function scored(
   scorer: Scorer,
-  graded: Graded,
-  ask: AskModel,
+  graded: GradedAnswer,
+  help: GraderHelp,
   signal: AbortSignal | undefined,
 ): Promise<GraderScore> {
   // Others' requests come between comparisons of long texts.
   await setImmediate()
   try {
-    return await scorer(graded, ask, signal)
+    return await scorer(graded, help, signal)
   } catch (error) {
     if (error instanceof TemplateFailure) return { score: 0, error: { name: error.kind, message: error.message } }
     throw error
@@ -144,6 +168,7 @@ async function scored(
 
 function scorerOf(grader: SingleGrader): Scorer {
   if (grader.type === 'score_model') return modelScorer(grader)
+  if (grader.type === 'program') return programScorer(grader.name)
   const [input, reference] = [parseTemplate(grader.input), parseTemplate(grader.reference)]
   const compare = grader.type === 'string_check' ? CHECKS[grader.operation] : similarityOf(grader.evaluation_metric)
   return (graded) => compare(fillTemplate(input, graded), fillTemplate(reference, graded))
@@ -170,6 +195,24 @@ const similarityOf =
     return { score: 0, error: { name: 'other_error', message } }
   }
 
+/** Clients see nothing of what fails in the program. */
+function programScorer(name: string): Scorer {
+  const failed = (why: string): GraderScore => ({ score: 0, error: { name: 'other_error', message: `${name} ${why}` } })
+  return async (graded, { programs, onError }, signal) => {
+    const grade = Object.hasOwn(programs, name) ? programs[name] : undefined
+    if (!grade) return failed('is no grader of this server')
+    try {
+      const limit = { seconds: PROGRAM_SECONDS, signal }
+      const score: unknown = await withDeadline(async () => grade(plainCopy(graded), signal), limit)
+      return typeof score === 'number' && Number.isFinite(score) ? { score } : failed('returned no finite number')
+    } catch (error) {
+      signal?.throwIfAborted()
+      onError(error)
+      return failed("failed; the server's log says why")
+    }
+  }
+}
+
 function modelScorer(grader: ScoreModelGrader): Scorer {
   const messages = grader.input.map(({ role, content }): [string, TemplateParts] => [role, parseTemplate(content)])
   const [least, most] = grader.range ?? [0, 1]
@@ -186,7 +229,7 @@ function modelScorer(grader: ScoreModelGrader): Scorer {
     ...(effort && { reasoning_effort: effort }),
     response_format: { type: 'json_schema', json_schema: { name: 'verdict', schema: VERDICT } },
   }
-  return async (graded, ask, signal) => {
+  return async (graded, { ask }, signal) => {
     const asked = messages.map(([role, content]) => ({ role, content: fillTemplate(content, graded) }))
     let answer: Awaited<ReturnType<AskModel>>
     try {

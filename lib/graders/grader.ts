@@ -122,12 +122,20 @@ const ScoreModel = onlyFields({
   }).optional(),
 })
 
-const SINGLE = { string_check: StringCheck, text_similarity: TextSimilarity, score_model: ScoreModel } as const
+/** A function of the program that serves, by its name. */
+const Program = onlyFields({ ...shared, type: z.literal('program'), name: nameField })
+
+const SINGLE = {
+  string_check: StringCheck,
+  text_similarity: TextSimilarity,
+  score_model: ScoreModel,
+  program: Program,
+} as const
 
 /** Why graders of OpenAI's other types are refused. */
 const REFUSED: Readonly<Record<string, string>> = {
-  python: 'python runs code of clients: a program writes its reward in JavaScript, for mora train --rewards',
-  endpoint: 'endpoint asks other servers: a program writes its reward in JavaScript, for mora train --rewards',
+  python: 'python runs code of clients: a program that serves has graders of its own, { type: program }',
+  endpoint: 'endpoint asks other servers: a program that serves has graders of its own, { type: program }',
   label_model: 'label_model gives labels: ask score_model for a number',
   multi: 'a multi is in no other',
 }
@@ -135,7 +143,7 @@ const REFUSED: Readonly<Record<string, string>> = {
 export type StringCheckGrader = z.output<typeof StringCheck>
 export type TextSimilarityGrader = z.output<typeof TextSimilarity>
 export type ScoreModelGrader = z.output<typeof ScoreModel>
-export type SingleGrader = StringCheckGrader | TextSimilarityGrader | ScoreModelGrader
+export type SingleGrader = StringCheckGrader | TextSimilarityGrader | ScoreModelGrader | z.output<typeof Program>
 
 /** Several graders, whose scores a formula joins. */
 export interface MultiGrader {

@@ -3,6 +3,7 @@ import { UsageError } from '../common/errors.js'
 
 /** An answer, as graders see it. */
 export interface AnswerSample {
+  /** The model's text, without its reasoning and calls. */
   readonly output_text: string
   /** The value that the text is the JSON of; undefined if it is no JSON. */
   readonly output_json: unknown
@@ -13,8 +14,10 @@ export interface AnswerSample {
 }
 
 /** A row and an answer to it. */
-export interface Graded {
+export interface GradedAnswer {
+  /** All columns of the row. */
   readonly item: Readonly<Record<string, unknown>>
+  /** The answer. */
   readonly sample: AnswerSample
 }
 
@@ -79,7 +82,7 @@ export const itemVariables = (parts: TemplateParts): Variable[] =>
   parts.filter((part): part is Variable => typeof part !== 'string' && part.path[0] === 'item')
 
 /** Returns the text that a template stands for. @throws TemplateFailure */
-export function fillTemplate(parts: TemplateParts, graded: Graded): string {
+export function fillTemplate(parts: TemplateParts, graded: GradedAnswer): string {
   let text = ''
   for (const part of parts) {
     text += typeof part === 'string' ? part : textOf(variableIn(part, graded))
@@ -91,7 +94,7 @@ export function fillTemplate(parts: TemplateParts, graded: Graded): string {
 }
 
 /** Returns the value of a variable. @throws TemplateFailure */
-export function variableIn({ text, path }: Variable, graded: Graded): unknown {
+export function variableIn({ text, path }: Variable, graded: GradedAnswer): unknown {
   let value: unknown = graded
   for (const [i, name] of path.entries()) {
     const isThere = typeof value === 'object' && value !== null && Object.hasOwn(value, name)

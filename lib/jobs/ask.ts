@@ -1,7 +1,7 @@
 /** Requests of the server's own, which wait while there are too many of others. */
 import { setTimeout as delay } from 'node:timers/promises'
 import { RunError } from '../common/errors.js'
-import type { AskModel, QuestionUsage } from '../graders/grade.js'
+import type { GraderHelp, QuestionUsage } from '../graders/grade.js'
 import { isJsonObject, type JsonObject } from '../io/json.js'
 import type { JobsHost } from './host.js'
 
@@ -36,12 +36,13 @@ interface Answered {
   readonly error?: { readonly message: string }
 }
 
-/** Returns the function with which a client's grader asks models. */
-export const askFor =
-  (host: Asked, client: string | null): AskModel =>
-  async (asked, signal) => {
+/** Returns what graders of a client need of the server. */
+export function graderHelp(host: Pick<JobsHost, 'answer' | 'graders' | 'onError'>, client: string | null): GraderHelp {
+  const ask: GraderHelp['ask'] = async (asked, signal) => {
     const { body } = await patientAnswer(host, '/v1/chat/completions', asked, { client, signal })
     const { choices, usage, error } = body as Answered
     if (choices && usage) return { text: choices[0]!.message.content ?? '', usage }
     throw new RunError('failed-reward', error?.message ?? 'There was no answer.')
   }
+  return { ask, programs: host.graders, onError: host.onError }
+}

@@ -1,3 +1,4 @@
+import type { ProgramGrader } from '../graders/grade.js'
 import type { Model } from '../models/index.js'
 
 /** The server of the model that jobs train. */
@@ -20,6 +21,8 @@ export interface JobsHost {
    * @param path of a route, such as `/v1/chat/completions`
    */
   answer(path: string, body: object, client: string | null, signal?: AbortSignal): Promise<Response>
+  /** The program's graders by name. */
+  readonly graders: Readonly<Record<string, ProgramGrader>>
   /** Routes of requests in batches. */
   readonly endpoints: readonly string[]
   /** Maximum number of requests of batches that are answered at once. */

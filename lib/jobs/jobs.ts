@@ -9,7 +9,7 @@ import { removeFolder } from '../io/atomic.js'
 import { requireFreeSpace } from '../io/disk-space.js'
 import { isByTime } from '../train/checkpoints/checkpoint.js'
 import { type TrainEvent, type TrainOptions, type TrainResult, train } from '../train/index.js'
-import { askFor } from './ask.js'
+import { graderHelp } from './ask.js'
 import { Batches } from './batches.js'
 import { type ContinuedModel, continuedModel, requireNoAdapterOptions } from './continued.js'
 import type { JobsHost } from './host.js'
@@ -122,6 +122,7 @@ export class Jobs {
       ...{ fields, mora, continues: continued?.name ?? null },
       files: files.map(({ param, file }) => ({ param, path: store.contentOf(file), name: file.filename })),
       requireModel: (name) => host.requireModel(name, owner),
+      programs: Object.keys(host.graders),
     })
     const job: Job = {
       id: newId('ftjob-'),
@@ -420,7 +421,7 @@ export class Jobs {
   #contextOf(job: Job, reference: string | null = null): MethodContext {
     const { model, template, onError } = this.host
     const warn = (message: string) => void this.store.tell(job, 'warn', message).catch(onError)
-    return { model, template, reference, ask: askFor(this.host, job.owner), warn }
+    return { model, template, reference, help: graderHelp(this.host, job.owner), warn }
   }
 
   async #take(event: TrainEvent, job: Job, running: RunningJob): Promise<void> {

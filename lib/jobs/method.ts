@@ -1,6 +1,6 @@
 /** What a method of jobs is. */
 import type { z } from 'zod'
-import type { AskModel } from '../graders/grade.js'
+import type { GraderHelp } from '../graders/grade.js'
 import type { Model } from '../models/index.js'
 import type { TrainInput, TrainSchema } from '../options/index.js'
 import type { TrainOptions } from '../train/index.js'
@@ -26,8 +26,8 @@ export interface MethodContext {
   readonly template: string
   /** The name in the model of the adapter that the job trains further, as it was before; null for a new adapter. */
   readonly reference: string | null
-  /** Asks a served model for the job's client. */
-  readonly ask: AskModel
+  /** What graders need of the server. */
+  readonly help: GraderHelp
   /** Tells the client something that it may want to change. */
   readonly warn: (message: string) => void
 }
@@ -47,6 +47,8 @@ export interface AskedMethod {
   }[]
   /** @throws UsageError `unknown-adapter` for a model that is not served to the client */
   requireModel(name: string): void
+  /** Names of the program's graders. */
+  readonly programs: readonly string[]
 }
 
 /** A method of jobs. */

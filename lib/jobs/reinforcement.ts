@@ -1,7 +1,7 @@
 /** The method `reinforcement`: answers to prompts, reinforced by a grader's scores (GRPO). */
 import { createHash } from 'node:crypto'
 import { z } from 'zod'
-import { InputError, UsageError } from '../common/errors.js'
+import { InputError, quoted, UsageError } from '../common/errors.js'
 import { AnswerGrader, type GradeResult, type GraderError } from '../graders/grade.js'
 import { type Grader, GraderField, WHOLE } from '../graders/grader.js'
 import { sampleOf } from '../graders/sample.js'
@@ -15,7 +15,7 @@ import { parseAnswer } from '../text/tool-calls/reader.js'
 import { automaticPrompts } from './automatic.js'
 import { checkPrompts, QUESTION_COLUMNS } from './check-rows.js'
 import { positiveTo, wholeTo } from './hyperparameters.js'
-import type { JobMethod, MethodContext } from './method.js'
+import type { AskedMethod, JobMethod, MethodContext } from './method.js'
 
 /** Answers to each prompt at the compute multiplier 1. */
 const ANSWERS = 8
@@ -64,24 +64,17 @@ export const reinforcement: JobMethod = {
     'stepsPerGeneration',
     'numIterations',
   ],
-  async check({ fields, mora, continues, files, requireModel }) {
+  async check({ fields, mora, continues, files, requireModel, programs }) {
     if (continues !== null && Number(mora.beta ?? 0) > 0) {
       const option = 'method.reinforcement.mora.beta'
       const problem = `${option} keeps answers near the model without an adapter, and ${continues} has one: leave it out.`
       throw new UsageError('bad-value', problem, { option })
     }
-    const { models, variables } = new AnswerGrader(fields.grader as Grader)
-    for (const name of models) {
-      try {
-        requireModel(name)
-      } catch (error) {
-        if (!(error instanceof UsageError)) throw error
-        throw new UsageError('bad-value', error.message, { option: 'method.reinforcement.grader.model' })
-      }
-    }
+    const grader = new AnswerGrader(fields.grader as Grader)
+    requireServed(grader, { requireModel, programs, field: 'method.reinforcement.grader' })
     for (const { param, path, name } of files) {
       try {
-        await checkPrompts(path, name, variables)
+        await checkPrompts(path, name, grader.variables)
       } catch (error) {
         if (error instanceof InputError) throw new UsageError('bad-value', error.message, { option: param })
         throw error
@@ -99,7 +92,7 @@ export const reinforcement: JobMethod = {
       }),
       groupSize: Math.max(2, Math.round(ANSWERS * multiplier)),
       rewardTimeout: REWARD_SECONDS,
-      ...(grader.models.length > 0 && { rewardConcurrency: QUESTIONS }),
+      ...((grader.models.length > 0 || grader.programs.length > 0) && { rewardConcurrency: QUESTIONS }),
     })
     return { objective: { ...objective, evaluationAnswers }, columns: QUESTION_COLUMNS }
   },
@@ -109,6 +102,26 @@ interface Judging {
   readonly context: MethodContext
   /** Variables of the template that the job gives. */
   readonly templateOptions: Readonly<Record<string, unknown>> | undefined
+}
+
+/** @throws UsageError `bad-value` for a grader that needs a model, or a grader of the program, that is not here */
+export function requireServed(
+  { models, programs: used }: AnswerGrader,
+  { requireModel, programs, field }: Pick<AskedMethod, 'requireModel' | 'programs'> & { field: string },
+): void {
+  for (const name of models) {
+    try {
+      requireModel(name)
+    } catch (error) {
+      if (!(error instanceof UsageError)) throw error
+      throw new UsageError('bad-value', error.message, { option: `${field}.model` })
+    }
+  }
+  const absent = used.find((name) => !programs.includes(name))
+  if (absent === undefined) return
+  const known = programs.join(', ') || 'none'
+  const problem = `This server has no grader ${quoted(absent)} of its own; it has: ${known}.`
+  throw new UsageError('bad-value', problem, { option: `${field}.name` })
 }
 
 /** Answers whose scores are remembered: each is asked for by every reward of a step. */
@@ -126,7 +139,7 @@ function rewardsOf(grader: AnswerGrader, judging: Judging): Pick<GrpoOptions, 'r
   }
   const grade = async (answer: JudgedAnswer): Promise<GradeResult> => {
     const sample = await sampleIn(answer, judging)
-    const result = await grader.grade({ item: answer.row, sample }, context.ask, answer.signal)
+    const result = await grader.grade({ item: answer.row, sample }, context.help, answer.signal)
     if (grader.grader.type === 'multi' && result.error) report(WHOLE, result.error)
     for (const [name, { error }] of Object.entries(result.scores)) if (error) report(name, error)
     return result

@@ -15,6 +15,7 @@ import {
 } from '../common/arguments.js'
 import { quoted, UsageError } from '../common/errors.js'
 import { TextEngine } from '../generate/index.js'
+import type { ProgramGrader } from '../graders/grade.js'
 import { hubIdOf } from '../hub/index.js'
 import { Jobs } from '../jobs/index.js'
 import type { Model } from '../models/index.js'
@@ -43,6 +44,8 @@ export interface ServeOptions extends ServeInput {
   jobs?: {
     /** The folder of files, jobs and tuned models, which one server uses at a time. */
     folder: string
+    /** Graders of the program's own, for graders of clients of the type `program`: functions by name. Default: none. */
+    graders?: Readonly<Record<string, ProgramGrader>>
   }
   /** Called with each internal failure. Default: it is printed on stderr. */
   onError?: (error: unknown) => void
@@ -81,7 +84,10 @@ const serveArguments = {
     adapters: listOfTexts.optional(),
     basePath: expecting('a path that begins with /', z.string().startsWith('/')).optional(),
     page: aFlag.optional(),
-    jobs: optionsSchema('the option jobs', { folder: aText }).optional(),
+    jobs: optionsSchema('the option jobs', {
+      folder: aText,
+      graders: expecting('functions by name', z.record(z.string(), aFunction)).optional(),
+    }).optional(),
     onError: aFunction.optional(),
   }),
 }
@@ -156,6 +162,7 @@ export function serve(model: Model, options: ServeOptions = {}): ModelServer {
       load: (name, folder) => served.loadHidden(name, folder),
       discard: (adapter) => served.discard(adapter),
       answer: (path, body, client, signal) => answerOwn(path, body, client, { serving, signal }),
+      graders: jobOptions.graders ?? {},
       endpoints: BATCH_ENDPOINTS,
       batchRequests: Math.max(1, Math.floor(maxBatch / 2)),
       requireModel: (name, client) => served.require(name, client),

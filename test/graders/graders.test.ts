@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { parseFormula } from '../../lib/graders/formula.js'
-import { AnswerGrader, type AskModel } from '../../lib/graders/grade.js'
+import { AnswerGrader, type AskModel, type ProgramGrader } from '../../lib/graders/grade.js'
 import { GraderField } from '../../lib/graders/grader.js'
 import { SIMILARITIES, type SimilarityName } from '../../lib/graders/similarity.js'
 import golden from '../golden/similarities.json' with { type: 'json' }
@@ -13,8 +13,20 @@ const sampleOf = (text: string, more: object = {}) => ({
   ...more,
 })
 const nobody: AskModel = () => Promise.reject(new Error('not asked'))
+const told: unknown[] = []
+const programs: Readonly<Record<string, ProgramGrader>> = {
+  half: () => 0.5,
+  long: async ({ item, sample }) => sample.output_text.length / Number(item.length),
+  none: () => Number.NaN,
+  failing: () => {
+    throw new Error('secret')
+  },
+}
 const reward = async (grader: object, item: Record<string, unknown>, sample = sampleOf('Paris'), ask = nobody) =>
-  new AnswerGrader(GraderField.parse(grader)).grade({ item, sample }, ask)
+  new AnswerGrader(GraderField.parse(grader)).grade(
+    { item, sample },
+    { ask, programs, onError: (error) => told.push(error) },
+  )
 
 describe('text similarity', () => {
   it.each(golden.pairs)('of $input and $reference is as rapidfuzz, nltk and rouge-score compute it', (pair) => {
@@ -125,6 +137,19 @@ describe('graders', () => {
     })
   })
 
+  it('are functions of the program', async () => {
+    const program = (name: string) => reward({ type: 'program', name }, { length: 10 })
+    expect(await program('long')).toMatchObject({ score: 0.5 })
+    const failed = (message: string) => ({ score: 0, error: { name: 'other_error', message } })
+    expect(await program('none')).toMatchObject(failed('none returned no finite number'))
+    expect(await program('toString')).toMatchObject(failed('toString is no grader of this server'))
+    expect(told).toEqual([])
+    expect(await program('failing')).toMatchObject(failed("failing failed; the server's log says why"))
+    expect(told).toEqual([new Error('secret')])
+    const graders = { half: { type: 'program', name: 'half' }, one: check('eq', 'a', 'a') }
+    expect(await reward({ type: 'multi', graders, calculate_output: 'half + one' }, {})).toMatchObject({ score: 1.5 })
+  })
+
   it('are joined by a formula', async () => {
     const graders = {
       name: { type: 'text_similarity', input: 'Paris', reference: 'Pariz', evaluation_metric: 'fuzzy_match' },
@@ -141,9 +166,9 @@ describe('graders', () => {
   const fine = check('eq', 'a', 'b')
   it.each<[object | string, string, string]>([
     ['text', '', 'a grader, an object'],
-    [{}, 'type', 'one of string_check, text_similarity, score_model, multi'],
+    [{}, 'type', 'one of string_check, text_similarity, score_model, program, multi'],
     [{ type: 'toString' }, 'type', 'one of string_check'],
-    [{ type: 'python', source: 'x' }, 'type', 'mora train --rewards'],
+    [{ type: 'python', source: 'x' }, 'type', 'graders of its own'],
     [{ type: 'label_model' }, 'type', 'ask score_model'],
     [{ type: 'endpoint' }, 'type', 'asks other servers'],
     [{ ...fine, operation: 'is' }, 'operation', 'one of eq, ne, like, ilike'],

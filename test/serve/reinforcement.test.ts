@@ -2,11 +2,16 @@
 import { readFileSync } from 'node:fs'
 import OpenAI, { toFile } from 'openai'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import type { ProgramGrader } from '../../lib/graders/grade.js'
 import type { Model } from '../../lib/models/index.js'
 import { useTemporaryFolder } from '../io/temporary.js'
 import { NAME as model, startServer, tinyModel } from './tiny-server.js'
 
 type Grader = OpenAI.FineTuning.ReinforcementMethod['grader']
+
+/** A grader of the program. */
+const ends: ProgramGrader = ({ sample }) =>
+  Number(sample.choices.some((one) => (one as { finish_reason: string }).finish_reason === 'stop'))
 
 let tiny: Model
 let server: Awaited<ReturnType<typeof startServer>>
@@ -24,7 +29,7 @@ afterEach(async () => {
 afterAll(() => tiny.dispose())
 
 async function start() {
-  server = await startServer(tiny, { jobs: { folder: folder() } })
+  server = await startServer(tiny, { jobs: { folder: folder(), graders: { ends } } })
   client = new OpenAI({ baseURL: `${server.origin}/v1`, apiKey: 'none', maxRetries: 0 })
 }
 
@@ -163,6 +168,16 @@ describe('reinforcement', () => {
     expect(first!.train_mean_reward).toBeLessThanOrEqual(3)
   })
 
+  it("takes the program's own graders", async () => {
+    const training_file = await upload(rows)
+    const grader = { type: 'program', name: 'ends' } as unknown as Grader
+    const how = method(grader, { n_epochs: 1, compute_multiplier: 4 })
+    const { id } = await client.fineTuning.jobs.create({ model, training_file, seed: 1, method: how })
+    expect((await ended(id)).error).toBeOneOf([null, expect.objectContaining({ code: 'untrained' })])
+    const [first] = await metricsOf(id)
+    expect(first).toMatchObject({ scores: { graders: [{ name: 'ends', type: 'program' }] } })
+  })
+
   it('is refused by the field that is wrong', async () => {
     const training_file = await upload(rows)
     const refused = async (given: OpenAI.FineTuning.JobCreateParams.Method, file = training_file) => {
@@ -178,9 +193,13 @@ describe('reinforcement', () => {
     const says = (field: string, part: string) => [at(field), expect.stringContaining(part)]
     expect(await refused({ type: 'reinforcement' })).toEqual(says('grader', 'it is missing'))
     expect(await refused(method({ ...check, operation: 'is' as 'eq' }))).toEqual(says('grader.operation', 'eq, ne'))
-    expect(await refused(method({ type: 'python', name: 'p', source: '' }))).toEqual(says('grader.type', '--rewards'))
+    expect(await refused(method({ type: 'python', name: 'p', source: '' }))).toEqual(
+      says('grader.type', 'graders of its own'),
+    )
     const judge = { type: 'score_model', model: 'gpt-4o', name: 'j', input: [{ role: 'user', content: 'a' }] } as const
     expect(await refused(method(judge as unknown as Grader))).toEqual(says('grader.model', '"gpt-4o" does not exist'))
+    const absent = { type: 'program', name: 'absent' } as unknown as Grader
+    expect(await refused(method(absent))).toEqual(says('grader.name', 'it has: ends'))
     expect(await refused(method(check, { reasoning_effort: 'low' }))).toEqual(
       says('hyperparameters.reasoning_effort', 'template_options'),
     )

@@ -4,10 +4,10 @@ import { anObject, anyText } from '../../common/arguments.js'
 import { AnswerGrader, GRADER_ERRORS, type GradeResult } from '../../graders/grade.js'
 import { GraderField } from '../../graders/grader.js'
 import { sampleOf } from '../../graders/sample.js'
-import { askFor, type Jobs } from '../../jobs/index.js'
+import { graderHelp, type Jobs, requireServed } from '../../jobs/index.js'
 import { onlyFields } from '../../schema/only-fields.js'
 import { readBody } from '../body.js'
-import { parseFields, wrongField } from '../fields.js'
+import { parseFields } from '../fields.js'
 import type { ClientRoutes, JobAsked } from '../serving.js'
 
 export const GRADER_ROUTES: ClientRoutes = {
@@ -28,20 +28,19 @@ async function run(request: Request, jobs: Jobs, { owner, maxBodyBytes }: JobAsk
   const { grader: given, model_sample, item } = parseFields(RunBody, await readBody(request, maxBodyBytes))
   const grader = graderFor(given, jobs, owner)
   const begin = performance.now()
-  const result = await grader.grade({ item, sample: sampleOf(model_sample) }, askFor(jobs.host, owner), request.signal)
+  const result = await grader.grade(
+    { item, sample: sampleOf(model_sample) },
+    graderHelp(jobs.host, owner),
+    request.signal,
+  )
   return Response.json(resultOf(grader, result, (performance.now() - begin) / 1000))
 }
 
-/** @throws ApiError 400 for a grader that asks a model that is not served to the client */
-function graderFor(given: z.output<typeof GraderField>, jobs: Jobs, owner: string | null): AnswerGrader {
+/** @throws UsageError for a grader that needs what this server has not */
+function graderFor(given: z.output<typeof GraderField>, { host }: Jobs, owner: string | null): AnswerGrader {
   const grader = new AnswerGrader(given)
-  for (const model of grader.models) {
-    try {
-      jobs.host.requireModel(model, owner)
-    } catch (error) {
-      throw error instanceof Error ? wrongField('grader', error.message) : error
-    }
-  }
+  const requireModel = (name: string) => host.requireModel(name, owner)
+  requireServed(grader, { requireModel, programs: Object.keys(host.graders), field: 'grader' })
   return grader
 }
 
