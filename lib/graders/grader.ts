@@ -80,7 +80,6 @@ const contentField = z.unknown().transform((given, context) => {
   return z.NEVER
 })
 
-const messagesError = `a list of 1 to ${MOST_MESSAGES} messages`
 const rangeError = 'a list of the least and the greatest score'
 
 const ScoreModel = onlyFields({
@@ -88,19 +87,23 @@ const ScoreModel = onlyFields({
   type: z.literal('score_model'),
   name: nameField.default('score_model'),
   model: z.string({ error: 'the name of a served model' }).min(1, { error: 'the name of a served model' }),
+  // A body may hold millions, and zod makes an issue for each.
   input: z
-    .array(
-      onlyFields({
-        role: z.enum(['system', 'developer', 'user', 'assistant'], {
-          error: 'one of system, developer, user, assistant',
+    .custom<unknown[]>((list) => Array.isArray(list) && list.length > 0 && list.length <= MOST_MESSAGES, {
+      error: `a list of 1 to ${MOST_MESSAGES} messages`,
+      abort: true,
+    })
+    .pipe(
+      z.array(
+        onlyFields({
+          role: z.enum(['system', 'developer', 'user', 'assistant'], {
+            error: 'one of system, developer, user, assistant',
+          }),
+          content: contentField,
+          type: z.literal('message', { error: 'message' }).optional(),
         }),
-        content: contentField,
-        type: z.literal('message', { error: 'message' }).optional(),
-      }),
-      { error: messagesError },
-    )
-    .min(1, { error: messagesError })
-    .max(MOST_MESSAGES, { error: messagesError }),
+      ),
+    ),
   range: z
     .tuple([z.number({ error: 'a number' }), z.number({ error: 'a number' })], { error: rangeError })
     .refine(([least, most]) => least < most, { error: rangeError })

@@ -1,5 +1,6 @@
 /** Templates of graders: texts with variables of a row and of an answer, such as `{{ item.answer }}`. */
 import { UsageError } from '../common/errors.js'
+import { printable, shortened } from '../common/printable.js'
 
 /** An answer, as graders see it. */
 export interface AnswerSample {
@@ -34,6 +35,8 @@ export interface Variable {
 /** A template in parts. */
 export type TemplateParts = readonly (string | Variable)[]
 
+/** Maximum number of characters of a variable in messages. */
+const MOST_SHOWN = 100
 /** Maximum number of names in a path. */
 const MOST_STEPS = 32
 /** Maximum number of characters of a text that a template stands for. */
@@ -63,6 +66,7 @@ export function parseTemplate(text: string): TemplateParts {
 }
 
 function variableOf(inside: string, whole: string): Variable {
+  const text = shortened(printable(whole).replace(/\s+/g, ' '), MOST_SHOWN)
   const [space = ''] = /^\w*/.exec(inside)!
   const path: (string | number)[] = [space]
   let end = space.length
@@ -72,9 +76,9 @@ function variableOf(inside: string, whole: string): Variable {
     end = STEP.lastIndex
   }
   const isKnown = space === 'item' || (space === 'sample' && SAMPLE_VARIABLES.includes(String(path[1])))
-  if (isKnown && path.length > 1 && end === inside.length) return { text: whole, path }
+  if (isKnown && path.length > 1 && end === inside.length) return { text, path }
   const known = ['item.NAME', ...SAMPLE_VARIABLES.map((name) => `sample.${name}`)].join(', ')
-  throw new UsageError('bad-value', `${whole} is no variable: expected ${known}, and what is in them (.NAME, [0])`)
+  throw new UsageError('bad-value', `${text} is no variable: expected ${known}, and what is in them (.NAME, [0])`)
 }
 
 /** Returns the variables of rows in a template. */

@@ -45,9 +45,7 @@ const POST: Readonly<Record<string, Route>> = {
 }
 
 /** Routes of requests in batches. */
-export const BATCH_ENDPOINTS = ['/v1/chat/completions', '/v1/completions', '/v1/embeddings', '/v1/responses'].filter(
-  (path) => Object.hasOwn(POST, path),
-)
+export const BATCH_ENDPOINTS = ['/v1/chat/completions', '/v1/completions', '/v1/embeddings', '/v1/responses']
 
 /** Routes of servers with jobs. */
 const JOB_ROUTES = { ...FILE_ROUTES, ...FINE_TUNING_ROUTES, ...GRADER_ROUTES, ...BATCH_ROUTES }

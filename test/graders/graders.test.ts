@@ -175,6 +175,7 @@ describe('graders', () => {
     [{ ...fine, input: 3 }, 'input', 'a text'],
     [{ ...fine, input: 'x'.repeat(2 ** 17) }, 'input', 'at most 65536'],
     [{ ...fine, input: '{{ foo }}' }, 'input', '{{ foo }} is no variable'],
+    [{ ...fine, input: '{{ a\nb }}' }, 'input', '({{ a b }} is no variable'],
     [{ ...fine, reference: '{{ sample.output_audio }}' }, 'reference', 'no variable'],
     [{ ...fine, reference: '{{ item }}' }, 'reference', 'no variable'],
     [{ ...fine, reference: '{{ item.a b }}' }, 'reference', 'no variable'],

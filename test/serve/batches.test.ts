@@ -101,10 +101,11 @@ it('give each request the answer that it has alone, and errors by themselves', a
   expect(readdirSync(`${folder()}/batches/${batch.id}`)).toEqual(['record.json'])
 })
 
-it('take the routes of texts and embeddings', async () => {
+it('take the routes of texts, embeddings and responses', async () => {
   const texts = line('text', { model, prompt: 'Hi', max_tokens: 2 }, '/v1/completions')
   const vectors = line('vectors', { model, input: ['a', 'b'] }, '/v1/embeddings')
-  for (const one of [texts, vectors]) {
+  const responses = line('response', { model, input: 'Hi', max_output_tokens: 2, store: false }, '/v1/responses')
+  for (const one of [texts, vectors, responses]) {
     const batch = await ended((await create([one], { endpoint: one.url })).id)
     expect(batch).toMatchObject({ status: 'completed', request_counts: { completed: 1 }, error_file_id: null })
   }

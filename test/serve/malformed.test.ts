@@ -11,6 +11,7 @@ import { addRandomAdapter, NAME, script, tinyModel } from './tiny-server.js'
 
 const errors: unknown[] = []
 const adapter = quickFolder()
+const jobs = quickFolder()
 let ask: (path: string, body: string) => Promise<Response>
 let close: () => Promise<void>
 beforeAll(async () => {
@@ -22,12 +23,13 @@ beforeAll(async () => {
     name: NAME,
     maxBatch: 1000,
     allowLoading: true,
+    jobs: { folder: jobs, graders: { own: () => 1 } },
     onError: (error) => void errors.push(error),
   })
   close = async () => {
     await server.close()
     model.dispose()
-    rmSync(adapter, { recursive: true })
+    for (const folder of [adapter, jobs]) rmSync(folder, { recursive: true })
   }
   ask = (path, body) =>
     server.fetch(
@@ -68,6 +70,32 @@ const sampling = {
   include_stop_str_in_output: true,
   ignore_eos: false,
   repeat_penalty: 1,
+}
+const check = {
+  type: 'string_check',
+  name: 'a',
+  operation: 'eq',
+  input: '{{ sample.output_text }}',
+  reference: '{{ item.a[0].b }}',
+  pass_threshold: 0.5,
+}
+const grader = {
+  type: 'multi',
+  name: 'm',
+  graders: {
+    check,
+    near: { ...check, operation: undefined, type: 'text_similarity', evaluation_metric: 'rouge_l' },
+    own: { type: 'program', name: 'own' },
+    judge: {
+      type: 'score_model',
+      name: 'j',
+      model: NAME,
+      input: [{ role: 'user', content: [{ type: 'input_text', text: 'a' }] }],
+      range: [0, 1],
+      sampling_params: { seed: 1, top_p: 0.5, temperature: 1, max_completions_tokens: 2 },
+    },
+  },
+  calculate_output: 'min(check, near) + own / 2 ^ judge',
 }
 /** Requests that are right, with every field that the server reads. */
 const RIGHT: Readonly<Record<string, object>> = {
@@ -140,6 +168,8 @@ const RIGHT: Readonly<Record<string, object>> = {
   '/v1/embeddings': { model: NAME, input: [[1, 2], [3]], encoding_format: 'float', dimensions: 32 },
   '/tokenize': { model: NAME, prompt: 'a', add_special_tokens: true, return_token_strs: true },
   '/detokenize': { model: NAME, tokens: [3, 4] },
+  '/v1/fine_tuning/alpha/graders/validate': { grader },
+  '/v1/fine_tuning/alpha/graders/run': { grader, model_sample: '{"a": 1}', item: { a: [{ b: 'c' }] } },
   '/v1/load_lora_adapter': { lora_name: 'a', lora_path: adapter, load_inplace: true },
   '/v1/unload_lora_adapter': { lora_name: 'b' },
 }
@@ -238,6 +268,7 @@ it('every field that a chat has is among those that are damaged', () => {
 describe('a body with millions of values', () => {
   const repeated = (text: string, count: number) => Array(count).fill(text).join(',')
   const CHAT = '/v1/chat/completions'
+  const VALIDATE = '/v1/fine_tuning/alpha/graders/validate'
   const cases: [string, string, string, string][] = [
     ['ids', '/v1/completions', `{"prompt": [${repeated('1', 300_000)}, "a"]}`, 'prompt'],
     ['lists', '/v1/completions', `{"prompt": [${repeated('[1]', 300_000)}]}`, 'null'],
@@ -245,6 +276,12 @@ describe('a body with millions of values', () => {
     ['prompts', '/v1/completions', `{"n": 128, "prompt": [${repeated('[1]', 100_000)}]}`, 'null'],
     ['wrong messages', CHAT, `{"messages": [${repeated('1', 300_000)}]}`, 'messages'],
     ['messages without content', CHAT, `{"messages": [${repeated('{"role":"user"}', 16_000)}]}`, 'messages[0].content'],
+    [
+      'questions',
+      VALIDATE,
+      `{"grader": {"type": "score_model", "model": "a", "input": [${repeated('1', 300_000)}]}}`,
+      'grader.input',
+    ],
     ['parts', CHAT, `{"messages": [{"role": "user", "content": [${repeated('{}', 200_000)}]}]}`, 'messages[0].content'],
     ['stop strings', CHAT, `{"messages": [], "stop": [${repeated('1', 300_000)}]}`, 'stop'],
     [
