@@ -1,25 +1,19 @@
-/** Training jobs of a served model: a queue, of which one job runs at a time, beside the model's answers. */
-import { existsSync } from 'node:fs'
 import { rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { setTimeout as delay } from 'node:timers/promises'
 import { InputError, MoraError, quoted, RunError, UsageError } from '../common/errors.js'
 import { withFigures } from '../fit/concern.js'
 import { removeFolder } from '../io/atomic.js'
 import { requireFreeSpace } from '../io/disk-space.js'
-import { isByTime } from '../train/checkpoints/checkpoint.js'
-import { type TrainEvent, type TrainOptions, type TrainResult, train } from '../train/index.js'
-import { graderHelp } from './ask.js'
 import { Batches } from './batches.js'
 import { type ContinuedModel, continuedModel, requireNoAdapterOptions } from './continued.js'
 import type { JobsHost } from './host.js'
-import type { MethodContext } from './method.js'
 import { JOB_METHODS, resolvedHyperparameters, runOptions } from './methods.js'
 import { isFinal, type Job, type StoredFile } from './records.js'
 import { checkpointsOfRun, resultTable, stepsOfRun } from './results.js'
 import { requireMemoryOf } from './room.js'
+import { contextOf, RunningJob } from './running-job.js'
 import { ADAPTER_FILES, JobStore, newId } from './store.js'
-import { loadWandb, WandbRun } from './wandb.js'
+import { loadWandb } from './wandb.js'
 
 /** What a client asks for. */
 export interface JobRequest extends Pick<Job['options'], 'suffix' | 'metadata' | 'integrations' | 'mora' | 'method'> {
@@ -34,19 +28,6 @@ export interface JobRequest extends Pick<Job['options'], 'suffix' | 'metadata' |
 }
 
 const MOST_WAITING = 1000
-/** Milliseconds between looks at a model that the program trains. */
-const WAIT = 500
-
-interface RunningJob {
-  readonly id: string
-  readonly ending: AbortController
-  /** Steps taken in this process, and when the first began. */
-  progress: { readonly since: number; readonly first: number; step: number; total: number } | null
-  /** Names of its checkpoints. */
-  served: Set<string>
-  done: Promise<void>
-}
-
 export class Jobs {
   /** Resolves once the models of former processes are served. */
   readonly ready: Promise<void>
@@ -269,7 +250,7 @@ export class Jobs {
    */
   async #requireRoom(job: Job): Promise<void> {
     const { model } = this.host
-    const { settings } = runOptions(job, model, this.#contextOf(job))
+    const { settings } = runOptions(job, model, contextOf(job, this))
     let bytes: number
     try {
       bytes = requireMemoryOf(settings, model, this.#running !== null)
@@ -317,13 +298,9 @@ export class Jobs {
     const isNext = ({ state, model }: Job) => state === 'queued' && model === this.host.baseName
     const job = newestFirst([...this.store.jobs.values()].filter(isNext)).at(-1)
     if (!job) return
-    const running: RunningJob = {
-      id: job.id,
-      ending: new AbortController(),
-      progress: null,
-      served: new Set(),
-      done: Promise.resolve(),
-    }
+    const running = new RunningJob(job, { store: this.store, host: this.host }, (step) =>
+      this.checkpointName(job, step),
+    )
     this.#running = running
     running.done = this.#run(job, running)
       .catch(this.host.onError)
@@ -361,7 +338,7 @@ export class Jobs {
     const { signal } = running.ending
     await store.setJob(job, { state: 'running', startedAt: job.startedAt ?? Date.now() })
     try {
-      const { stopped } = await this.#train(job, running)
+      const { stopped } = await running.train()
       // Whoever disposes of the model ends its run, and the next would have no model.
       if (stopped) this.#isClosing = true
       if (stopped || signal.aborted) return
@@ -373,83 +350,6 @@ export class Jobs {
       await store.setJob(job, { state: 'failed', error: failure, finishedAt: Date.now() })
       await store.tell(job, 'error', failure.message)
     }
-  }
-
-  /** Trains a job's adapter, beside adapters of the program, which are active again at the end. */
-  async #train(job: Job, running: RunningJob): Promise<TrainResult> {
-    const { store, host } = this
-    const { model, template } = host
-    const { signal } = running.ending
-    const { run: output, training, validation, continued } = store.pathsOf(job)
-    await this.#serveCheckpoints(job, running)
-    const resume = existsSync(join(output, 'run.yaml'))
-    await store.tell(job, 'info', resume ? 'The job continues.' : 'Fine-tuning job started.')
-    // The program may train the model too.
-    while (model.adapterSet.training.isHeld) await delay(WAIT, undefined, { signal })
-    signal.throwIfAborted()
-    const wandb = new WandbRun(job, (message) => store.tell(job, 'warn', message))
-    const former = model.adapterSet.activeNames()
-    model.setActiveAdapters([])
-    const reference = job.continues === null || job.objective !== 'dpo' ? null : `${job.id}-before`
-    try {
-      if (reference !== null) await host.load(reference, continued)
-      const options = {
-        ...runOptions(job, model, this.#contextOf(job, reference)).options,
-        ...(job.continues !== null && { adapter: continued }),
-        template,
-        data: training,
-        ...(job.data.validation !== null && { evalData: validation }),
-        output,
-        resume,
-        // The record of a job has its grader, so that its rewards are the same.
-        ...(resume && { allowChanges: ['threads', 'rewards'] }),
-        signal,
-        onEvent: async (event: TrainEvent) => {
-          await this.#take(event, job, running)
-          await wandb.take(event)
-        },
-      }
-      return await train(model, options as TrainOptions & { data: string }).finished
-    } finally {
-      const [own] = model.adapterSet.activeNames()
-      model.setActiveAdapters(former.filter((name) => model.adapters.has(name)))
-      for (const one of [own, reference]) if (one != null && model.adapters.has(one)) await host.discard(one)
-      await wandb.finish()
-    }
-  }
-
-  #contextOf(job: Job, reference: string | null = null): MethodContext {
-    const { model, template, onError } = this.host
-    const warn = (message: string) => void this.store.tell(job, 'warn', message).catch(onError)
-    return { model, template, reference, help: graderHelp(this.host, job.owner), warn }
-  }
-
-  async #take(event: TrainEvent, job: Job, running: RunningJob): Promise<void> {
-    const { store } = this
-    if (event.type === 'step') {
-      const { step, totalSteps: total } = event
-      running.progress ??= { since: Date.now(), first: step, step, total }
-      running.progress.step = step
-      if (store.jobs.get(job.id)!.steps !== total) await store.setJob(job, { steps: total })
-    } else if (event.type === 'checkpoint') {
-      if (isByTime(event.path)) return
-      await this.#serveCheckpoints(job, running)
-      await store.tell(job, 'info', `Checkpoint created at step ${event.step}`)
-    } else if (event.type === 'notice') {
-      await store.tell(job, 'warn', this.#withoutPaths(event.message))
-    }
-  }
-
-  /** Serves the checkpoints of a run, and drops those that it has replaced. */
-  async #serveCheckpoints(job: Job, running: RunningJob): Promise<void> {
-    const former = running.served
-    running.served = new Set()
-    for (const { step, path } of await checkpointsOfRun(this.store.pathsOf(job).run)) {
-      const name = this.checkpointName(job, step)
-      running.served.add(name)
-      this.host.serve(name, path)
-    }
-    for (const name of former) if (!running.served.has(name)) await this.host.drop(name)
   }
 
   async #succeed(job: Job): Promise<void> {
@@ -482,11 +382,7 @@ export class Jobs {
     }
     const isOfRows = error instanceof InputError
     const param = isOfRows ? (error.message.startsWith('validation.jsonl') ? 'validation_file' : 'training_file') : null
-    return { code: error.code, message: this.#withoutPaths(error.message), param }
-  }
-
-  #withoutPaths(message: string): string {
-    return message.replaceAll(`${this.store.folder}/jobs/`, '').replaceAll(`${this.store.folder}/`, '')
+    return { code: error.code, message: this.store.withoutPaths(error.message), param }
   }
 }
 

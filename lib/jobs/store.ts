@@ -71,6 +71,11 @@ export class JobStore {
     this.#lock.release()
   }
 
+  /** Returns a message as clients see it: without paths of the machine. */
+  withoutPaths(message: string): string {
+    return message.replaceAll(`${this.folder}/jobs/`, '').replaceAll(`${this.folder}/`, '')
+  }
+
   /** The path of a file's content. */
   contentOf({ id }: StoredFile): string {
     return join(this.folder, 'files', id, CONTENT)
