@@ -21,16 +21,17 @@ import { median, takeTurns, timedSides } from './common/turns.mjs'
 import { CONSTRAINTS, writeConstrained } from './serving/constrained.mjs'
 import { askHealth } from './serving/health.mjs'
 import { MIXED_TOKENS, readMixedPrompts } from './serving/mixed-prompts.mjs'
+import { openStreams } from './serving/streams.mjs'
 
 /** Greedy sampling draws nothing. */
 const random = randomStream(0, 'greedy')
 /**
  * A batch of 32 is to give so many times the tokens of one stream, and so many times those of llama.cpp; prompts of mixed lengths
- * are to be read at this share of the speed of one, and constrained texts written at this share of that of free ones; 99 of 100
- * requests to /health are to take at most so many milliseconds.
+ * are to be read at this share of the speed of one, constrained texts written at this share of that of free ones, and streams arrive
+ * through HTTP at this share of the engine's speed; 99 of 100 requests to /health are to take at most so many milliseconds.
  */
-const AIMS = { overOneStream: 8, overLlamaCpp: 4, mixed: 0.9, constrained: 0.9, health: 25 }
-const PARTS = ['many', 'prompts', 'constrained', 'health']
+const AIMS = { overOneStream: 8, overLlamaCpp: 4, mixed: 0.9, constrained: 0.9, streams: 0.95, health: 25 }
+const PARTS = ['many', 'prompts', 'constrained', 'streams', 'health']
 const options = readOptions({
   usage: `node bench/serving.mjs [MODEL] [options]: tokens per second of many sequences at once, greedy.
 
@@ -98,6 +99,7 @@ async function measure(format, path) {
     if (parts.includes('many')) await measureMany(model, format, path)
     if (parts.includes('prompts')) await measurePrompts(model, format)
     if (parts.includes('constrained')) await measureConstrained(model, format)
+    if (parts.includes('streams')) await measureStreams(model, format)
     if (parts.includes('health')) await measureHealth(model, format)
   } finally {
     model.dispose()
@@ -147,6 +149,20 @@ async function measureConstrained(model, format) {
       addShare(format, `${what}, ${count} at once`, tokens, timed, AIMS.constrained)
     }
   }
+}
+
+async function measureStreams(model, format) {
+  const streams = await openStreams(model, { sequences: Math.max(...sequences), newTokens })
+  for (const count of sequences) {
+    const prompts = await promptsOf(model, count)
+    const sides = [
+      { name: 'HTTP', run: () => streams.read(prompts) },
+      { name: 'engine', run: () => ours(model, prompts) },
+    ]
+    const timed = timedSides(sides, await takeTurns(sides, options.rounds))
+    addShare(format, `streams through HTTP, ${count} at once`, count * newTokens, timed, AIMS.streams)
+  }
+  await streams.close()
 }
 
 async function measureHealth(model, format) {

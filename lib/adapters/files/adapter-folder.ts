@@ -196,8 +196,11 @@ function provenanceFrom(own: unknown, path: string): AdapterProvenance {
   return { ...hashes, ...(labels !== undefined && { labels }), ...(pooling && { pooling }) }
 }
 
-/** Bytes of a file that are read at once, since adapters have hundreds of small tensors, one behind the other. */
-const BYTES_AT_ONCE = 2 ** 24
+/**
+ * Bytes of a file that are read at once, since adapters have hundreds of small tensors, one behind the other; few enough that texts
+ * which the model generates meanwhile do not wait.
+ */
+const BYTES_AT_ONCE = 2 ** 20
 
 async function readTensors(
   { path, tensors }: Awaited<ReturnType<typeof readSafetensorsHeader>>,

@@ -4,9 +4,9 @@ import type { HubOptions } from '../../hub/index.js'
 import type { NativeDevice } from '../../native/addon.js'
 import type { LayerAdapter } from '../../nn/layer-adapter.js'
 import type { Parameter } from '../../tensor/parameter.js'
-import { allOrNothing } from '../../tensor/scope.js'
+import { runStepsInTurns, type Steps } from '../../tensor/steps.js'
 import { Tensor } from '../../tensor/tensor.js'
-import type { AdapterConfigBase, LayerFacts, StoredTensor } from '../contract/adapter.js'
+import type { AdapterConfigBase, LayerFacts } from '../contract/adapter.js'
 import { type BaseModel, moduleInModel, requireUntied, SCORE_WEIGHT, withLabels } from '../contract/base-model.js'
 import { fittingTargets, isTarget, requireQuickPatterns, selectTargets } from '../contract/patterns.js'
 import { continuedBy } from '../new-adapter.js'
@@ -36,6 +36,9 @@ interface ReadAdapterOptions extends HubOptions {
   as?: Parameters<typeof continuedBy>[0]
 }
 
+/** Layers that are made between two turns of the event loop. */
+const LAYERS_A_STEP = 8
+
 /**
  * Reads an adapter's folder and makes its parts: one for each of the model's layers that it targets, and modules trained whole.
  * @throws UsageError `unfit-adapter` if it has layers that the model lacks, lacks layers that it targets, or has other
@@ -52,18 +55,19 @@ export async function readAdapterLayers<L extends LayerFacts>(
   const stored = as ? { ...read, config: continuedBy(as, read.config, folder) } : read
   try {
     await requireSameTables(stored, base)
-    return layersOf(stored, linears, base, options)
+    return await runStepsInTurns(layersOf(stored, linears, base, options))
   } catch (error) {
     throw about(folder, error)
   }
 }
 
-function layersOf<L extends LayerFacts>(
+/** Makes the layers in steps: texts that the model generates meanwhile wait for none of them for long. */
+function* layersOf<L extends LayerFacts>(
   read: StoredAdapter,
   linears: readonly L[],
   model: BaseModel,
   { device, adapter, allowOtherBase = false, onWarning }: ReadAdapterOptions,
-): LoadedAdapter<L> {
+): Steps<LoadedAdapter<L>> {
   const { stored, towers } = withoutTowers(read, model)
   const { folder } = stored
   const labels = labelsOf(stored, model)
@@ -105,19 +109,21 @@ function layersOf<L extends LayerFacts>(
   if (!allowOtherBase) requireSameBase(folder, stored.provenance, base)
   const layerFacts = stored.layers.map((name) => byName.get(name)!)
   const maker = new LayerMaker(adapterMethod(config.method), config, layerFacts)
-  const readLayer = (name: string): [L, LayerAdapter] => {
-    const layer = byName.get(name)!
-    requireForm(config, layer)
-    return [layer, maker.read({ layer, device, adapter }, layerTensors(stored, name))]
+  const layers = new Map<L, LayerAdapter>()
+  const modules = new Map<string, Parameter>()
+  try {
+    for (const [i, name] of stored.layers.entries()) {
+      const layer = byName.get(name)!
+      requireForm(config, layer)
+      layers.set(layer, maker.read({ layer, device, adapter }, layerTensors(stored, name)))
+      if (i % LAYERS_A_STEP === LAYERS_A_STEP - 1) yield
+    }
+    for (const [name, { values, shape }] of tensors)
+      modules.set(name, trainedWeight(name, Tensor.from(values, shape, { device })))
+  } catch (error) {
+    for (const made of [...layers.values(), ...modules.values()]) made.dispose()
+    throw error
   }
-  const readModule = ([name, { values, shape }]: [string, StoredTensor]): [string, Parameter] => [
-    name,
-    trainedWeight(name, Tensor.from(values, shape, { device })),
-  ]
-  const { layers, modules } = allOrNothing(() => ({
-    layers: new Map(stored.layers.map(readLayer)),
-    modules: new Map([...tensors].map(readModule)),
-  }))
   const { baseHash, baseFormat, ...elsewhere } = stored.provenance
   return { config, provenance: allowOtherBase ? elsewhere : stored.provenance, layers, modules, labels }
 }
