@@ -1,11 +1,13 @@
 // Shared by all products of oneDNN.
 #pragma once
 #include <cstddef>
+#include <cstdlib>
 #include <dnnl.hpp>
 #include <map>
 #include <string>
 #include <unordered_map>
 
+#include "cpu/products/matrix_units.h"
 #include "cpu/tensor_view.h"
 
 #if DNNL_CPU_THREADING_RUNTIME == DNNL_RUNTIME_OMP
@@ -17,6 +19,9 @@ namespace mora::cpu {
 /// Never destroyed: threads of the stream may outlive static objects.
 inline const dnnl::engine& engine() {
   static const auto* const instance = [] {
+    // oneDNN asks for tiles on Linux alone, and elsewhere takes them; what the user sets stays.
+    if (hasForbiddenTiles() && !std::getenv("ONEDNN_MAX_CPU_ISA"))
+      dnnl::set_max_cpu_isa(dnnl::cpu_isa::avx512_core_fp16);
     dnnl::set_primitive_cache_capacity(0);  // the cache below keeps what is worth keeping
     return new dnnl::engine(dnnl::engine::kind::cpu, 0);
   }();

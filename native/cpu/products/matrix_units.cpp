@@ -16,4 +16,13 @@ bool hasMatrixUnits() {
 #endif
 }
 
+bool hasForbiddenTiles() {
+#if HWY_ARCH_X86_64 && !defined(__APPLE__)
+  static const bool has = __builtin_cpu_supports("amx-tile") && !mayUseTiles();
+  return has;
+#else
+  return false;
+#endif
+}
+
 }  // namespace mora::cpu

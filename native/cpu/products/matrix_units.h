@@ -7,4 +7,7 @@ namespace mora::cpu {
 /// them.
 bool hasMatrixUnits();
 
+/// Whether it has tiles (AMX) that the system does not let this process use.
+bool hasForbiddenTiles();
+
 }  // namespace mora::cpu
