@@ -84,6 +84,8 @@ export default defineConfig({
     ...(counting && { testNamePattern: /^(?!.*gradients are those of finite differences)/ }),
     testTimeout: patience,
     hookTimeout: patience,
+    // What a busy machine does later than within the second that vitest waits is no failure.
+    expect: { poll: { timeout: 30_000 } },
     projects: [
       {
         extends: true,

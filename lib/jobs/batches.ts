@@ -128,7 +128,7 @@ export class Batches {
   }
 
   #counted(batch: RequestBatch): RequestBatch {
-    return this.#running?.id === batch.id ? { ...batch, counts: this.#running.counts } : batch
+    return this.#running?.id === batch.id && !isOver(batch) ? { ...batch, counts: this.#running.counts } : batch
   }
 
   #enter(
@@ -202,7 +202,10 @@ export class Batches {
     if (running.ending.signal.aborted && !isCancelled) return
     const { counts } = running
     if (!isCancelled) await this.#enter(batch, 'finalizing', { counts })
-    await this.#enter(batch, isCancelled ? 'cancelled' : 'completed', { ...(await this.#filesOf(batch)), counts })
+    await this.#enter(batch, isCancelled ? 'cancelled' : 'completed', {
+      ...(await this.#filesOf({ ...batch, counts })),
+      counts,
+    })
     await this.#clear(batch)
   }
 
@@ -247,7 +250,8 @@ export class Batches {
     this.host.onError(error)
     const message = 'The server failed; its log says why.'
     const problems = [{ code: 'internal_error', message, line: null }]
-    await this.#enter(batch, 'failed', { problems, ...(await this.#filesOf(batch)), counts: running.counts })
+    const { counts } = running
+    await this.#enter(batch, 'failed', { problems, ...(await this.#filesOf({ ...batch, counts })), counts })
     await this.#clear(batch)
   }
 
