@@ -1,11 +1,8 @@
 import { readFileSync } from 'node:fs'
-import { createServer } from 'node:http'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
-import { getRequestListener } from '@hono/node-server'
-import { lora, serve, train } from 'node-mora'
+import { lora, train } from 'node-mora'
 import { textIds, writeTokenRows } from '../common/batch.mjs'
-import { SideProcess } from '../common/side-process.mjs'
+import { serveToClient } from './client.mjs'
 import { CONSTRAINTS } from './constrained.mjs'
 
 const CLIENTS = 8
@@ -21,19 +18,12 @@ export async function askHealth(model, folder, seconds) {
   const data = join(folder, 'rows.jsonl')
   writeTokenRows(data, await textIds(model.tokenizer, rows, length), rows, length)
   await model.addAdapter('trained', lora({ rank: 8 }), { seed: 1 })
-  const llm = serve(model, { name: 'base' })
-  const server = createServer(getRequestListener(llm.fetch)).listen(0, '127.0.0.1')
-  await new Promise((resolve) => server.once('listening', () => resolve(undefined)))
-  const client = new SideProcess('client', process.execPath, [
-    fileURLToPath(new URL('health-client.mjs', import.meta.url)),
-  ])
-  await client.ready()
+  const { llm, client, origin, close } = await serveToClient(model, 'health-client.mjs')
   const run = train(model, { data, output: join(folder, 'run'), batchSize: rows, maxLength: length, maxSteps: 10_000 })
   await run.started
   const writers = { isOver: false }
   const writing = Promise.all(Array.from({ length: CLIENTS }, (_, i) => write(llm, i, writers)))
-  const { port } = /** @type {import('node:net').AddressInfo} */ (server.address())
-  const ask = (duration) => client.ask({ url: `http://127.0.0.1:${port}/health`, seconds: duration })
+  const ask = (duration) => client.ask({ url: `${origin}/health`, seconds: duration })
   await ask(10) // until schemas are compiled and steps have been taken
   const watched = longestTurns()
   const times = await ask(seconds)
@@ -41,9 +31,7 @@ export async function askHealth(model, folder, seconds) {
   writers.isOver = true
   await writing
   await run.stop()
-  await client.stop()
-  server.close()
-  await llm.close()
+  await close()
   return { health: quantiles(times.asked), idle: quantiles(times.own), turns }
 }
 
