@@ -49,6 +49,9 @@ export const wholeFrom = (least: number) =>
 export const wholeBetween = (least: number, most: number) =>
   worded(`a whole number from ${least} to ${most}`, (words) => z.int(words).min(least, words).max(most, words))
 
+export const numberBetween = (least: number, most: number) =>
+  worded(`a number from ${least} to ${most}`, (words) => z.number(words).min(least, words).max(most, words))
+
 /** A list or a typed array of whole numbers, such as token ids. */
 export const wholes = custom('a list of whole numbers', isListOfWholes)
 

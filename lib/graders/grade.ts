@@ -120,6 +120,8 @@ export class AnswerGrader {
   /** Names of the program's graders that it uses. */
   readonly programs: readonly string[]
   readonly #scorers: readonly (readonly [name: string, scorer: Scorer])[]
+  /** Joins the scores; null for one grader alone. */
+  readonly #formula: ReturnType<typeof parseFormula> | null
 
   constructor(readonly grader: Grader) {
     const singles = Object.entries(singleGraders(grader))
@@ -128,16 +130,16 @@ export class AnswerGrader {
     this.models = singles.flatMap(([, single]) => (single.type === 'score_model' ? [single.model] : []))
     this.programs = singles.flatMap(([, single]) => (single.type === 'program' ? [single.name] : []))
     this.#scorers = singles.map(([name, single]) => [name, scorerOf(single)])
+    this.#formula = grader.type === 'multi' ? parseFormula(grader.calculate_output, Object.keys(grader.graders)) : null
   }
 
   /** Returns the reward of an answer. Errors of a grader make its score 0. @throws the signal's reason */
   async grade(graded: GradedAnswer, help: GraderHelp, signal?: AbortSignal): Promise<GradeResult> {
-    const { grader } = this
     const scores: Record<string, GraderScore> = {}
     for (const [name, scorer] of this.#scorers) scores[name] = await scored(scorer, graded, help, signal)
-    if (grader.type !== 'multi') return { ...scores[grader.name]!, scores }
+    if (!this.#formula) return { ...scores[this.grader.name]!, scores }
     const values = Object.fromEntries(Object.entries(scores).map(([name, { score }]) => [name, score]))
-    const reward = parseFormula(grader.calculate_output, Object.keys(values))(values)
+    const reward = this.#formula(values)
     if (Number.isFinite(reward)) return { score: reward, scores }
     const message = `${WHOLE} is ${reward} of ${JSON.stringify(values)}`
     return { score: 0, error: { name: 'formula_parse_error', message }, scores }

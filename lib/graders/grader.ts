@@ -1,6 +1,6 @@
 /** Graders in OpenAI's form: what a client may write, checked. */
 import { z } from 'zod'
-import { anyText, isObject, wholeBetween, wholeFrom } from '../common/arguments.js'
+import { anyText, isObject, numberBetween, wholeBetween, wholeFrom } from '../common/arguments.js'
 import { MoraError } from '../common/errors.js'
 import { onlyFields } from '../schema/only-fields.js'
 import { isFormulaName, parseFormula } from './formula.js'
@@ -110,16 +110,8 @@ const ScoreModel = onlyFields({
     .optional(),
   sampling_params: onlyFields({
     seed: wholeFrom(0).nullish(),
-    top_p: z
-      .number({ error: 'a number from 0 to 1' })
-      .min(0, { error: 'a number from 0 to 1' })
-      .max(1, { error: 'a number from 0 to 1' })
-      .nullish(),
-    temperature: z
-      .number({ error: 'a number from 0 to 2' })
-      .min(0, { error: 'a number from 0 to 2' })
-      .max(2, { error: 'a number from 0 to 2' })
-      .nullish(),
+    top_p: numberBetween(0, 1).nullish(),
+    temperature: numberBetween(0, 2).nullish(),
     max_completions_tokens: wholeBetween(1, 2 ** 20).nullish(),
     reasoning_effort: anyText.nullish(),
   }).optional(),

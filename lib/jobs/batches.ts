@@ -6,7 +6,7 @@ import { requireFreeSpace } from '../io/disk-space.js'
 import { patientAnswer } from './ask.js'
 import { type BatchRequest, checkRequests, requestsIn, writtenIds } from './batch-lines.js'
 import type { JobsHost } from './host.js'
-import { isOver, type RequestBatch, type StoredFile } from './records.js'
+import { isOver, newestFirst, type RequestBatch, type StoredFile } from './records.js'
 import { type JobStore, linkOrCopy, newId } from './store.js'
 
 /** What a client asks for. */
@@ -16,6 +16,7 @@ export interface BatchAsked extends Pick<RequestBatch, 'endpoint' | 'metadata' |
 }
 
 const MOST_WAITING = 1000
+const NO_REQUESTS: RequestBatch['counts'] = { total: 0, completed: 0, failed: 0 }
 
 interface RunningBatch {
   readonly id: string
@@ -31,14 +32,14 @@ export class Batches {
   constructor(
     readonly store: JobStore,
     readonly host: JobsHost,
-    /** @throws UsageError `unknown-file` */
-    readonly fileOf: (id: string, owner: string | null) => StoredFile,
+    /** Returns a client's file of requests. @throws UsageError `bad-value` that names the parameter */
+    readonly fileOf: (id: string, param: string, owner: string | null) => StoredFile,
   ) {}
 
   /** Continues what former processes have left. */
   begin(): void {
     if (this.#running || this.#isClosing) return
-    const batch = oldestFirst([...this.store.batches.values()]).find((one) => !isOver(one))
+    const batch = newestFirst([...this.store.batches.values()]).findLast((one) => !isOver(one))
     if (!batch) return
     const { counts } = batch
     const running: RunningBatch = { id: batch.id, ending: new AbortController(), counts, done: Promise.resolve() }
@@ -55,9 +56,7 @@ export class Batches {
   /** Returns a client's batches, the newest first. */
   list(owner: string | null): RequestBatch[] {
     const own = [...this.store.batches.values()].filter((batch) => batch.owner === owner)
-    return oldestFirst(own)
-      .reverse()
-      .map((batch) => this.#counted(batch))
+    return newestFirst(own).map((batch) => this.#counted(batch))
   }
 
   /** @throws UsageError `unknown-batch` */
@@ -74,31 +73,31 @@ export class Batches {
   async create({ input, endpoint, metadata, expiry }: BatchAsked, owner: string | null): Promise<RequestBatch> {
     const { host, store } = this
     if (this.#isClosing) throw new RunError('closed', 'The server is ending: it takes no more batches.')
-    const wrong = (option: string, problem: string) => new UsageError('bad-value', problem, { option })
     if (!host.endpoints.includes(endpoint)) {
-      throw wrong(
-        'endpoint',
-        `Expected one of ${host.endpoints.join(', ')} for endpoint but received ${quoted(endpoint)}.`,
-      )
+      const problem = `Expected one of ${host.endpoints.join(', ')} for endpoint but received ${quoted(endpoint)}.`
+      throw new UsageError('bad-value', problem, { option: 'endpoint' })
     }
-    let file: StoredFile
-    try {
-      file = this.fileOf(input, owner)
-    } catch (error) {
-      throw error instanceof UsageError ? wrong('input_file_id', error.message) : error
-    }
-    if (file.purpose !== 'batch') {
-      throw wrong('input_file_id', `The file ${input} was uploaded for ${file.purpose}, not for batch.`)
-    }
+    const file = this.fileOf(input, 'input_file_id', owner)
     if (this.list(owner).filter((one) => !isOver(one)).length >= MOST_WAITING) {
       throw new UsageError('too-many-jobs', `${MOST_WAITING} batches are waiting: wait for some, or cancel them.`)
     }
     await requireFreeSpace(store.folder, 2 * file.bytes, 'What the batch writes')
     const createdAt = Date.now()
     const batch: RequestBatch = {
-      ...{ id: newId('batch_'), owner, createdAt, endpoint, input, filename: file.filename },
-      ...{ state: 'validating', times: { validating: createdAt }, counts: { total: 0, completed: 0, failed: 0 } },
-      ...{ problems: [], output: null, errors: null, metadata, expiry },
+      id: newId('batch_'),
+      owner,
+      createdAt,
+      endpoint,
+      input,
+      filename: file.filename,
+      state: 'validating',
+      times: { validating: createdAt },
+      counts: NO_REQUESTS,
+      problems: [],
+      output: null,
+      errors: null,
+      metadata,
+      expiry,
     }
     await store.addBatch(batch, file)
     this.begin()
@@ -152,7 +151,7 @@ export class Batches {
       running.counts = { ...running.counts, total }
       if (this.#stateOf(batch) !== 'validating') return this.#finish(batch, running)
       if (problems.length > 0) {
-        await this.#enter(batch, 'failed', { problems, counts: { total: 0, completed: 0, failed: 0 } })
+        await this.#enter(batch, 'failed', { problems, counts: NO_REQUESTS })
         return this.#clear(batch)
       }
       await this.#enter(batch, 'in_progress', { counts: running.counts })
@@ -272,6 +271,3 @@ const STREAMED = {
     },
   },
 }
-
-const oldestFirst = (batches: RequestBatch[]): RequestBatch[] =>
-  batches.sort((a, b) => a.createdAt - b.createdAt || (a.id < b.id ? -1 : 1))

@@ -3,6 +3,7 @@
 export { graderHelp } from './ask.js'
 export { checkRows } from './check-rows.js'
 export type { JobsHost } from './host.js'
+export { positiveTo, wholeTo } from './hyperparameters.js'
 export { type JobRequest, Jobs } from './jobs.js'
 export { CLIENT_OPTIONS, JOB_METHODS } from './methods.js'
 export { type Job, type RequestBatch, type StoredFile, UPLOAD_PURPOSES } from './records.js'

@@ -8,7 +8,7 @@ import { Batches } from './batches.js'
 import { type ContinuedModel, continuedModel, requireNoAdapterOptions } from './continued.js'
 import type { JobsHost } from './host.js'
 import { JOB_METHODS, resolvedHyperparameters, runOptions } from './methods.js'
-import { isFinal, type Job, type StoredFile } from './records.js'
+import { isFinal, type Job, newestFirst, type StoredFile } from './records.js'
 import { checkpointsOfRun, resultTable, stepsOfRun } from './results.js'
 import { requireMemoryOf } from './room.js'
 import { contextOf, RunningJob } from './running-job.js'
@@ -47,7 +47,9 @@ export class Jobs {
     readonly host: JobsHost,
   ) {
     this.#ofModels = new Map([...store.jobs.values()].map((job) => [this.modelName(job), job.id]))
-    this.batches = new Batches(store, host, (id, owner) => this.file(id, owner))
+    this.batches = new Batches(store, host, (id, param, owner) =>
+      this.#uploaded(id, { param, purpose: 'batch', owner }),
+    )
     this.ready = this.#begin().catch(host.onError)
   }
 
@@ -265,6 +267,17 @@ export class Jobs {
 
   #fileFor(id: string, param: string, objective: string, owner: string | null): StoredFile {
     const { kinds, rows } = JOB_METHODS[objective]!
+    const file = this.#uploaded(id, { param, purpose: 'fine-tune', owner })
+    if (file.kind !== null && kinds.includes(file.kind)) return file
+    const problem = `The method ${objective} needs rows with ${rows}, but those of ${file.filename} are ${file.kind}.`
+    throw new UsageError('bad-value', problem, { option: param })
+  }
+
+  /** Returns a client's file for a purpose. @throws UsageError `bad-value` that names the parameter */
+  #uploaded(
+    id: string,
+    { param, purpose, owner }: { param: string; purpose: StoredFile['purpose']; owner: string | null },
+  ): StoredFile {
     const wrong = (problem: string) => new UsageError('bad-value', problem, { option: param })
     let file: StoredFile
     try {
@@ -272,9 +285,8 @@ export class Jobs {
     } catch (error) {
       throw error instanceof UsageError ? wrong(error.message) : error
     }
-    if (file.purpose !== 'fine-tune') throw wrong(`The file ${id} was uploaded for ${file.purpose}, not for fine-tune.`)
-    if (file.kind !== null && kinds.includes(file.kind)) return file
-    throw wrong(`The method ${objective} needs rows with ${rows}, but those of ${file.filename} are ${file.kind}.`)
+    if (file.purpose === purpose) return file
+    throw wrong(`The file ${id} was uploaded for ${file.purpose}, not for ${purpose}.`)
   }
 
   /** Serves what former processes have trained, and continues what they left. */
@@ -396,6 +408,3 @@ function requireUsed({ objective, hyperparameters, validation }: JobRequest): vo
     option,
   })
 }
-
-const newestFirst = <One extends { createdAt: number; id: string }>(all: One[]): One[] =>
-  all.sort((a, b) => b.createdAt - a.createdAt || (a.id < b.id ? 1 : -1))

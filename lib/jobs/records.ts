@@ -13,6 +13,10 @@ const time = z.int().min(0)
 /** Fields of everything in the store. `owner` is the name of the key that made it; null without names. */
 const base = { id: z.string(), owner: z.string().nullable(), createdAt: time }
 
+/** Sorts what is in the store. */
+export const newestFirst = <One extends { createdAt: number; id: string }>(all: One[]): One[] =>
+  all.sort((a, b) => b.createdAt - a.createdAt || (a.id < b.id ? 1 : -1))
+
 export const FileSchema = z.object({
   ...base,
   filename: z.string(),

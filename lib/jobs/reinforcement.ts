@@ -150,7 +150,7 @@ function rewardsOf(grader: AnswerGrader, judging: Judging): Pick<GrpoOptions, 'r
       .digest('base64')
     const result = known.get(key) ?? grade(answer)
     known.set(key, result)
-    if (known.size > MOST_KNOWN) known.delete([...known.keys()][0]!)
+    if (known.size > MOST_KNOWN) known.delete(known.keys().next().value!)
     return result
   }
   const { type, name } = grader.grader

@@ -138,11 +138,7 @@ export class JobStore {
 
   /** Replaces a job's record. */
   async setJob(job: Job, changes: Partial<Job>): Promise<Job> {
-    const next = { ...this.jobs.get(job.id)!, ...changes }
-    this.jobs.set(job.id, next)
-    // In the order of the changes.
-    await this.#writes(() => writeFileAtomic(join(this.pathsOf(job).folder, RECORD), JSON.stringify(next)))
-    return next
+    return this.#set(this.jobs, this.pathsOf(job).folder, job.id, changes)
   }
 
   /** Paths of a batch's parts. */
@@ -163,9 +159,19 @@ export class JobStore {
 
   /** Replaces a batch's record. */
   async setBatch(batch: RequestBatch, changes: Partial<RequestBatch>): Promise<RequestBatch> {
-    const next = { ...this.batches.get(batch.id)!, ...changes }
-    this.batches.set(batch.id, next)
-    await this.#writes(() => writeFileAtomic(join(this.pathsOfBatch(batch).folder, RECORD), JSON.stringify(next)))
+    return this.#set(this.batches, this.pathsOfBatch(batch).folder, batch.id, changes)
+  }
+
+  async #set<One extends object>(
+    records: Map<string, One>,
+    folder: string,
+    id: string,
+    changes: Partial<One>,
+  ): Promise<One> {
+    const next = { ...records.get(id)!, ...changes }
+    records.set(id, next)
+    // In the order of the changes.
+    await this.#writes(() => writeFileAtomic(join(folder, RECORD), JSON.stringify(next)))
     return next
   }
 

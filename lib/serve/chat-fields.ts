@@ -6,15 +6,16 @@ import type { ChatTemplate, Message } from '../text/template.js'
 import { eitherOf, listField, ofCharacters, patternField, wordField, wrongField } from './fields.js'
 import { constraintsIn, limitField, requireOneConstraint, type SamplingBody, samplingFields } from './sampling.js'
 
-/** Maximum numbers of messages of a conversation, parts of a message, calls of a message, and tools. */
-const [MESSAGES, PARTS, CALLS, TOOLS] = [16_384, 1024, 512, 512]
+/** Maximum numbers of messages, or items, of a conversation, parts of a message, calls of a message, and tools. */
+export const MESSAGES = 16_384
+const [PARTS, CALLS, TOOLS] = [1024, 512, 512]
 
 /** Maximum length of the JSON of tools, and of a template's variables. */
 const TEMPLATE_CHARACTERS = 2 ** 18
 
 const ROLES = ['system', 'developer', 'user', 'assistant', 'tool'] as const
 
-const part = z.looseObject(
+export const textPart = z.looseObject(
   { type: z.literal('text', { error: 'text, the only type of content that is supported,' }), text: anyText },
   { error: 'an object with type and text' },
 )
@@ -53,7 +54,7 @@ const message = z
   .looseObject(
     {
       role: wordField(ROLES),
-      content: contentField(part).optional(),
+      content: contentField(textPart).optional(),
       // Mistral's and DeepSeek's word for a message that the completion continues.
       prefix: z
         .literal(false, { error: 'false, since a completion cannot continue a message (/v1/completions can),' })

@@ -16,11 +16,6 @@ export function shortTextField(most: number) {
 export const ofCharacters = <Field extends z.ZodType>(field: Field, most: number) =>
   field.refine((value) => JSON.stringify(value).length <= most, { error: `at most ${most} characters of JSON` })
 
-export function numberField(least: number, most: number) {
-  const error = `a number from ${least} to ${most}`
-  return z.number({ error }).min(least, { error }).max(most, { error })
-}
-
 export const wordField = <const Words extends readonly string[]>(words: Words) =>
   z.enum(words, { error: `one of ${words.join(', ')}` })
 
@@ -71,15 +66,13 @@ export function optionField<Option extends z.ZodType>(option: Option) {
   return z.unknown().transform(parse).optional()
 }
 
+const metadataError = 'a text of at most 512 characters'
+
 /** Sixteen texts of a client by name. */
 export const metadataField = z
-  .record(
-    z.string(),
-    z.string({ error: 'a text of at most 512 characters' }).max(512, { error: 'a text of at most 512 characters' }),
-    {
-      error: 'an object of texts',
-    },
-  )
+  .record(z.string(), z.string({ error: metadataError }).max(512, { error: metadataError }), {
+    error: 'an object of texts',
+  })
   .refine((all) => Object.keys(all).length <= 16 && Object.keys(all).every((key) => key.length <= 64), {
     error: 'at most 16 entries with names of at most 64 characters',
   })

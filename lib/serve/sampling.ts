@@ -1,13 +1,22 @@
 /** Parameters that completions and chats share. */
 import { randomInt } from 'node:crypto'
 import { z } from 'zod'
-import { aFlag, anObject, anyText, aText, isObject, wholeBetween, wholeFrom } from '../common/arguments.js'
+import {
+  aFlag,
+  anObject,
+  anyText,
+  aText,
+  isObject,
+  numberBetween,
+  wholeBetween,
+  wholeFrom,
+} from '../common/arguments.js'
 import { fieldOf } from '../common/option-names.js'
 import type { GenerateOptions } from '../generate/index.js'
 import type { Model } from '../models/index.js'
 import { GenerateSchema, JSON_SPACINGS } from '../options/index.js'
 import { samplingOptions } from '../options/sampling.js'
-import { eitherOf, listField, numberField, optionField, shortTextField, wordField, wrongField } from './fields.js'
+import { eitherOf, listField, optionField, shortTextField, wordField, wrongField } from './fields.js'
 import { isId, requireIds } from './prompts.js'
 
 /** Maximum number of stop strings. */
@@ -58,7 +67,7 @@ const optionFields = Object.fromEntries(
 )
 
 /** OpenAI's 0 keeps only the likeliest token. */
-const shareField = numberField(0, 1)
+const shareField = numberBetween(0, 1)
   .transform((share) => Math.max(Number.EPSILON, share))
   .optional()
 
@@ -66,10 +75,10 @@ const shareField = numberField(0, 1)
 export const samplingFields = {
   ...optionFields,
   // Other ranges and defaults than the option has, and limits of what one request may cost.
-  temperature: numberField(0, 2).default(1),
+  temperature: numberBetween(0, 2).default(1),
   top_p: shareField,
   typical_p: shareField,
-  repetition_penalty: numberField(0.01, 10).optional(),
+  repetition_penalty: numberBetween(0.01, 10).optional(),
   logit_bias: z
     .custom<Record<string, number>>(isBias, { error: 'an object of numbers from -100 to 100 by token ids' })
     .optional(),

@@ -121,11 +121,16 @@ function* layersOf<L extends LayerFacts>(
     for (const [name, { values, shape }] of tensors)
       modules.set(name, trainedWeight(name, Tensor.from(values, shape, { device })))
   } catch (error) {
-    for (const made of [...layers.values(), ...modules.values()]) made.dispose()
+    disposeLoaded({ layers, modules })
     throw error
   }
   const { baseHash, baseFormat, ...elsewhere } = stored.provenance
   return { config, provenance: allowOtherBase ? elsewhere : stored.provenance, layers, modules, labels }
+}
+
+/** Frees the layers and modules of an adapter. */
+export function disposeLoaded({ layers, modules }: Pick<LoadedAdapter<LayerFacts>, 'layers' | 'modules'>): void {
+  for (const part of [...layers.values(), ...modules.values()]) part.dispose()
 }
 
 /** Returns an adapter of a wrapped text model without the layers of towers and projectors, and the names of these. */

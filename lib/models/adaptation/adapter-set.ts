@@ -1,7 +1,7 @@
 import type { AdapterConfigBase } from '../../adapters/contract/adapter.js'
 import { SCORE_WEIGHT } from '../../adapters/contract/base-model.js'
 import { trainedWeight } from '../../adapters/files/modules-to-save.js'
-import { type LoadedAdapter, readAdapterLayers } from '../../adapters/files/read-layers.js'
+import { disposeLoaded, type LoadedAdapter, readAdapterLayers } from '../../adapters/files/read-layers.js'
 import type { AdapterProvenance } from '../../adapters/files/stored-adapter.js'
 import { completeConfig } from '../../adapters/new-adapter.js'
 import { requireFewerThanWeights } from '../../adapters/planning/adapter-cost.js'
@@ -123,7 +123,7 @@ export class AdapterSet {
       this.#requireFree(name)
       if (loaded.labels) this.model.addHead(loaded.labels)
     } catch (error) {
-      dispose(loaded)
+      disposeLoaded(loaded)
       throw error
     }
     // A run may have begun since.
@@ -305,7 +305,7 @@ export class AdapterSet {
     try {
       await this.#merged.changeForGood(new Map([...editsOf(loaded)].map(([name, edit]) => [model.slot(name), edit])))
     } finally {
-      dispose(loaded)
+      disposeLoaded(loaded)
     }
   }
 
@@ -424,9 +424,4 @@ export class AdapterSet {
     if (this.#adapters.has(name) || this.#aliases.has(name))
       throw new UsageError('adapter-exists', `The model has an adapter ${name} already.`)
   }
-}
-
-/** Frees the layers and modules of an adapter. */
-function dispose({ layers, modules }: LoadedAdapter<Linear>): void {
-  for (const part of [...layers.values(), ...modules.values()]) part.dispose()
 }

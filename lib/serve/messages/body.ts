@@ -1,26 +1,22 @@
 /** The body of a request for a message in Anthropic's form, and its translation into a chat. */
 import { z } from 'zod'
 import { aFlag, anObject, anyText, aText, wholeFrom } from '../../common/arguments.js'
-import { contentField, functionName, templateOptionsField, toolsOf } from '../chat-fields.js'
+import { contentField, functionName, MESSAGES, templateOptionsField, textPart, toolsOf } from '../chat-fields.js'
 import { listField, wordField } from '../fields.js'
 import type { ChatParams, RequestedChat } from '../requested-chat.js'
 import { samplingFields } from '../sampling.js'
 
-/** Maximum numbers of messages and of stop sequences. */
-const [MESSAGES, STOPS] = [16_384, 16]
+/** Maximum number of stop sequences. */
+const STOPS = 16
 
-const text = z.looseObject(
-  { type: z.literal('text', { error: 'text, the only type of content that is supported,' }), text: anyText },
-  { error: 'an object with type and text' },
-)
-const texts = contentField(text)
+const texts = contentField(textPart)
 
 const BLOCK_TYPES = ['text', 'thinking', 'redacted_thinking', 'tool_use', 'tool_result'] as const
 
 const block = z.discriminatedUnion(
   'type',
   [
-    text,
+    textPart,
     z.looseObject({ type: z.literal('thinking'), thinking: anyText }),
     z.looseObject({ type: z.literal('redacted_thinking') }),
     z.looseObject({ type: z.literal('tool_use'), id: aText, name: aText, input: anObject }),

@@ -1,11 +1,8 @@
 /** The items of a response's input, and the messages that they make up. */
 import { z } from 'zod'
 import { anyText, aText, isObject } from '../../common/arguments.js'
-import { type ChatCompletionRequest, contentField } from '../chat-fields.js'
+import { type ChatCompletionRequest, contentField, MESSAGES } from '../chat-fields.js'
 import { listField, wordField, wrongField } from '../fields.js'
-
-/** Maximum number of items. */
-const ITEMS = 16_384
 
 type ChatMessages = ChatCompletionRequest['messages']
 type Turn = ChatMessages[number]
@@ -66,7 +63,7 @@ const typedItem = z.preprocess(
   item,
 )
 
-const items = listField(typedItem, `a text or a list of 1 to ${ITEMS} items`, { least: 1, most: ITEMS })
+const items = listField(typedItem, `a text or a list of 1 to ${MESSAGES} items`, { least: 1, most: MESSAGES })
 
 /** Not a union, so that errors say which item is wrong. */
 export const inputField = z.custom<unknown>().transform((given, context) => {

@@ -10,8 +10,10 @@ import {
   type Job,
   type JobRequest,
   type Jobs,
+  positiveTo,
   type StepMetrics,
   stepsOfRun,
+  wholeTo,
 } from '../../jobs/index.js'
 import { TrainSchema } from '../../options/index.js'
 import { onlyFields } from '../../schema/only-fields.js'
@@ -20,7 +22,6 @@ import {
   eitherOf,
   listField,
   metadataField,
-  numberField,
   optionField,
   parseFields,
   shortTextField,
@@ -46,21 +47,19 @@ export const FINE_TUNING_ROUTES: ClientRoutes = {
   '/v1/fine_tuning/jobs/:id/checkpoints': { GET: checkpoints },
 }
 
-const auto = (expects: string, field: z.ZodType<number | string>) =>
+const auto = ({ expects, field }: { expects: string; field: z.ZodType<number | string> }) =>
   eitherOf(`auto, or ${expects}`, [z.literal('auto'), field]).nullish()
 
 const SHARED_HYPERPARAMETERS = {
-  n_epochs: auto('a whole number from 1 to 1000', wholeBetween(1, 1000)),
-  batch_size: auto('a whole number from 1 to 4096', wholeBetween(1, 4096)),
-  learning_rate_multiplier: auto('a number above 0 up to 1000', numberField(Number.MIN_VALUE, 1000)),
+  n_epochs: auto(wholeTo(1000)),
+  batch_size: auto(wholeTo(4096)),
+  learning_rate_multiplier: auto(positiveTo(1000)),
 }
 
 /** The object of a method, such as `supervised`. */
 function methodFields(type: string) {
   const { hyperparameters, fields, allowed } = JOB_METHODS[type]!
-  const own = Object.fromEntries(
-    Object.entries(hyperparameters).map(([name, { expects, field }]) => [name, auto(expects, field)]),
-  )
+  const own = Object.fromEntries(Object.entries(hyperparameters).map(([name, one]) => [name, auto(one)]))
   const options = [...CLIENT_OPTIONS, ...allowed].map((name) => [fieldOf(name), optionField(TrainSchema.shape[name])])
   return onlyFields({
     hyperparameters: onlyFields({ ...SHARED_HYPERPARAMETERS, ...own }).optional(),
