@@ -359,8 +359,11 @@ export class Jobs {
       if (signal.aborted) return
       const failure = this.#reasonOf(error)
       if (failure.code === 'internal_error') this.host.onError(error)
-      await store.setJob(job, { state: 'failed', error: failure, finishedAt: Date.now() })
-      await store.tell(job, 'error', failure.message)
+      // At once, so that a client that sees the end sees the message, too.
+      await Promise.all([
+        store.setJob(job, { state: 'failed', error: failure, finishedAt: Date.now() }),
+        store.tell(job, 'error', failure.message),
+      ])
     }
   }
 
@@ -382,9 +385,11 @@ export class Jobs {
     this.host.serve(name, run)
     const finishedAt = Date.now()
     const result = { tunedModel: name, trainedTokens: tokens, resultFile: file.id, steps: steps.length }
-    await store.setJob(job, { state: 'succeeded', finishedAt, ...result })
-    await store.tell(job, 'info', `New fine-tuned model created: ${name}`)
-    await store.tell(job, 'info', 'The job has successfully completed')
+    await Promise.all([
+      store.setJob(job, { state: 'succeeded', finishedAt, ...result }),
+      store.tell(job, 'info', `New fine-tuned model created: ${name}`),
+      store.tell(job, 'info', 'The job has successfully completed'),
+    ])
   }
 
   /** Describes an error to clients, who see no paths of the machine, and nothing of internal failures. */

@@ -47,6 +47,7 @@ export class JobStore {
   readonly #lock: ReturnType<typeof lockFolder>
   readonly #opened: Promise<unknown>
   readonly #writes = taskLimit(1)
+  readonly #messages = taskLimit(1)
   /** Messages, and numbers of runs. */
   readonly lines = new GrownLines()
 
@@ -178,12 +179,12 @@ export class JobStore {
   /** Adds a message. The empty line before it ends a line that a killed process has left incomplete. */
   async tell(job: Pick<Job, 'id'>, level: JobMessage['level'], message: string): Promise<void> {
     const entry: JobMessage = { id: newId('ftevent-'), at: Date.now(), level, message }
-    await appendLine(join(this.pathsOf(job).folder, MESSAGES), `\n${JSON.stringify(entry)}`)
+    await this.#messages(() => appendLine(join(this.pathsOf(job).folder, MESSAGES), `\n${JSON.stringify(entry)}`))
   }
 
-  /** Returns a job's messages, the oldest first. */
+  /** Returns a job's messages, the oldest first: all that were told before the call. */
   messagesOf(job: Pick<Job, 'id'>): Promise<readonly JobMessage[]> {
-    return this.lines.of<JobMessage>(join(this.pathsOf(job).folder, MESSAGES))
+    return this.#messages(() => this.lines.of<JobMessage>(join(this.pathsOf(job).folder, MESSAGES)))
   }
 }
 

@@ -1,10 +1,12 @@
 /** Files and fine-tuning jobs, by the `openai` package. */
-import { readdirSync, readFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync } from 'node:fs'
 import promises from 'node:fs/promises'
 import { syncBuiltinESMExports } from 'node:module'
+import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import OpenAI, { toFile } from 'openai'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest'
+import { JobStore } from '../../lib/jobs/store.js'
 import type { Model } from '../../lib/models/index.js'
 import { type ServeOptions, serve } from '../../lib/serve/index.js'
 import { useTemporaryFolder } from '../io/temporary.js'
@@ -468,4 +470,14 @@ describe('jobs', () => {
     await start()
     expect(await ended(id)).toMatchObject({ status: 'succeeded' })
   })
+})
+
+it('tell messages that are read whether or not they are written yet', async () => {
+  const store = new JobStore(join(folder(), 'store'), (error) => expect.fail(String(error)))
+  const job = { id: 'ftjob-one' }
+  mkdirSync(store.pathsOf(job).folder)
+  const told = ['first', 'second'].map((message) => store.tell(job, 'info', message))
+  expect((await store.messagesOf(job)).map(({ message }) => message)).toEqual(['first', 'second'])
+  await Promise.all(told)
+  await store.close()
 })
