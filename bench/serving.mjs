@@ -203,7 +203,12 @@ async function ours(model, prompts, adapters = prompts.map(() => [])) {
   const firsts = await Promise.all(
     prompts.map(async (ids, i) => {
       let first
-      const request = { ids, adapters: adapters[i], maxNewTokens: newTokens + 1, sampling: { temperature: 0, topK: 0, topP: 1 } }
+      const request = {
+        ids,
+        adapters: adapters[i],
+        maxNewTokens: newTokens + 1,
+        sampling: { temperature: 0, topK: 0, topP: 1 },
+      }
       for await (const _ of engine.write({ ...request, stopIds: new Set(), random })) first ??= performance.now()
       return first ?? 0
     }),
