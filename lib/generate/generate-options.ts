@@ -21,10 +21,7 @@ import { type GenerateInput, GenerateSchema, type GenerateSettings, parseOptions
 import type { samplingOptions } from '../options/sampling.js'
 import type { Message } from '../text/template.js'
 import type { Tokenizer } from '../text/tokenizer.js'
-import type { GenerateResult, TextRequest } from './continuation.js'
-
-/** A prompt that the engine has begun with. */
-export type BegunPrompt = Required<Pick<GenerateResult, 'promptTokens' | 'cachedTokens'>>
+import type { TextRequest } from './continuation.js'
 
 /** Options of `generate`: the options of `mora generate` in camelCase, a conversation, callbacks and a signal. */
 export interface GenerateOptions extends Omit<GenerateInput, 'prompt'> {
@@ -46,11 +43,6 @@ export interface GenerateOptions extends Omit<GenerateInput, 'prompt'> {
   parse?: boolean
   /** Called with each piece of text, whole characters only. */
   onText?: (piece: string) => void
-  /**
-   * Called when the engine begins with the prompt: with the number of its tokens, chat template included, and of those among them whose keys
-   * and values came from the prefix cache.
-   */
-  onBegin?: (prompt: BegunPrompt) => void
   /** Called with each warning. */
   onWarning?: (message: string) => void
   /** Aborting it ends the call before the next token, with the signal's reason. */
@@ -83,7 +75,6 @@ export const generateArguments = {
     prompts: expecting('a list of prompts that is not empty', z.array(aPrompt).min(1)).optional(),
     parse: aFlag.optional(),
     onText: aFunction.optional(),
-    onBegin: aFunction.optional(),
     onWarning: aFunction.optional(),
     signal: aSignal.optional(),
   }),
@@ -97,7 +88,7 @@ export function splitCall(call: Omit<GenerateOptions, 'signal'>): {
   options: GenerateSettings
   extras: GenerateExtras
 } {
-  const { adapters, messages, prompt, prompts, parse, onText, onBegin, onWarning, ...rest } = call
+  const { adapters, messages, prompt, prompts, parse, onText, onWarning, ...rest } = call
   const text = typeof prompt === 'string' ? { prompt } : {}
   const options = parseOptions(GenerateSchema, { ...rest, ...text })
   const { system, tools, templateOptions } = options
@@ -108,7 +99,7 @@ export function splitCall(call: Omit<GenerateOptions, 'signal'>): {
       `${plain} cannot be combined with system, messages, tools or ${optionName('templateOptions')}: they need a template.`,
     )
   }
-  return { options, extras: { adapters, messages, prompt, prompts, parse, onText, onBegin, onWarning } }
+  return { options, extras: { adapters, messages, prompt, prompts, parse, onText, onWarning } }
 }
 
 /** Settings of sampling, and of the end of a text. */

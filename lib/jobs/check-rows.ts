@@ -54,14 +54,9 @@ export async function checkRows(
 /**
  * Reads prompts of `reinforcement`.
  * @param variables of rows that its grader reads
- * @param hasFormat whether answers are JSON by a schema
- * @throws InputError with file, line and reason for a row that does not end with a question, lacks a variable, or has tools beside a schema
+ * @throws InputError with file, line and reason for a row that does not end with a question, or lacks a variable
  */
-export async function checkPrompts(
-  path: string,
-  name: string,
-  { variables, hasFormat }: { variables: readonly Variable[]; hasFormat: boolean },
-): Promise<void> {
+export async function checkPrompts(path: string, name: string, variables: readonly Variable[]): Promise<void> {
   const reading = questionReading()
   const sample = sampleOf('')
   for await (const record of lineRecords(bytesOf(path, name), name)) {
@@ -73,9 +68,6 @@ export async function checkPrompts(
         record.where,
         `messages: expected a user's message at the end but received one of ${quoted(last)}`,
       )
-    }
-    if (hasFormat && Array.isArray(item.tools) && item.tools.length > 0) {
-      throw malformedRow(record.where, 'tools: expected none, since answers of a response_format call no functions')
     }
     for (const variable of variables) {
       try {

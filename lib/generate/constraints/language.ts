@@ -1,7 +1,10 @@
-/** Regular languages of bytes, and their grammars in EBNF as XGrammar reads it. */
+/** Regular languages of bytes. */
 
 /** Thrown for a part of a constraint that no grammar expresses; the message names it. */
 export class Inexpressible extends Error {}
+
+/** Thrown for a part of a constraint that nothing fits; the message names it. */
+export class Impossible extends Inexpressible {}
 
 /** Numbers from a first to a last one: code points, or bytes. */
 export type Range = readonly [number, number]
@@ -16,6 +19,27 @@ export type Language =
   | { readonly any: readonly Language[] }
   /** Texts of `part`, from `least` to `most` of them. */
   | { readonly part: Language; readonly least: number; readonly most: number }
+  | Combination
+  /** Texts that a deterministic automaton accepts from its first state on. */
+  | Machine
+
+/** Texts that are in all of some languages, and in none of others. */
+export interface Combination {
+  readonly all: readonly [Language, ...Language[]]
+  readonly none?: readonly Language[]
+}
+
+/** A deterministic automaton. */
+export interface Machine {
+  readonly states: readonly MachineState[]
+}
+
+export interface MachineState {
+  /** Ranges of bytes that do not overlap, each with the index of the state to which they lead. */
+  readonly edges: readonly (readonly [Range, number])[]
+  /** Whether a text may end here. */
+  readonly isEnd: boolean
+}
 
 /** All characters; a lone surrogate is none. */
 export const ALL_CODES: readonly Range[] = [
@@ -23,12 +47,8 @@ export const ALL_CODES: readonly Range[] = [
   [0xe000, 0x10ffff],
 ]
 
-/** Returns the language of one of these texts. @throws Inexpressible */
-export function textsLanguage(texts: readonly string[]): Language {
-  const bytes = texts.reduce((sum, text) => sum + Buffer.byteLength(text), 0)
-  if (bytes > MOST_PARTS) throw tooLarge()
-  return { any: texts.map(textLanguage) }
-}
+/** Returns the language of one of these texts. */
+export const textsLanguage = (texts: readonly string[]): Language => ({ any: texts.map(textLanguage) })
 
 /** Returns the language of one text. */
 export const textLanguage = (text: string): Language => ({
@@ -43,6 +63,9 @@ const NOT_IN_JSON: readonly Range[] = [
   [0x22, 0x22],
   [0x5c, 0x5c],
 ]
+
+/** Returns the language of any number of texts of another one. */
+export const anyNumber = (part: Language): Language => ({ part, least: 0, most: Number.POSITIVE_INFINITY })
 
 /** Returns the language of one of these characters. */
 export const oneOf = (codes: readonly Range[]): Language => ({ any: codes.flatMap(([from, to]) => utf8(from, to)) })
@@ -117,148 +140,4 @@ function between(from: readonly number[], to: readonly number[]): Language[] {
           ],
         )),
   ]
-}
-
-const MOST_STATES = 1000
-const MOST_PARTS = 50_000
-/** Maximum number of visited states and ranges for all languages of a grammar: a tenth of a second. */
-const MOST_WORK = 2 ** 19
-
-const tooLarge = () => new Inexpressible('the length of a text or the size of a regular expression')
-
-/** Returns the number of states of a language's automaton, at least, and of its edges. */
-function partsOf(language: Language): number {
-  if ('bytes' in language) return 1 + language.bytes.length
-  if ('part' in language) {
-    const { part, least, most } = language
-    return 1 + partsOf(part) * (most === Number.POSITIVE_INFINITY ? least + 1 : most)
-  }
-  return ('row' in language ? language.row : language.any).reduce((sum, part) => sum + partsOf(part), 1)
-}
-
-/** A nondeterministic automaton. */
-class Automaton {
-  readonly edges: [Range, number][][] = []
-  readonly jumps: number[][] = []
-
-  state(): number {
-    this.jumps.push([])
-    return this.edges.push([]) - 1
-  }
-
-  /** Adds a language that begins at a state, and returns the state where it ends. */
-  add(language: Language, start: number): number {
-    if ('row' in language) return language.row.reduce((at, part) => this.add(part, at), start)
-    const end = this.state()
-    if ('bytes' in language) this.edges[start]!.push(...language.bytes.map((range): [Range, number] => [range, end]))
-    else if ('any' in language) for (const part of language.any) this.jumps[this.#within(part, start)]!.push(end)
-    else {
-      const { part, least, most } = language
-      let at = start
-      for (let i = 0; i < least; i++) at = this.add(part, at)
-      if (most === Number.POSITIVE_INFINITY) {
-        this.jumps[at]!.push(end)
-        this.jumps[this.#within(part, end)]!.push(end)
-        return end
-      }
-      for (let i = least; i < most; i++) {
-        this.jumps[at]!.push(end)
-        at = this.add(part, at)
-      }
-      this.jumps[at]!.push(end)
-    }
-    return end
-  }
-
-  #within(part: Language, from: number): number {
-    const start = this.state()
-    this.jumps[from]!.push(start)
-    return this.add(part, start)
-  }
-
-  /** Returns the states that can be reached without a byte, in order. */
-  closure(states: readonly number[]): number[] {
-    const reached = new Set(states)
-    for (const state of reached) for (const next of this.jumps[state]!) reached.add(next)
-    return [...reached].sort((a, b) => a - b)
-  }
-}
-
-/** The rules of a grammar in EBNF, as XGrammar reads it. */
-export class GrammarRules {
-  readonly #bodies: string[] = []
-  #work = 0
-
-  /** Adds a rule and returns its name, which its body may contain. */
-  add(bodyOf: (name: string) => string): string {
-    const at = this.#bodies.push('') - 1
-    const name = `r${at}`
-    this.#bodies[at] = bodyOf(name)
-    return name
-  }
-
-  /**
-   * Adds rules for a language, one for each state of a deterministic automaton: the library compiles alternatives that begin alike
-   * wrongly, and accepts bytes outside of ASCII only in classes.
-   * @returns the name of the first rule
-   * @throws Inexpressible
-   */
-  addLanguage(language: Language): string {
-    if (partsOf(language) > MOST_PARTS) throw tooLarge()
-    const automaton = new Automaton()
-    const first = automaton.state()
-    const end = automaton.add(language, first)
-    this.#count(automaton.edges.length)
-    const names = new Map<string, string>()
-    const write = (states: readonly number[]): string => {
-      const known = names.get(states.join())
-      if (known) return known
-      if (names.size >= MOST_STATES) throw tooLarge()
-      return this.add((name) => {
-        names.set(states.join(), name)
-        const targets = new Map<string, { next: number[]; ranges: Range[] }>()
-        const edges = states.flatMap((state) => automaton.edges[state]!)
-        this.#count(edges.length * new Set(edges.map(([[from]]) => from)).size)
-        for (const [range, target] of steps(edges)) {
-          const next = automaton.closure(target)
-          this.#count(next.length)
-          const found = targets.get(next.join()) ?? { next, ranges: [] }
-          found.ranges.push(range)
-          targets.set(next.join(), found)
-        }
-        const parts = [...targets.values()].map(({ next, ranges }) => `${byteClass(ranges)} ${write(next)}`)
-        if (states.includes(end)) parts.push('""')
-        if (parts.length === 0) throw new Inexpressible('a set without characters')
-        return parts.join(' | ')
-      })
-    }
-    return write(automaton.closure([first]))
-  }
-
-  #count(work: number): void {
-    this.#work += work
-    if (this.#work > MOST_WORK) throw tooLarge()
-  }
-
-  /** Returns the grammar that accepts the texts of `root`. */
-  grammar(root: string): string {
-    return [`root ::= ${root}`, ...this.#bodies.map((body, i) => `r${i} ::= ${body}`)].join('\n')
-  }
-}
-
-/** Splits ranges so that none overlap, each with all states that it leads to. */
-function steps(edges: readonly [Range, number][]): [Range, number[]][] {
-  const starts = [...new Set(edges.flatMap(([[from, to]]) => [from, to + 1]))].sort((a, b) => a - b)
-  return starts.flatMap((from, i): [Range, number[]][] => {
-    const targets = edges.filter(([[first, last]]) => first <= from && from <= last).map(([, target]) => target)
-    return targets.length === 0 ? [] : [[[from, starts[i + 1]! - 1], [...new Set(targets)]]]
-  })
-}
-
-/** Returns the class of some bytes, each twice, since the library takes a single byte for a character, whose UTF-8 is longer. */
-function byteClass(ranges: readonly Range[]): string {
-  const members = ranges
-    .map((range) => range.map((byte) => `\\x${byte.toString(16).padStart(2, '0')}`).join('-'))
-    .join('')
-  return `[${members}${members}]`
 }

@@ -1,5 +1,5 @@
 /** Reads regular expressions. */
-import { ALL_CODES, Inexpressible, type Language, oneOf, type Range, without } from './language.js'
+import { ALL_CODES, anyNumber, Inexpressible, type Language, oneOf, type Range, without } from './language.js'
 
 const code = (letter: string): number => letter.codePointAt(0)!
 const DIGIT: readonly Range[] = [[0x30, 0x39]]
@@ -38,21 +38,32 @@ const MOST_OF_A_NAME = 128
 interface RegexOptions {
   /** Returns the language of one of several characters. */
   readonly one: (codes: readonly Range[]) => Language
-  /** The language before and after a match that has no anchor there. */
-  readonly around: Language
+  /** Whether the expression matches the text as a whole, though it has no anchors. */
+  readonly isWhole?: boolean
 }
 
 /** The text itself, matched as a whole. */
-export const WHOLE_TEXT: RegexOptions = { one: oneOf, around: { row: [] } }
+export const WHOLE_TEXT: RegexOptions = { one: oneOf, isWhole: true }
+
+/** A part of an expression. */
+type Part =
+  | Language
+  | { readonly anchor: '^' | '$' }
+  /** What has to come next, or must not. */
+  | { readonly ahead: readonly (readonly Part[])[]; readonly isNegative: boolean }
+  /** A group with one of the others in it, which may be optional. */
+  | { readonly group: readonly (readonly Part[])[]; readonly isOptional: boolean }
+
+/** Maximum number of places that are followed to the end of an expression. */
+const MOST_FOLLOWED = 256
 
 /**
  * Returns the language of the texts that a regular expression matches.
- * @throws Inexpressible for lookaround, references, boundaries and properties of characters
+ * @throws Inexpressible for lookbehind, references and boundaries, and for lookahead and anchors within what is repeated
  */
 export function regexLanguage(source: string, options: RegexOptions): Language {
-  if (!['u', ''].some((flags) => isRegex(source, flags))) {
-    throw new Inexpressible(`${source}, which is no regular expression`)
-  }
+  const isUnicode = isRegex(source, 'u')
+  if (!isUnicode && !isRegex(source, '')) throw new Inexpressible(`${source}, which is no regular expression`)
   return new RegexReader(source, options).whole()
 }
 
@@ -68,26 +79,58 @@ function isRegex(source: string, flags: string): boolean {
 class RegexReader {
   readonly #letters: readonly string[]
   readonly #source: string
-  readonly #options: RegexOptions
+  readonly #one: (codes: readonly Range[]) => Language
+  /** What may be before and after a match without an anchor. */
+  readonly #around: Language
+  readonly #anything: Language
   #at = 0
+  #followed = 0
 
-  constructor(source: string, options: RegexOptions) {
+  constructor(source: string, { one, isWhole = false }: RegexOptions) {
     this.#source = source
     this.#letters = [...source]
-    this.#options = options
+    this.#one = one
+    this.#anything = anyNumber(one(ALL_CODES))
+    this.#around = isWhole ? { row: [] } : this.#anything
   }
 
-  /** Reads the whole expression; each alternative has its own anchors. */
   whole(): Language {
-    const any: Language[] = []
-    do {
-      const before = this.#take('^') ? [] : [this.#options.around]
-      const own = this.#sequence()
-      const after = this.#take('$') ? [] : [this.#options.around]
-      any.push({ row: [...before, ...own, ...after] })
-    } while (this.#take('|'))
-    if (this.#at < this.#letters.length) this.#refuse('an anchor within the text')
-    return { any }
+    const alternatives = this.#alternatives()
+    if (this.#at < this.#letters.length) this.#refuse('a parenthesis')
+    return { any: alternatives.map((parts) => this.#from(parts, this.#around, this.#around)) }
+  }
+
+  /** Returns the language of texts with parts at their beginning, or after `before`, and then the rest. */
+  #from(parts: readonly Part[], before: Language, rest: Language): Language {
+    const [first, ...others] = parts
+    if (first && 'anchor' in first && first.anchor === '^') return this.#follow(others, rest)
+    if (!first || !('group' in first)) return { row: [before, this.#follow(parts, rest)] }
+    this.#count()
+    const skipped = first.isOptional ? [others] : []
+    const entered = first.group.map((group) => [...group, ...others])
+    return { any: [...entered, ...skipped].map((one) => this.#from(one, before, rest)) }
+  }
+
+  /** Returns the language of texts with parts and then the rest. */
+  #follow(parts: readonly Part[], rest: Language): Language {
+    return parts.reduceRight<Language>((after, part) => {
+      if ('group' in part) {
+        this.#count()
+        const entered = part.group.map((group) => this.#follow(group, after))
+        return { any: [...entered, ...(part.isOptional ? [after] : [])] }
+      }
+      if ('ahead' in part) {
+        const next: Language = { any: part.ahead.map((ahead) => this.#follow(ahead, this.#anything)) }
+        return part.isNegative ? { all: [after], none: [next] } : { all: [after, next] }
+      }
+      if (!('anchor' in part)) return { row: [part, after] }
+      return part.anchor === '$' ? { all: [after, { row: [] }] } : this.#refuse('an anchor within the text')
+    }, rest)
+  }
+
+  #count(): void {
+    this.#followed++
+    if (this.#followed > MOST_FOLLOWED) this.#refuse('so many anchors or lookaheads in groups')
   }
 
   #take(letter: string): boolean {
@@ -100,9 +143,16 @@ class RegexReader {
     throw new Inexpressible(`${what} in the regular expression ${this.#source}`)
   }
 
-  #sequence(): Language[] {
-    const parts: Language[] = []
-    for (let next = this.#next; next !== undefined && !'|)$'.includes(next); next = this.#next) {
+  #alternatives(): Part[][] {
+    const alternatives: Part[][] = []
+    do alternatives.push(this.#sequence())
+    while (this.#take('|'))
+    return alternatives
+  }
+
+  #sequence(): Part[] {
+    const parts: Part[] = []
+    for (let next = this.#next; next !== undefined && !'|)'.includes(next); next = this.#next) {
       parts.push(this.#quantified(this.#atom()))
     }
     return parts
@@ -116,45 +166,47 @@ class RegexReader {
     return this.#letters.slice(this.#at, this.#at + count).join('')
   }
 
-  #group(): Language {
-    const any: Language[] = []
-    do any.push({ row: this.#sequence() })
-    while (this.#take('|'))
-    if (!this.#take(')')) this.#refuse('an anchor within a group')
-    return { any }
+  /** Reads a group behind its opening. */
+  #group(): readonly (readonly Part[])[] {
+    const alternatives = this.#alternatives()
+    this.#at++
+    return alternatives
   }
 
-  #quantified(part: Language): Language {
+  #quantified(part: Part): Part {
     const rest = this.#following(20)
     const [all, sign, least, comma, most] = /^(?:([*+?])|\{(\d+)(,?)(\d*)\})\??/.exec(rest) ?? []
     if (all === undefined) return part
     this.#at += all.length
+    if ('group' in part && sign === '?') return { ...part, isOptional: true }
+    if (!isLanguage(part)) return this.#refuse('an anchor or a lookahead that is repeated')
     if (sign) return { part, least: sign === '+' ? 1 : 0, most: sign === '?' ? 1 : Number.POSITIVE_INFINITY }
     const last = comma ? (most ? Number(most) : Number.POSITIVE_INFINITY) : Number(least)
     return { part, least: Number(least), most: last }
   }
 
-  #atom(): Language {
+  #atom(): Part {
     const letter = this.#letters[this.#at++]!
-    if (letter === '^') this.#refuse('an anchor within the text')
+    if (letter === '^' || letter === '$') return { anchor: letter }
     if (letter === '.') return this.#one(without(ALL_CODES, LINE_END))
     if (letter === '[') return this.#one(this.#class())
     if (letter !== '(') return this.#one(letter === '\\' ? this.#escape() : [[code(letter), code(letter)]])
-    const [opening] = /^(?:\?:|\?<[A-Za-z_]\w*>|)/.exec(this.#following(MOST_OF_A_NAME))!
-    if (opening === '' && this.#letters[this.#at] === '?') this.#refuse('lookaround')
+    const [opening] = /^(?:\?[:=!]|\?<[A-Za-z_]\w*>|)/.exec(this.#following(MOST_OF_A_NAME))!
+    if (opening === '' && this.#next === '?') this.#refuse('lookbehind or another special group')
     this.#at += opening.length
-    return this.#group()
-  }
-
-  #one(codes: readonly Range[]): Language {
-    return this.#options.one(codes)
+    const group = this.#group()
+    if (opening === '?=' || opening === '?!') return { ahead: group, isNegative: opening === '?!' }
+    const languages = group.map((parts) => parts.filter(isLanguage))
+    const isPlain = languages.every((parts, i) => parts.length === group[i]!.length)
+    return isPlain ? { any: languages.map((row): Language => ({ row })) } : { group, isOptional: false }
   }
 
   /** Reads what follows a backslash. */
   #escape(): readonly Range[] {
     const letter = this.#letters[this.#at++]!
     if (SETS[letter]) return SETS[letter]
-    if (/[bBckpP1-9]/.test(letter)) this.#refuse(`\\${letter}`)
+    if (/[bBck1-9]/.test(letter)) this.#refuse(`\\${letter}`)
+    if (/[pP]/.test(letter)) return this.#property(letter)
     if (letter in CONTROLS) return [[CONTROLS[letter]!, CONTROLS[letter]!]]
     const rest = this.#following(12)
     const [all, braced, short] =
@@ -166,6 +218,15 @@ class RegexReader {
     const value = Number.parseInt(braced || short!, 16)
     if (value >= 0xd800 && value <= 0xdfff) this.#refuse('half a surrogate pair')
     return [[value, value]]
+  }
+
+  /** Reads a property of characters behind its letter. */
+  #property(letter: string): readonly Range[] {
+    const [name] = /^\{\w+(?:=\w+)?\}/.exec(this.#following(MOST_OF_A_NAME)) ?? []
+    if (name === undefined || !isRegex(`\\p${name}`, 'u')) return this.#refuse(`\\${letter}`)
+    this.#at += name.length
+    const codes = codesOf(name)
+    return letter === 'p' ? codes : without(ALL_CODES, codes)
   }
 
   /** Reads the members of a class and its end. */
@@ -190,4 +251,26 @@ class RegexReader {
     if (this.#take('b')) return [[8, 8]]
     return this.#escape()
   }
+}
+
+const isLanguage = (part: Part): part is Language => !('anchor' in part || 'ahead' in part || 'group' in part)
+
+const properties = new Map<string, readonly Range[]>()
+
+/** Returns the characters with a property. */
+function codesOf(name: string): readonly Range[] {
+  const known = properties.get(name)
+  if (known) return known
+  const property = new RegExp(`\\p${name}`, 'u')
+  const codes: [number, number][] = []
+  for (const [from, to] of ALL_CODES) {
+    for (let at = from; at <= to; at++) {
+      if (!property.test(String.fromCodePoint(at))) continue
+      const last = codes.at(-1)
+      if (last && last[1] + 1 === at) last[1] = at
+      else codes.push([at, at])
+    }
+  }
+  properties.set(name, codes)
+  return codes
 }

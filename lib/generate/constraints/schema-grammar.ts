@@ -1,11 +1,11 @@
 /** Makes grammars of the documents that are valid against a JSON schema. */
-import { z } from 'zod'
 import { isObject } from '../../common/arguments.js'
 import { shortened } from '../../common/printable.js'
 import type { JsonSpacing } from '../../options/constraint.js'
-import { ALL_CODES, GrammarRules, Inexpressible, type Language, oneInJson, textLanguage, without } from './language.js'
-import { integerPattern, type NumberBounds, numberPattern } from './numbers.js'
-import { regexLanguage, WHOLE_TEXT } from './regex.js'
+import { GrammarRules } from './grammar-rules.js'
+import { Impossible, Inexpressible, textLanguage } from './language.js'
+import { type BoundKeywords, narrowest, numberLanguage } from './numbers.js'
+import { ANY_TEXT, addTexts, type TextLimits } from './texts.js'
 
 type Schema = Readonly<Record<string, unknown>>
 
@@ -14,8 +14,8 @@ const KEYWORDS = {
   object: ['properties', 'required', 'additionalProperties', 'propertyNames', 'minProperties', 'maxProperties'],
   array: ['items', 'prefixItems', 'minItems', 'maxItems'],
   string: ['minLength', 'maxLength', 'pattern', 'format'],
-  number: ['minimum', 'maximum', 'exclusiveMinimum', 'exclusiveMaximum'],
-  integer: ['minimum', 'maximum', 'exclusiveMinimum', 'exclusiveMaximum'],
+  number: ['minimum', 'maximum', 'exclusiveMinimum', 'exclusiveMaximum', 'multipleOf'],
+  integer: ['minimum', 'maximum', 'exclusiveMinimum', 'exclusiveMaximum', 'multipleOf'],
   boolean: [],
   null: [],
 } as const satisfies Readonly<Record<string, readonly string[]>>
@@ -44,7 +44,13 @@ const VALUES: readonly (readonly [
     isWholeNumber,
     ['minLength', 'maxLength', 'minItems', 'maxItems', 'minProperties', 'maxProperties'],
   ],
-  ['a number', Number.isFinite, KEYWORDS.number],
+  ['a number', Number.isFinite, ['minimum', 'maximum']],
+  [
+    'a number',
+    (value) => typeof value === 'boolean' || Number.isFinite(value),
+    ['exclusiveMinimum', 'exclusiveMaximum'],
+  ],
+  ['a number above 0', (value) => Number.isFinite(value) && Number(value) > 0, ['multipleOf']],
   ['a text', (value) => typeof value === 'string', ['$ref', 'pattern', 'format']],
   ['a schema', isSchema, ['items', 'additionalProperties', 'propertyNames']],
   ['a list of schemas', (value) => isList(value, isSchema), ['prefixItems']],
@@ -64,36 +70,8 @@ const VALUE_OF = new Map(
 
 const KNOWN: ReadonlySet<string> = new Set([...ANNOTATIONS, ...WHOLE, 'type', ...Object.values(KEYWORDS).flat()])
 
-/** Formats that are enforced. */
-const FORMATS: Readonly<Record<string, RegExp>> = {
-  date: z.regexes.date,
-  time: /^(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d+)?(?:Z|[+-](?:[01]\d|2[0-3]):[0-5]\d)$/,
-  'date-time': z.regexes.datetime({ offset: true }),
-  email: /^[A-Za-z0-9_+-]+(?:\.[A-Za-z0-9_+-]+)*@(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?\.)+[A-Za-z]{2,63}$/,
-  uuid: z.regexes.uuid4,
-  ipv4: z.regexes.ipv4,
-}
-
-/** Maximum bound of a text's length. Compiling takes some milliseconds for each character. */
-const MOST_LENGTH = 512
-
 /** Maximum number of items that a grammar counts; no text has more. */
 const MOST_ITEMS = 1_000_000
-
-/** A character of a string, or a short escape. */
-const CHARACTER: Language = oneInJson(without(ALL_CODES, [[0, 0x1f]]))
-const HEX: Language = {
-  bytes: [
-    [0x30, 0x39],
-    [0x41, 0x46],
-    [0x61, 0x66],
-  ],
-}
-const quoted = (inside: Language): Language => ({ row: [textLanguage('"'), inside, textLanguage('"')] })
-const anyNumber = (part: Language): Language => ({ part, least: 0, most: Number.POSITIVE_INFINITY })
-const STRING = quoted(anyNumber({ any: [CHARACTER, { row: [textLanguage('\\u'), { part: HEX, least: 4, most: 4 }] }] }))
-const INTEGER = '-?(?:0|[1-9][0-9]{0,17})'
-const NUMBER = `${INTEGER}(?:\\.[0-9]{1,17})?(?:[eE][+-]?[0-9]{1,2})?`
 
 /** Texts between members, and between a key and its value. */
 const SEPARATORS = { compact: { comma: ',', colon: ':' }, spaced: { comma: ', ', colon: ': ' } } as const
@@ -150,11 +128,6 @@ class SchemaReader {
     return this.#rules.add(() => body)
   }
 
-  /** Returns the rule of a pattern without anchors whose texts are JSON. */
-  #pattern(source: string): string {
-    return this.#commonRule(`pattern ${source}`, () => this.#rules.addLanguage(regexLanguage(source, WHOLE_TEXT)))
-  }
-
   #commonRule(name: string, make: () => string): string {
     const known = this.#common.get(name)
     if (known) return known
@@ -164,7 +137,7 @@ class SchemaReader {
   }
 
   #string(): string {
-    return this.#commonRule('string', () => this.#rules.addLanguage(STRING))
+    return this.#commonRule('string', () => this.#rules.addLanguage(ANY_TEXT))
   }
 
   /** Returns the rule of any value of JSON. */
@@ -180,8 +153,14 @@ class SchemaReader {
     return this.#anyValue
   }
 
-  #number(type: string): string {
-    return this.#pattern(type === 'integer' ? INTEGER : NUMBER)
+  #number(type: string, schema: BoundKeywords & { multipleOf?: number } = {}): string {
+    const limits = {
+      isInteger: type === 'integer',
+      low: narrowest([schema], 1),
+      high: narrowest([schema], -1),
+      multipleOf: schema.multipleOf === undefined ? [] : [schema.multipleOf],
+    }
+    return this.#commonRule(`number ${JSON.stringify(limits)}`, () => this.#rules.addLanguage(numberLanguage(limits)))
   }
 
   #of(given: unknown, path: string): string {
@@ -267,31 +246,19 @@ class SchemaReader {
     if (type === 'string') return this.#ofString(schema, path)
     if (type === 'object') return this.#object(schema, path)
     if (type === 'array') return this.#array(schema, path)
-    if (KEYWORDS.number.every((key) => schema[key] === undefined)) return this.#number(type)
-    const pattern = type === 'integer' ? integerPattern : numberPattern
-    return this.#within(path, () => this.#pattern(pattern(schema as NumberBounds)))
+    return this.#within(path, () => this.#number(type, schema))
   }
 
   #ofString({ minLength = 0, maxLength = Number.POSITIVE_INFINITY, pattern, format }: Schema, path: string): string {
-    const [least, most] = [Number(minLength), Number(maxLength)]
-    const hasLength = least > 0 || most !== Number.POSITIVE_INFINITY
-    const regex = (pattern as string | undefined) ?? FORMATS[String(format)]?.source
-    if (regex === undefined && format !== undefined) throw new Inexpressible(`the format ${format} at ${path}`)
-    if (regex !== undefined && hasLength) throw new Inexpressible(`a length beside a pattern or format at ${path}`)
-    if (regex !== undefined) {
-      return this.#within(path, () =>
-        this.#commonRule(`string ${regex}`, () =>
-          this.#rules.addLanguage(quoted(regexLanguage(regex, { one: oneInJson, around: anyNumber(CHARACTER) }))),
-        ),
-      )
+    const limits: TextLimits = {
+      patterns: pattern === undefined ? [] : [pattern as string],
+      formats: format === undefined ? [] : [format as string],
+      least: Number(minLength),
+      most: Number(maxLength),
     }
-    if (!hasLength) return this.#string()
-    if (least > most) throw new Inexpressible(`minLength above maxLength at ${path}`)
-    if ((most === Number.POSITIVE_INFINITY ? least : most) > MOST_LENGTH)
-      throw new Inexpressible(`a length above ${MOST_LENGTH} at ${path}`)
-    // A negated class, which the library knows as characters of UTF-8, compiles far faster than a state for each of their bytes.
-    const text = `"\\"" ${repeated('[^\\"\\\\\\x00-\\x1f]', least, most)} "\\""`
-    return this.#commonRule(`length ${text}`, () => this.#rule(text))
+    return this.#within(path, () =>
+      this.#commonRule(`string ${JSON.stringify(limits)} ${limits.most}`, () => addTexts(this.#rules, limits)),
+    )
   }
 
   /** Adds the path to the error for what no grammar can express. */
@@ -299,6 +266,7 @@ class SchemaReader {
     try {
       return make()
     } catch (error) {
+      if (error instanceof Impossible) throw new Impossible(`${error.message} at ${path}`)
       throw error instanceof Inexpressible ? new Inexpressible(`${error.message} at ${path}`) : error
     }
   }

@@ -52,10 +52,11 @@ export class ResponseWriter implements AnswerWriter {
 
   async *events(answer: AsyncIterable<AnswerEvent>): AsyncGenerator<object> {
     for await (const one of answer) {
-      if (one.event === 'begin') {
+      if (this.#sequence === 0) {
         for (const type of ['created', 'in_progress'])
           yield this.#event(type, { response: this.#response('in_progress') })
-      } else if (one.event === 'finish') yield* this.#finish(one)
+      }
+      if (one.event === 'finish') yield* this.#finish(one)
       else yield* this.#part(one)
     }
   }
@@ -86,7 +87,7 @@ export class ResponseWriter implements AnswerWriter {
     }
   }
 
-  *#finish({ finishReason, whole }: AnswerEvent & { event: 'finish' }): Generator<object> {
+  *#finish({ finishReason, whole, reasoningTokens }: AnswerEvent & { event: 'finish' }): Generator<object> {
     if (this.#output.length === 0) {
       // Clients look for a message.
       const part = { type: 'text', text: '' } as const
@@ -94,7 +95,7 @@ export class ResponseWriter implements AnswerWriter {
       yield* this.#part({ event: 'end', part, isCut: finishReason === 'length' })
     }
     if (this.body.store) this.store(this.#output)
-    const { promptTokens, cachedTokens = 0, newTokens, reasoningTokens = 0 } = whole
+    const { promptTokens, cachedTokens = 0, newTokens } = whole
     const usage = {
       input_tokens: promptTokens,
       input_tokens_details: { cached_tokens: cachedTokens, cache_write_tokens: 0 },

@@ -207,17 +207,19 @@ describe('a schema', () => {
   })
 
   it.each([
-    [{ type: 'integer', multipleOf: 3 }, /multipleOf at #;/],
+    [{ type: 'integer', multipleOf: 2017 }, /the multipleOf 2017, whose remainders take more than 2000 states at #;/],
+    [{ type: 'integer', multipleOf: 0 }, /multipleOf at #, which is 0 and not a number above 0/],
     [{ properties: { a: { not: {} } } }, /not at #\/properties\/a;/],
     [{ type: 'array', uniqueItems: true }, /uniqueItems/],
-    [{ type: 'string', pattern: '(?=a)' }, /lookaround in the regular expression \(\?=a\)/],
+    [{ type: 'string', pattern: '(?<=a)' }, /lookbehind or another special group in the regular expression \(\?<=a\)/],
+    [{ type: 'string', pattern: '(?:(?=a)b)*' }, /an anchor or a lookahead that is repeated in the regular/],
     [{ type: 'string', format: 'iri' }, /the format iri at #/],
     [{ oneOf: [{ type: 'string' }, { maxLength: 3 }] }, /oneOf at #, whose schemas are not told apart/],
     [{ allOf: [{}, {}] }, /allOf of several schemas/],
-    [{ type: 'number', minimum: 0.5 }, /the bound 0.5 of numbers, which is not whole at #/],
+    [{ type: 'number', exclusiveMinimum: 0.5, maximum: 0.5 }, /a condition that no text fits at #/],
     [{ $ref: 'https://example.org' }, /the reference https:\/\/example.org at #/],
     [{ type: 'object', additionalProperties: { type: 'null' }, minProperties: 2 }, /minProperties/],
-    [{ type: 'integer', minimum: 3, maximum: 2 }, /bounds between which there is no number/],
+    [{ type: 'integer', minimum: 3, maximum: 2 }, /a condition that no text fits at #/],
     [{ type: 'object', properties: { a: true }, additionalProperties: { type: 'null' } }, /beside properties/],
     [{ enum: [] }, /no value at #/],
     [z.date(), /Date/],

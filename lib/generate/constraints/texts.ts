@@ -1,0 +1,100 @@
+/** Rules of the strings of JSON that patterns, formats and lengths allow. */
+import { FORMATS, NARROWER } from './formats.js'
+import type { GrammarRules } from './grammar-rules.js'
+import {
+  ALL_CODES,
+  anyNumber,
+  Impossible,
+  Inexpressible,
+  type Language,
+  oneInJson,
+  type Range,
+  textLanguage,
+  without,
+} from './language.js'
+import { regexLanguage } from './regex.js'
+
+/** What a text has to be. */
+export interface TextLimits {
+  readonly patterns: readonly string[]
+  readonly formats: readonly string[]
+  /** Minimum and maximum number of characters. */
+  readonly least: number
+  readonly most: number
+}
+
+/** Maximum bound of a text's length. */
+const MOST_LENGTH = 65_536
+/** Characters of a rule that longer texts repeat: compiling takes some milliseconds for each character of a rule. */
+const BLOCK = 64
+
+/** A character of a string, or a short escape. */
+const CHARACTER: Language = oneInJson(without(ALL_CODES, [[0, 0x1f]]))
+const HEX: readonly Range[] = [
+  [0x30, 0x39],
+  [0x41, 0x46],
+  [0x61, 0x66],
+]
+const inQuotes = (inside: Language): Language => ({ row: [textLanguage('"'), inside, textLanguage('"')] })
+/** The language of all strings. */
+export const ANY_TEXT = inQuotes(
+  anyNumber({ any: [CHARACTER, { row: [textLanguage('\\u'), { part: { bytes: HEX }, least: 4, most: 4 }] }] }),
+)
+/** A negated class, which the library knows as characters of UTF-8, compiles far faster than a state for each of their bytes. */
+const PLAIN = '[^\\"\\\\\\x00-\\x1f]'
+
+/**
+ * Adds the rule of the strings within limits.
+ * @throws Inexpressible for unknown formats, and limits that take too much work; Impossible if no string is within them
+ */
+export function addTexts(rules: GrammarRules, limits: TextLimits): string {
+  const { least, most, patterns, formats } = limits
+  if (least > most) throw new Impossible('minLength above maxLength')
+  if (patterns.length + formats.length > 0) return rules.addLanguage(inQuotes(textsWithin(limits, rules)))
+  const limit = most === Number.POSITIVE_INFINITY ? least : most
+  if (limit === 0 && least === most) return '"\\"\\""'
+  if (limit === 0) return rules.addLanguage(ANY_TEXT)
+  if (limit > MOST_LENGTH) throw new Inexpressible(`a length above ${MOST_LENGTH}`)
+  return rules.add(() => `"\\"" ${plainTexts(rules, least, most)}`)
+}
+
+/** Returns the language of the insides of strings within limits of which one is a pattern or a format. */
+function textsWithin({ patterns, formats, least, most }: TextLimits, rules: GrammarRules): Language {
+  const languageOf = (source: string) => regexLanguage(NARROWER[source] ?? source, { one: oneInJson })
+  const sources = new Set(patterns)
+  // zod names the format of a pattern, also by words of its own.
+  const unknown = patterns.length > 0 ? undefined : formats.find((format) => !Object.hasOwn(FORMATS, format))
+  if (unknown !== undefined) throw new Inexpressible(`the format ${unknown}`)
+  const own = formats.flatMap((format) => (Object.hasOwn(FORMATS, format) ? FORMATS[format]! : []))
+  const lengths: Language[] = least > 0 || most !== Number.POSITIVE_INFINITY ? [{ part: CHARACTER, least, most }] : []
+  const within = (all: readonly string[]): Language => {
+    const [first, ...others] = all.map(languageOf)
+    return others.length + lengths.length === 0 ? first! : { all: [first!, ...others, ...lengths] }
+  }
+  if (patterns.length === 0) return within(own)
+  const both = within([...new Set([...sources, ...own])])
+  // A format is an annotation where its pattern differs: zod's times have no offset.
+  return own.length === 0 || rules.hasTexts(both) ? both : within([...sources])
+}
+
+/** Returns an expression of `least` to `most` characters without escapes, and the quotation mark at their end. */
+function plainTexts(rules: GrammarRules, least: number, most: number): string {
+  const count = (from: number, to: number) => `${PLAIN}{${from},${to}}`
+  const end = '"\\""'
+  if (most - least <= 2 * BLOCK) return `${count(least, most)} ${end}`
+  // The library copies a rule that refers to no other one to each place of its use.
+  const [one, close] = [rules.add(() => PLAIN), rules.add(() => end)]
+  const block = rules.add(() => `${count(BLOCK - 1, BLOCK - 1)} ${one}`)
+  const exactly = [
+    ...(least >= BLOCK ? [`${block}{${Math.floor(least / BLOCK)}}`] : []),
+    ...(least % BLOCK > 0 ? [count(least % BLOCK, least % BLOCK)] : []),
+  ].join(' ')
+  if (most === Number.POSITIVE_INFINITY) return `${exactly} ${PLAIN}* ${end}`
+  const some = rules.add(() => `${count(0, BLOCK - 1)} ${close}`)
+  let rest = rules.add(() => `${count(0, (most - least) % BLOCK)} ${close}`)
+  for (let i = 0; i < Math.floor((most - least) / BLOCK); i++) {
+    const shorter = rest
+    rest = rules.add(() => `${some} | ${block} ${shorter}`)
+  }
+  return `${exactly} ${rest}`
+}
