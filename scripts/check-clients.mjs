@@ -4,12 +4,13 @@
  *
  *     npm run check clients -- [--only openai,ai] [path/to/model]
  *
+ * Codex and promptfoo are whole programs, which are installed only where --only names them, and skipped where they cannot be.
  * The model is the one of MORA_TEST_ASSETS, or else a tiny one with random weights, with a chat template that prints tools. Exit
  * code 1 if a client failed.
  */
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
@@ -19,6 +20,11 @@ import { modelPath } from '../bench/common/model-path.mjs'
 import { someOf } from '../bench/common/options.mjs'
 
 const CLIENTS = ['openai', 'openai-jobs', 'ai', 'langchain', 'agents', 'logs', 'anthropic']
+/** Programs: their packages, and the oldest Node.js that they run on. */
+const PROGRAMS = {
+  codex: { package: '@openai/codex@0.171.0', node: 16 },
+  promptfoo: { package: 'promptfoo@0.123.1', node: 22.22 },
+}
 const MODEL = 'model'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
@@ -26,14 +32,12 @@ const folder = join(root, 'build', 'clients')
 const { values, positionals } = parseOptions('npm run check clients -- [--only openai,ai] [path/to/model]', {
   only: { type: 'string', default: CLIENTS.join() },
 })
-const clients = orUsageError(() => someOf('only', values.only, CLIENTS))
+const clients = orUsageError(() => someOf('only', values.only, [...CLIENTS, ...Object.keys(PROGRAMS)]))
 const given = positionals[0] ?? process.env.MORA_TEST_ASSETS
 const chosen = given ? orUsageError(() => modelPath(positionals[0])) : undefined
 
 cpSync(join(root, 'scripts', 'clients'), folder, { recursive: true })
-const npm = ['install', '--loglevel=error', '--ignore-scripts', '--no-audit', '--no-fund', '--no-package-lock']
-const { status } = spawnSync('npm', npm, { cwd: folder, stdio: ['ignore', 'ignore', 'inherit'] })
-if (status !== 0) process.exit(1)
+if (!install(folder)) process.exit(1)
 
 const jobs = mkdtempSync(join(folder, 'jobs-'))
 process.on('exit', () => rmSync(jobs, { recursive: true, force: true }))
@@ -57,7 +61,17 @@ server.on('exit', () => process.exit(1))
 const origin = await addressOf(server.stdout)
 const env = { ...process.env, MORA_URL: `${origin}/v1`, MORA_MODEL: MODEL }
 for (const client of clients) {
-  const child = spawn(process.execPath, [`${client}.mjs`], { cwd: folder, env, stdio: ['ignore', 'pipe', 'pipe'] })
+  const lacking = client in PROGRAMS ? whyNot(client) : undefined
+  if (lacking) {
+    console.log(`${client}: skipped: ${lacking}`)
+    continue
+  }
+  const cwd = client in PROGRAMS ? programFolder(client) : folder
+  const child = spawn(process.execPath, [join(folder, `${client}.mjs`)], {
+    cwd,
+    env,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
   let said = ''
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (text) => (said += text))
   const [code] = await once(child, 'close')
@@ -66,6 +80,27 @@ for (const client of clients) {
 }
 server.removeAllListeners('exit')
 server.kill()
+
+/** Installs the packages of a folder, and others. Returns whether it did. */
+function install(cwd, ...packages) {
+  const options = ['--loglevel=error', '--ignore-scripts', '--no-audit', '--no-fund', '--no-package-lock']
+  return (
+    spawnSync('npm', ['install', ...options, ...packages], { cwd, stdio: ['ignore', 'ignore', 'inherit'] }).status === 0
+  )
+}
+
+function programFolder(name) {
+  return join(folder, 'programs', name)
+}
+
+/** Installs a program in a folder of its own, since its packages are many. Returns why that cannot be. */
+function whyNot(name) {
+  const { package: wanted, node } = PROGRAMS[name]
+  if (Number.parseFloat(process.versions.node) < node) return `it needs Node.js ${node}`
+  mkdirSync(programFolder(name), { recursive: true })
+  writeFileSync(join(programFolder(name), 'package.json'), '{ "private": true }')
+  return install(programFolder(name), wanted) ? undefined : `npm did not install ${wanted}`
+}
 
 /** Makes a model with random weights, whose tokenizer spells bytes, as constraints need it. */
 async function tinyModel() {
@@ -78,7 +113,7 @@ async function tinyModel() {
     num_hidden_layers: 1,
     num_attention_heads: 2,
     num_key_value_heads: 1,
-    max_position_embeddings: 2048,
+    max_position_embeddings: 32_768,
     rms_norm_eps: 1e-5,
     tie_word_embeddings: true,
   }
