@@ -1,8 +1,8 @@
 // How many tokens a second many sequences at once give, against one stream and against llama.cpp with as many sequences:
 // the same GGUF files, prompts and threads, in turn. And how fast prompts of mixed lengths are read, against one long prompt,
-// and constrained texts are written, against free ones; and how long /health takes meanwhile. Fetches node-llama-cpp, which is
+// and constrained texts and texts with an adapter each are written, against plain ones; and how long /health takes meanwhile. Fetches node-llama-cpp, which is
 // no dependency, into a temporary folder, unless --packages names one that has it:
-//   node bench/serving.mjs [MODEL] [--formats bfloat16,q8_0,stored] [--parts many,prompts,constrained,health] [--no-llama-cpp]
+//   node bench/serving.mjs [MODEL] [--formats bfloat16,q8_0,stored] [--parts many,prompts,constrained,adapters,health] [--no-llama-cpp]
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { loadModel, randomStream } from 'node-mora'
@@ -18,6 +18,7 @@ import { scratchFolder } from './common/scratch.mjs'
 import { SideProcess } from './common/side-process.mjs'
 import { table } from './common/table.mjs'
 import { median, takeTurns, timedSides } from './common/turns.mjs'
+import { writeWithAdapters } from './serving/adapters.mjs'
 import { CONSTRAINTS, writeConstrained } from './serving/constrained.mjs'
 import { askHealth } from './serving/health.mjs'
 import { MIXED_TOKENS, readMixedPrompts } from './serving/mixed-prompts.mjs'
@@ -31,7 +32,7 @@ const random = randomStream(0, 'greedy')
  * through HTTP at this share of the engine's speed; 99 of 100 requests to /health are to take at most so many milliseconds.
  */
 const AIMS = { overOneStream: 8, overLlamaCpp: 4, mixed: 0.9, constrained: 0.9, streams: 0.95, health: 25 }
-const PARTS = ['many', 'prompts', 'constrained', 'streams', 'health']
+const PARTS = ['many', 'prompts', 'constrained', 'adapters', 'streams', 'health']
 const options = readOptions({
   usage: `node bench/serving.mjs [MODEL] [options]: tokens per second of many sequences at once, greedy.
 
@@ -99,6 +100,7 @@ async function measure(format, path) {
     if (parts.includes('many')) await measureMany(model, format, path)
     if (parts.includes('prompts')) await measurePrompts(model, format)
     if (parts.includes('constrained')) await measureConstrained(model, format)
+    if (parts.includes('adapters')) await measureAdapters(model, format)
     if (parts.includes('streams')) await measureStreams(model, format)
     if (parts.includes('health')) await measureHealth(model, format)
   } finally {
@@ -151,6 +153,15 @@ async function measureConstrained(model, format) {
   }
 }
 
+async function measureAdapters(model, format) {
+  for (const count of sequences) {
+    const prompts = await promptsOf(model, count)
+    const all = await writeWithAdapters(model, prompts, (adapters) => ours(model, prompts, adapters), options.rounds)
+    for (const { label, timed } of all)
+      addShare(format, `${count} at once, each with its own ${label}`, count * newTokens, timed, '')
+  }
+}
+
 async function measureStreams(model, format) {
   const streams = await openStreams(model, { sequences: Math.max(...sequences), newTokens })
   for (const count of sequences) {
@@ -187,12 +198,17 @@ async function promptsOf(model, count) {
 }
 
 /** Seconds in which all sequences write their tokens after the first ones. */
-async function ours(model, prompts) {
+async function ours(model, prompts, adapters = prompts.map(() => [])) {
   const engine = new Engine(model, { sequences: prompts.length, tokens: prompts.length * (prompt + newTokens + 64) })
   const firsts = await Promise.all(
-    prompts.map(async (ids) => {
+    prompts.map(async (ids, i) => {
       let first
-      const request = { ids, maxNewTokens: newTokens + 1, sampling: { temperature: 0, topK: 0, topP: 1 } }
+      const request = {
+        ids,
+        adapters: adapters[i],
+        maxNewTokens: newTokens + 1,
+        sampling: { temperature: 0, topK: 0, topP: 1 },
+      }
       for await (const _ of engine.write({ ...request, stopIds: new Set(), random })) first ??= performance.now()
       return first ?? 0
     }),

@@ -59,6 +59,7 @@ export {
 export { answerReward, jsonReward, lengthReward, regexReward, tagsReward } from './eval/rewards.js'
 export { type Fit, type FitOptions, fit } from './fit/fit.js'
 export {
+  type BegunPrompt,
   Chat,
   type ChatOptions,
   type Constraint,

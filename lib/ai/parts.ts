@@ -41,7 +41,7 @@ export class StreamParts {
   }
 
   finish(
-    { promptTokens, cachedTokens = 0, newTokens, logprobs, tokensPerSecond }: GenerateResult,
+    { promptTokens, cachedTokens = 0, newTokens, reasoningTokens = 0, logprobs, tokensPerSecond }: GenerateResult,
     finishReason: string,
   ): LanguageModelV4StreamPart {
     // A call of the one function that was wanted ends by itself.
@@ -57,7 +57,7 @@ export class StreamParts {
           cacheRead: cachedTokens,
           cacheWrite: undefined,
         },
-        outputTokens: { total: newTokens, text: undefined, reasoning: undefined },
+        outputTokens: { total: newTokens, text: newTokens - reasoningTokens, reasoning: reasoningTokens },
       },
       providerMetadata: { mora: { tokensPerSecond, ...(ranked && { logprobs: ranked }) } },
     }

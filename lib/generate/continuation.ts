@@ -37,6 +37,8 @@ export interface GenerateResult {
   cachedTokens?: number
   /** Number of `ids`. */
   newTokens: number
+  /** Number of `ids` that are reasoning, its tags included; absent if none are separated from the text. */
+  reasoningTokens?: number
   /** `length` means that `maxNewTokens` were generated, or the model has no position left; `tool_calls` that the text calls functions. */
   finishReason: FinishReason | 'tool_calls'
   /** The string of `stop` that ended the text; absent if none did. */
@@ -95,6 +97,9 @@ export async function* textOfTokens(
   const text = tokenizer && new TextStream(tokenizer, prompt, { keepsSpecial: reader !== undefined })
   const stops = new StopStrings(stopStrings, { minNewTokens: edits?.minNewTokens, includeStop })
   const whole = { text: '', reasoning: '', toolCalls: [] as ToolCall[] }
+  let reasoningTokens = 0
+  /** Tokens whose text the reader holds back: they may begin a tag of reasoning. */
+  let held = 0
   const ids: number[] = []
   const logprobs: TokenText[] = []
   const yielded = { ids: 0, logprobs: 0 }
@@ -118,7 +123,16 @@ export async function* textOfTokens(
     Object.assign(yielded, { ids: ids.length, logprobs: logprobs.length })
     return piece
   }
-  const read = (decoded: string): Partial<AnswerDelta> => reader?.push(decoded) ?? { content: decoded }
+  const read = (decoded: string, tokens = 1): Partial<AnswerDelta> => {
+    if (!reader) return { content: decoded }
+    const wasReasoning = reader.isReasoning
+    const delta = reader.push(decoded)
+    held += tokens
+    if (wasReasoning || reader.isReasoning || delta.reasoning !== '') reasoningTokens += held
+    else if (delta.content === '') return delta
+    held = 0
+    return delta
+  }
   let finishReason: FinishReason = 'stop'
   try {
     while (stops.found === undefined) {
@@ -141,7 +155,7 @@ export async function* textOfTokens(
     await tokens.return('stop')
   }
   if (stops.found === undefined) {
-    const rest = read(text ? await text.end() : '')
+    const rest = read(text ? await text.end() : '', 0)
     const last = reader?.end()
     const content = (rest.content ?? '') + (last?.content ?? '')
     const delta = {
@@ -159,6 +173,7 @@ export async function* textOfTokens(
     ids,
     promptTokens: prompt.length,
     newTokens: ids.length,
+    ...(reasoningTokens > 0 && { reasoningTokens }),
     finishReason: toolCalls.length > 0 && finishReason === 'stop' ? 'tool_calls' : finishReason,
     ...(stops.found !== undefined && { stopString: stops.found }),
     tokensPerSecond: ids.length / Math.max((performance.now() - start) / 1000, 1e-6),

@@ -21,7 +21,10 @@ import { type GenerateInput, GenerateSchema, type GenerateSettings, parseOptions
 import type { samplingOptions } from '../options/sampling.js'
 import type { Message } from '../text/template.js'
 import type { Tokenizer } from '../text/tokenizer.js'
-import type { TextRequest } from './continuation.js'
+import type { GenerateResult, TextRequest } from './continuation.js'
+
+/** A prompt that the engine has begun with. */
+export type BegunPrompt = Required<Pick<GenerateResult, 'promptTokens' | 'cachedTokens'>>
 
 /** Options of `generate`: the options of `mora generate` in camelCase, a conversation, callbacks and a signal. */
 export interface GenerateOptions extends Omit<GenerateInput, 'prompt'> {
@@ -43,6 +46,11 @@ export interface GenerateOptions extends Omit<GenerateInput, 'prompt'> {
   parse?: boolean
   /** Called with each piece of text, whole characters only. */
   onText?: (piece: string) => void
+  /**
+   * Called when the engine begins with the prompt: with the number of its tokens, chat template included, and of those among them whose keys
+   * and values came from the prefix cache.
+   */
+  onBegin?: (prompt: BegunPrompt) => void
   /** Called with each warning. */
   onWarning?: (message: string) => void
   /** Aborting it ends the call before the next token, with the signal's reason. */
@@ -75,6 +83,7 @@ export const generateArguments = {
     prompts: expecting('a list of prompts that is not empty', z.array(aPrompt).min(1)).optional(),
     parse: aFlag.optional(),
     onText: aFunction.optional(),
+    onBegin: aFunction.optional(),
     onWarning: aFunction.optional(),
     signal: aSignal.optional(),
   }),
@@ -88,7 +97,7 @@ export function splitCall(call: Omit<GenerateOptions, 'signal'>): {
   options: GenerateSettings
   extras: GenerateExtras
 } {
-  const { adapters, messages, prompt, prompts, parse, onText, onWarning, ...rest } = call
+  const { adapters, messages, prompt, prompts, parse, onText, onBegin, onWarning, ...rest } = call
   const text = typeof prompt === 'string' ? { prompt } : {}
   const options = parseOptions(GenerateSchema, { ...rest, ...text })
   const { system, tools, templateOptions } = options
@@ -99,7 +108,7 @@ export function splitCall(call: Omit<GenerateOptions, 'signal'>): {
       `${plain} cannot be combined with system, messages, tools or ${optionName('templateOptions')}: they need a template.`,
     )
   }
-  return { options, extras: { adapters, messages, prompt, prompts, parse, onText, onWarning } }
+  return { options, extras: { adapters, messages, prompt, prompts, parse, onText, onBegin, onWarning } }
 }
 
 /** Settings of sampling, and of the end of a text. */

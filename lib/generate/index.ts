@@ -18,7 +18,7 @@ export {
   textOfTokens,
 } from './continuation.js'
 export { generate, generateStream } from './generate.js'
-export { aModel, type GenerateOptions, limitsOf } from './generate-options.js'
+export { aModel, type BegunPrompt, type GenerateOptions, limitsOf } from './generate-options.js'
 export { promptTemplate, promptTokens, requireTokenizer, whyNoRoom } from './prompt.js'
 export { stopTokens } from './stops.js'
 export { TextEngine } from './text-engine.js'

@@ -39,7 +39,7 @@ export async function textRequest(model: ModelView, call: GenerateOptions, sampl
   if (signal) setMaxListeners(0, signal)
   const { options, extras } = splitCall(given)
   const { system, templateOptions, seed } = options
-  const { prompt, messages, onWarning } = extras
+  const { prompt, messages, onBegin, onWarning } = extras
   // Ids need a tokenizer only for options of texts.
   const isOfIds = Array.isArray(prompt) && OF_TEXTS.every((name) => [options[name] ?? []].flat().length === 0)
   const tokenizer = isOfIds ? model.tokenizer : requireTokenizer(model)
@@ -64,6 +64,7 @@ export async function textRequest(model: ModelView, call: GenerateOptions, sampl
     // Opened last: the caller disposes of it with the request.
     constraint: await constraintOfRequest(options, model, tokenizer, [...stopIds], signal),
     promptTop: options.promptLogprobs ? options.topLogprobs : undefined,
+    onBegin: (cachedTokens) => onBegin?.({ promptTokens: ids.length, cachedTokens }),
     signal,
   }
 }
@@ -158,14 +159,17 @@ export async function* writtenText(
   const { constraint } = request
   try {
     const ranked = await rankedPrompt(model, request, scorer)
-    let cachedTokens = 0
+    let cachedTokens: number | undefined
     const onBegin = (count: number) => {
+      // A sequence that is preempted before its first token begins again.
+      if (cachedTokens === undefined) request.onBegin?.(count)
       cachedTokens = count
     }
-    const tokens =
-      ranked && isOneGreedyToken(request) ? oneToken(ranked.next, request) : engine.write({ ...request, onBegin })
+    const isRanked = ranked && isOneGreedyToken(request)
+    if (isRanked) onBegin(0)
+    const tokens = isRanked ? oneToken(ranked.next, request) : engine.write({ ...request, onBegin })
     const written = yield* textOfTokens(tokens, request)
-    const result = { ...written, ...(cachedTokens > 0 && { cachedTokens }) }
+    const result = { ...written, ...(cachedTokens && { cachedTokens }) }
     return ranked ? { ...result, promptLogprobs: await logprobsOfPrompt(ranked.tokens, request) } : result
   } finally {
     constraint?.dispose()

@@ -1,4 +1,4 @@
-/** Batches: files of requests, which the server answers beside those of clients. One batch runs at a time. */
+/** Batches: files of requests, which the server answers beside those of clients. One batch is answered at a time. */
 import { rm, stat } from 'node:fs/promises'
 import { quoted, RunError, UsageError } from '../common/errors.js'
 import { appendLine } from '../io/atomic.js'
@@ -6,11 +6,11 @@ import { requireFreeSpace } from '../io/disk-space.js'
 import { patientAnswer } from './ask.js'
 import { type BatchRequest, checkRequests, requestsIn, writtenIds } from './batch-lines.js'
 import type { JobsHost } from './host.js'
-import { isOver, newestFirst, type RequestBatch, type StoredFile } from './records.js'
+import { endOfWindow, isOver, newestFirst, type RequestBatch, type StoredFile } from './records.js'
 import { type JobStore, linkOrCopy, newId } from './store.js'
 
 /** What a client asks for. */
-export interface BatchAsked extends Pick<RequestBatch, 'endpoint' | 'metadata' | 'expiry'> {
+export interface BatchAsked extends Pick<RequestBatch, 'endpoint' | 'metadata' | 'expiry' | 'window'> {
   /** Id of the file. */
   readonly input: string
 }
@@ -19,14 +19,15 @@ const MOST_WAITING = 1000
 const NO_REQUESTS: RequestBatch['counts'] = { total: 0, completed: 0, failed: 0 }
 
 interface RunningBatch {
-  readonly id: string
   readonly ending: AbortController
+  /** Whether it only ends, as its time was over before its turn. */
+  readonly isLate: boolean
   counts: RequestBatch['counts']
   done: Promise<void>
 }
 
 export class Batches {
-  #running: RunningBatch | null = null
+  readonly #running = new Map<string, RunningBatch>()
   #isClosing = false
 
   constructor(
@@ -36,31 +37,40 @@ export class Batches {
     readonly fileOf: (id: string, param: string, owner: string | null) => StoredFile,
   ) {}
 
-  /** Continues what former processes have left. */
+  /** Begins the next batch, if none runs, and ends those that wait longer than they may. */
   begin(): void {
-    if (this.#running || this.#isClosing) return
-    const batch = newestFirst([...this.store.batches.values()]).findLast((one) => !isOver(one))
-    if (!batch) return
+    if (this.#isClosing) return
+    const waiting = [...this.store.batches.values()].filter((one) => !isOver(one) && !this.#running.has(one.id))
+    for (const batch of waiting.filter(isLate)) this.#start(batch, true)
+    const next = newestFirst(waiting).findLast((one) => !isLate(one))
+    if (next && [...this.#running.values()].every((one) => one.isLate)) this.#start(next, false)
+  }
+
+  #start(batch: RequestBatch, isLate: boolean): void {
     const { counts } = batch
-    const running: RunningBatch = { id: batch.id, ending: new AbortController(), counts, done: Promise.resolve() }
-    this.#running = running
+    const running: RunningBatch = { isLate, ending: new AbortController(), counts, done: Promise.resolve() }
+    this.#running.set(batch.id, running)
+    const timer = isLate ? undefined : setTimeout(() => running.ending.abort(), endOfWindow(batch) - Date.now())
     running.done = this.#run(batch, running)
       .catch((error: unknown) => this.#fail(batch, running, error))
       .catch(this.host.onError)
       .finally(() => {
-        this.#running = null
+        clearTimeout(timer)
+        this.#running.delete(batch.id)
         this.begin()
       })
   }
 
   /** Returns a client's batches, the newest first. */
   list(owner: string | null): RequestBatch[] {
+    this.begin()
     const own = [...this.store.batches.values()].filter((batch) => batch.owner === owner)
     return newestFirst(own).map((batch) => this.#counted(batch))
   }
 
   /** @throws UsageError `unknown-batch` */
   get(id: string, owner: string | null): RequestBatch {
+    this.begin()
     const batch = this.store.batches.get(id)
     if (batch && batch.owner === owner) return this.#counted(batch)
     throw new UsageError('unknown-batch', `There is no batch ${quoted(id)}.`)
@@ -70,7 +80,7 @@ export class Batches {
    * Adds a batch to the queue.
    * @throws UsageError for a file that is no batch
    */
-  async create({ input, endpoint, metadata, expiry }: BatchAsked, owner: string | null): Promise<RequestBatch> {
+  async create({ input, endpoint, metadata, expiry, window }: BatchAsked, owner: string | null): Promise<RequestBatch> {
     const { host, store } = this
     if (this.#isClosing) throw new RunError('closed', 'The server is ending: it takes no more batches.')
     if (!host.endpoints.includes(endpoint)) {
@@ -98,6 +108,7 @@ export class Batches {
       errors: null,
       metadata,
       expiry,
+      window,
     }
     await store.addBatch(batch, file)
     this.begin()
@@ -111,7 +122,7 @@ export class Batches {
   async cancel(id: string, owner: string | null): Promise<RequestBatch> {
     const batch = this.get(id, owner)
     if (isOver(batch)) throw new UsageError('job-ended', `The batch ${id} has ended already: it has ${batch.state}.`)
-    const running = this.#running?.id === id ? this.#running : null
+    const running = this.#running.get(id)
     // One that waits has no answers.
     if (!running && batch.state === 'validating') return this.#enter(batch, 'cancelled')
     const cancelling = await this.#enter(batch, 'cancelling')
@@ -122,12 +133,14 @@ export class Batches {
   /** Stops the running batch: the next process that opens the folder continues it. */
   async close(): Promise<void> {
     this.#isClosing = true
-    this.#running?.ending.abort()
-    await this.#running?.done
+    const all = [...this.#running.values()]
+    for (const { ending } of all) ending.abort()
+    await Promise.all(all.map(({ done }) => done))
   }
 
   #counted(batch: RequestBatch): RequestBatch {
-    return this.#running?.id === batch.id && !isOver(batch) ? { ...batch, counts: this.#running.counts } : batch
+    const running = this.#running.get(batch.id)
+    return running && !isOver(batch) ? { ...batch, counts: running.counts } : batch
   }
 
   #enter(
@@ -146,7 +159,7 @@ export class Batches {
   async #run(batch: RequestBatch, running: RunningBatch): Promise<void> {
     const { signal } = running.ending
     const { input, output, errors } = this.store.pathsOfBatch(batch)
-    if (this.#stateOf(batch) === 'validating') {
+    if (this.#stateOf(batch) === 'validating' && !running.isLate) {
       const { total, problems } = await checkRequests(input, batch, signal)
       running.counts = { ...running.counts, total }
       if (this.#stateOf(batch) !== 'validating') return this.#finish(batch, running)
@@ -158,7 +171,7 @@ export class Batches {
     }
     const [completed, failed] = [await writtenIds(output), await writtenIds(errors)]
     running.counts = { ...running.counts, completed: completed.length, failed: failed.length }
-    if (this.#stateOf(batch) === 'in_progress')
+    if (this.#stateOf(batch) === 'in_progress' && !running.isLate)
       await this.#answerAll(batch, running, new Set([...completed, ...failed]))
     await this.#finish(batch, running)
   }
@@ -198,14 +211,31 @@ export class Batches {
   /** Makes files of what is written, unless the server is ending. */
   async #finish(batch: RequestBatch, running: RunningBatch): Promise<void> {
     const isCancelled = this.#stateOf(batch) === 'cancelling'
-    if (running.ending.signal.aborted && !isCancelled) return
+    const hasEnded = isLate(batch)
+    if (running.ending.signal.aborted && !isCancelled && (this.#isClosing || !hasEnded)) return
+    const unanswered = hasEnded && !isCancelled ? await this.#expire(batch, running) : 0
     const { counts } = running
     if (!isCancelled) await this.#enter(batch, 'finalizing', { counts })
-    await this.#enter(batch, isCancelled ? 'cancelled' : 'completed', {
+    await this.#enter(batch, isCancelled ? 'cancelled' : unanswered > 0 ? 'expired' : 'completed', {
       ...(await this.#filesOf({ ...batch, counts })),
       counts,
     })
     await this.#clear(batch)
+  }
+
+  /** Writes the error of each request that is not answered, and returns their number. */
+  async #expire(batch: RequestBatch, running: RunningBatch): Promise<number> {
+    const { input, output, errors } = this.store.pathsOfBatch(batch)
+    const [completed, failed] = [await writtenIds(output), await writtenIds(errors)]
+    const known = new Set([...completed, ...failed])
+    const lines: string[] = []
+    for await (const { custom_id } of requestsIn(input, batch.filename)) {
+      if (!known.has(custom_id)) lines.push(JSON.stringify({ id: newId('batch_req_'), custom_id, ...EXPIRED }))
+    }
+    if (lines.length > 0) await appendLine(errors, lines.join('\n'))
+    const counts = { completed: completed.length, failed: failed.length + lines.length }
+    running.counts = { ...counts, total: counts.completed + counts.failed }
+    return lines.length
   }
 
   async #filesOf(batch: RequestBatch): Promise<Pick<RequestBatch, 'output' | 'errors'>> {
@@ -241,11 +271,10 @@ export class Batches {
   }
 
   async #fail(batch: RequestBatch, running: RunningBatch, error: unknown): Promise<void> {
-    if (running.ending.signal.aborted) {
-      // It was cancelled, or the server is ending.
-      if (this.#stateOf(batch) === 'cancelling') await this.#finish(batch, running)
-      return
-    }
+    const { signal } = running.ending
+    const isCancelled = signal.aborted && this.#stateOf(batch) === 'cancelling'
+    if (isCancelled || (signal.aborted && error === signal.reason)) return this.#finish(batch, running)
+    if (signal.aborted && this.#isClosing) return
     this.host.onError(error)
     const message = 'The server failed; its log says why.'
     const problems = [{ code: 'internal_error', message, line: null }]
@@ -258,6 +287,16 @@ export class Batches {
     const { input, output, errors } = this.store.pathsOfBatch(batch)
     for (const path of [input, output, errors]) await rm(path, { force: true })
   }
+}
+
+const isLate = (batch: RequestBatch): boolean => endOfWindow(batch) <= Date.now()
+
+const EXPIRED = {
+  response: null,
+  error: {
+    code: 'batch_expired',
+    message: 'This request could not be executed before the completion window expired.',
+  },
 }
 
 const STREAMED = {

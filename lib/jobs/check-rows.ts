@@ -54,9 +54,14 @@ export async function checkRows(
 /**
  * Reads prompts of `reinforcement`.
  * @param variables of rows that its grader reads
- * @throws InputError with file, line and reason for a row that does not end with a question, or lacks a variable
+ * @param hasFormat whether answers are JSON by a schema
+ * @throws InputError with file, line and reason for a row that does not end with a question, lacks a variable, or has tools beside a schema
  */
-export async function checkPrompts(path: string, name: string, variables: readonly Variable[]): Promise<void> {
+export async function checkPrompts(
+  path: string,
+  name: string,
+  { variables, hasFormat }: { variables: readonly Variable[]; hasFormat: boolean },
+): Promise<void> {
   const reading = questionReading()
   const sample = sampleOf('')
   for await (const record of lineRecords(bytesOf(path, name), name)) {
@@ -68,6 +73,9 @@ export async function checkPrompts(path: string, name: string, variables: readon
         record.where,
         `messages: expected a user's message at the end but received one of ${quoted(last)}`,
       )
+    }
+    if (hasFormat && Array.isArray(item.tools) && item.tools.length > 0) {
+      throw malformedRow(record.where, 'tools: expected none, since answers of a response_format call no functions')
     }
     for (const variable of variables) {
       try {

@@ -2,6 +2,7 @@ import { rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { InputError, MoraError, quoted, RunError, UsageError } from '../common/errors.js'
 import { withFigures } from '../fit/concern.js'
+import { openConstraint } from '../generate/index.js'
 import { removeFolder } from '../io/atomic.js'
 import { requireFreeSpace } from '../io/disk-space.js'
 import { Batches } from './batches.js'
@@ -105,6 +106,7 @@ export class Jobs {
       ...{ fields, mora, continues: continued?.name ?? null },
       files: files.map(({ param, file }) => ({ param, path: store.contentOf(file), name: file.filename })),
       requireModel: (name) => host.requireModel(name, owner),
+      requireSchema: (schema) => requireSchema(schema, host.model),
       programs: Object.keys(host.graders),
     })
     const job: Job = {
@@ -401,6 +403,13 @@ export class Jobs {
     const param = isOfRows ? (error.message.startsWith('validation.jsonl') ? 'validation_file' : 'training_file') : null
     return { code: error.code, message: this.store.withoutPaths(error.message), param }
   }
+}
+
+/** @throws UsageError `unsupported-constraint` for a JSON schema that cannot be enforced */
+async function requireSchema(schema: unknown, { tokenizer, config }: JobsHost['model']): Promise<void> {
+  const { vocabularySize, eosIds } = config
+  const constraint = await openConstraint({ schema }, { tokenizer: tokenizer!, vocabularySize, eosIds })
+  constraint.dispose()
 }
 
 /** @throws UsageError `bad-value` for a hyperparameter of the validation of a job that has none */

@@ -47,6 +47,8 @@ export interface AskedMethod {
   }[]
   /** @throws UsageError `unknown-adapter` for a model that is not served to the client */
   requireModel(name: string): void
+  /** @throws UsageError for a JSON schema that cannot be enforced */
+  requireSchema(schema: unknown): Promise<void>
   /** Names of the program's graders. */
   readonly programs: readonly string[]
 }

@@ -88,7 +88,7 @@ export type Job = z.output<typeof JobSchema>
 
 export const isFinal = ({ state }: Job): boolean => state === 'succeeded' || state === 'failed' || state === 'cancelled'
 
-/** `validating`: its lines are not checked yet; `finalizing`: all are answered. The last three are final. */
+/** `validating`: it waits, or its lines are being checked; `finalizing`: no more are answered. The last four are final. */
 const BATCH_STATES = [
   'validating',
   'in_progress',
@@ -97,7 +97,10 @@ const BATCH_STATES = [
   'completed',
   'failed',
   'cancelled',
+  'expired',
 ] as const
+
+export const COMPLETION_WINDOW = /^(?:24h|(?:[1-9]|1[0-4])d)$/
 
 export const BatchSchema = z.object({
   ...base,
@@ -119,10 +122,16 @@ export const BatchSchema = z.object({
   metadata: z.record(z.string(), z.string()).nullable(),
   /** Seconds after which these files expire. */
   expiry: z.int().nullable(),
+  /** The time that it may take, as clients write it: `24h`, or some days, such as `7d`. */
+  window: z.string().regex(COMPLETION_WINDOW).default('24h'),
 })
 
 /** Requests of a file, which the server answers one after the other. */
 export type RequestBatch = z.output<typeof BatchSchema>
 
 export const isOver = ({ state }: RequestBatch): boolean =>
-  state === 'completed' || state === 'failed' || state === 'cancelled'
+  state === 'completed' || state === 'failed' || state === 'cancelled' || state === 'expired'
+
+/** When the time is over that a batch may take [ms since 1970]. */
+export const endOfWindow = ({ createdAt, window }: Pick<RequestBatch, 'createdAt' | 'window'>): number =>
+  createdAt + 3_600_000 * (window === '24h' ? 24 : 24 * Number.parseInt(window, 10))

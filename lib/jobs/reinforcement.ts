@@ -16,6 +16,8 @@ import { automaticPrompts } from './automatic.js'
 import { checkPrompts, QUESTION_COLUMNS } from './check-rows.js'
 import { positiveTo, wholeTo } from './hyperparameters.js'
 import type { AskedMethod, JobMethod, MethodContext } from './method.js'
+import type { Job } from './records.js'
+import { type ResponseFormat, ResponseFormatField, schemaOfFormat } from './response-format.js'
 
 /** Answers to each prompt at the compute multiplier 1. */
 const ANSWERS = 8
@@ -24,8 +26,6 @@ const REWARD_SECONDS = 600
 const QUESTIONS = 4
 
 const noEffort = 'default (for templates that know efforts, mora: { template_options: { reasoning_effort } })'
-const noFormat =
-  'nothing (answers are sampled without a constraint: let the grader score {{ sample.output_json }}, which is 0 for what is no JSON)'
 
 export const reinforcement: JobMethod = {
   // A conversation that ends with a question may be read as an example too, of its earlier answers.
@@ -45,7 +45,7 @@ export const reinforcement: JobMethod = {
   },
   fields: {
     grader: GraderField,
-    response_format: z.undefined({ error: noFormat }).optional(),
+    response_format: ResponseFormatField.nullish(),
   },
   allowed: [
     'beta',
@@ -64,7 +64,7 @@ export const reinforcement: JobMethod = {
     'stepsPerGeneration',
     'numIterations',
   ],
-  async check({ fields, mora, continues, files, requireModel, programs }) {
+  async check({ fields, mora, continues, files, requireModel, requireSchema, programs }) {
     if (continues !== null && Number(mora.beta ?? 0) > 0) {
       const option = 'method.reinforcement.mora.beta'
       const problem = `${option} keeps answers near the model without an adapter, and ${continues} has one: leave it out.`
@@ -72,9 +72,16 @@ export const reinforcement: JobMethod = {
     }
     const grader = new AnswerGrader(fields.grader as Grader)
     requireServed(grader, { requireModel, programs, field: 'method.reinforcement.grader' })
+    const schema = schemaOf(fields)
+    if (schema) {
+      const option = 'method.reinforcement.response_format'
+      await requireSchema(schema).catch((error: unknown) => {
+        throw error instanceof UsageError ? new UsageError(error.code, error.message, { option }) : error
+      })
+    }
     for (const { param, path, name } of files) {
       try {
-        await checkPrompts(path, name, grader.variables)
+        await checkPrompts(path, name, { variables: grader.variables, hasFormat: schema !== undefined })
       } catch (error) {
         if (error instanceof InputError) throw new UsageError('bad-value', error.message, { option: param })
         throw error
@@ -84,12 +91,15 @@ export const reinforcement: JobMethod = {
   options({ hyperparameters, method, mora }, own, context) {
     const { compute_multiplier: multiplier = 1, eval_samples: evaluationAnswers = 1 } = hyperparameters
     const grader = new AnswerGrader(method.grader as Grader)
+    const schema = schemaOf(method)
     const objective = grpo({
       ...(own as Partial<GrpoOptions>),
       ...rewardsOf(grader, {
         context,
         templateOptions: isJsonObject(mora.templateOptions) ? mora.templateOptions : undefined,
+        isWhole: schema !== undefined,
       }),
+      ...(schema && { schema }),
       groupSize: Math.max(2, Math.round(ANSWERS * multiplier)),
       rewardTimeout: REWARD_SECONDS,
       ...((grader.models.length > 0 || grader.programs.length > 0) && { rewardConcurrency: QUESTIONS }),
@@ -102,7 +112,13 @@ interface Judging {
   readonly context: MethodContext
   /** Variables of the template that the job gives. */
   readonly templateOptions: Readonly<Record<string, unknown>> | undefined
+  /** Whether an answer is all content, without reasoning and calls, as one that fits a schema. */
+  readonly isWhole: boolean
 }
+
+/** Returns the JSON schema of a job's answers; undefined for free text. */
+const schemaOf = ({ response_format: format }: Job['options']['method']) =>
+  format ? schemaOfFormat(format as ResponseFormat) : undefined
 
 /** @throws UsageError `bad-value` for a grader that needs a model, or a grader of the program, that is not here */
 export function requireServed(
@@ -170,11 +186,11 @@ function rewardsOf(grader: AnswerGrader, judging: Judging): Pick<GrpoOptions, 'r
 /** Returns an answer with its reasoning left out and its calls parsed. */
 async function sampleIn(
   { completion, ids, row, hasEnded }: JudgedAnswer,
-  { context, templateOptions = {} }: Judging,
+  { context, templateOptions = {}, isWhole }: Judging,
 ): Promise<AnswerSample> {
   const { tokenizer } = context.model
   const template = tokenizer && (await resolveTemplate(context.template, tokenizer))
-  if (!template) return sampleOf(completion, [], hasEnded)
+  if (!template || isWhole) return sampleOf(completion, [], hasEnded)
   const tools = Array.isArray(row.tools) && row.tools.length > 0 ? (row.tools as unknown[]) : null
   const form = await knownAnswerForm(template, { tools, templateOptions })
   const text = await tokenizer.decode(hasEnded ? ids.slice(0, -1) : [...ids])

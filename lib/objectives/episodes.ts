@@ -44,6 +44,8 @@ interface EpisodeOptions {
   /** Maximum number of the model's turns. */
   readonly maxTurns: number
   readonly sampling: Sampling
+  /** JSON schema that the completion fits. */
+  readonly schema?: unknown
   /** Whether to return log-probabilities (`sampled`). */
   readonly logprobs: boolean
   readonly tools: Tools
@@ -112,7 +114,7 @@ async function playEpisode(
   options: EpisodeOptions,
 ): Promise<Episode> {
   const { tokenizer, seed, draws, stopIds, signal } = context
-  const { sampling } = options
+  const { sampling, schema } = options
   const topLogprobs = options.logprobs ? 0 : undefined
   const limit = { seconds: options.toolTimeout, signal }
   const environment = await newEnvironment(options.environment, limit)
@@ -129,14 +131,20 @@ async function playEpisode(
     if (left < 1) break
     const random = randomStream(seed, 'rollout', draws, place, turn)
     const ids = [...asked.ids, ...transcript.ids]
-    const tokens = engine.write({ ids, maxNewTokens: left, sampling, topLogprobs, stopIds, random, signal })
+    const constraint = schema === undefined ? undefined : await context.openConstraint(schema)
+    const request = { ids, maxNewTokens: left, sampling, constraint, topLogprobs, stopIds, random, signal }
     const written: number[] = []
-    let next = await tokens.next()
-    for (; !next.done; next = await tokens.next()) {
-      written.push(next.value.id)
-      transcript.write(next.value)
+    try {
+      const tokens = engine.write(request)
+      let next = await tokens.next()
+      for (; !next.done; next = await tokens.next()) {
+        written.push(next.value.id)
+        transcript.write(next.value)
+      }
+      hasEnded = next.value === 'stop'
+    } finally {
+      constraint?.dispose()
     }
-    hasEnded = next.value === 'stop'
     const body = hasEnded ? written.slice(0, -1) : written
     const answer = await read(asked, body, { tokenizer, tools })
     completion = answer?.content ?? (await tokenizer.decode(body, { skipSpecialTokens: true }))

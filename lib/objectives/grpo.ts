@@ -1,6 +1,7 @@
+import { createHash } from 'node:crypto'
 import { z } from 'zod'
 import type { StepRow } from '../batches/step-rows.js'
-import { aFunction, check, optionsSchema } from '../common/arguments.js'
+import { aFunction, anObject, check, optionsSchema } from '../common/arguments.js'
 import { InputError, UsageError } from '../common/errors.js'
 import { optionName, theOption } from '../common/option-names.js'
 import { importModule } from '../common/user-module.js'
@@ -122,9 +123,16 @@ export interface GrpoOptions<Row = AnyRow> extends Omit<GrpoInput, 'rewards'> {
   tools?: Tools
   /** Creates the environment of a rollout: functions that the model may call, and replies to its turns. */
   environment?: () => Environment<Row>
+  /**
+   * JSON schema that completions fit: tokens that do not fit are not sampled. Their probabilities remain those of the free model, which so
+   * learns the form too.
+   */
+  schema?: Readonly<Record<string, unknown>>
 }
 
-const grpoArguments = { options: optionsSchema('the options of grpo', { environment: aFunction.optional() }) }
+const grpoArguments = {
+  options: optionsSchema('the options of grpo', { environment: aFunction.optional(), schema: anObject.optional() }),
+}
 
 /**
  * Group relative policy optimisation (arXiv 2402.03300) and its kin: the model answers each prompt several times, `rewards` score the
@@ -147,16 +155,21 @@ export function grpo<Data extends DataInput>(options: GrpoOptions<RowOf<Data>> &
 export function grpo<Row = AnyRow>(options: GrpoOptions<NoInfer<Row>>): Objective
 export function grpo(options: GrpoOptions): Objective {
   check({ options }, grpoArguments)
-  const { rewards: given, prompts, tools = {}, environment, ...others } = options
+  const { rewards: given, prompts, tools = {}, environment, schema, ...others } = options
   const rewards = namedRewards(given)
   checkTools(tools)
   const settings = settingsOf(others, rewards.length)
   const { groupSize, loss, reuse, maskTruncated, needsOld, needsSampled } = settings
   const hasTools = Object.keys(tools).length > 0
-  const episodes = { ...settings.episodes, tools, environment }
+  if (schema && (hasTools || environment || needsSampled)) {
+    const other = hasTools ? 'tools' : environment ? 'environment' : optionName('importanceSamplingMode')
+    throw new UsageError('unfit-options', `The schema of grpo cannot be combined with ${other}: leave one of them out.`)
+  }
+  const episodes = { ...settings.episodes, tools, environment, schema }
   return {
     name: 'grpo',
     options: plainOptions(others),
+    ...(schema && { hashes: { schema: createHash('sha256').update(JSON.stringify(schema)).digest('hex') } }),
     functions: { rewards: given, tools, environment },
     ...(prompts !== undefined && { data: prompts }),
     metrics: [

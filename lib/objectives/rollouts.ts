@@ -2,7 +2,7 @@
 
 import { type Batch, rowOfDocument } from '../batches/batch.js'
 import type { StepRow } from '../batches/step-rows.js'
-import type { Engine } from '../engine/index.js'
+import type { Engine, EngineRequest } from '../engine/index.js'
 import type { Tokenizer } from '../text/tokenizer.js'
 import type { WeightedSum } from './weighted-sum.js'
 
@@ -38,6 +38,8 @@ export interface SampleContext {
    * @param tokens for each completion the maximum number of its tokens, its prompt's included
    */
   openEngine(tokens: readonly number[]): Engine
+  /** Opens the constraint of a completion that is JSON by a schema; the caller disposes of it. */
+  openConstraint(schema: unknown): Promise<NonNullable<EngineRequest['constraint']> & { dispose(): void }>
   /** Returns ln π of the targets of each row under the current weights. */
   logProbs(rows: readonly StepRow[], temperature: number): Promise<Map<number, number[]>>
   /** Sums values over all ranks. */

@@ -1,5 +1,5 @@
 /** Answers a chat with one message, in the form of a route. */
-import type { GenerateResult } from '../generate/index.js'
+import type { BegunPrompt, GenerateResult } from '../generate/index.js'
 import type { ChatMessage } from './chat-deltas.js'
 import { eventStream, type StreamForm } from './event-stream.js'
 import { MessageParts, type PartEvent } from './message-parts.js'
@@ -7,20 +7,20 @@ import { type ChatParams, type RequestedChat, textsOfChat } from './requested-ch
 import type { Serving } from './serving.js'
 import { type TextEvent, writeTexts } from './write-texts.js'
 
-/** What happens to a part of the message, and last the end of the message. */
+/** First the beginning with the prompt, then what happens to a part of the message, and last the end of the message. */
 export type AnswerEvent =
+  | { readonly event: 'begin'; readonly prompt: BegunPrompt }
   | PartEvent
   | {
       readonly event: 'finish'
       /** `stop`, `length` or `tool_calls`. */
       readonly finishReason: string
       readonly whole: GenerateResult
-      readonly reasoningTokens: number
     }
 
 /** Writes an answer in the form of a route. */
 export interface AnswerWriter extends StreamForm {
-  /** Yields the events of a stream. The first is yielded after the first of the answer, so that an error before it has its own status. */
+  /** Yields the events of a stream. An error before the first has its own status. */
   events(answer: AsyncIterable<AnswerEvent>): AsyncGenerator<object>
   /** The whole answer, after its last event. */
   readonly whole: object
@@ -49,18 +49,17 @@ export async function answerChat(
 
 async function* answerOf(texts: AsyncIterable<TextEvent>, message: ChatMessage): AsyncGenerator<AnswerEvent> {
   const parts = new MessageParts()
-  let reasoningTokens = 0
   for await (const event of texts) {
-    if ('piece' in event) {
+    if ('prompt' in event) yield { event: 'begin', prompt: event.prompt }
+    else if ('piece' in event) {
       const { piece } = event
-      if (piece.reasoning) reasoningTokens += piece.ids.length
       yield* parts.add(message.push(piece) ?? {}, piece.logprobs)
-      continue
+    } else {
+      const { whole } = event
+      const { delta, finishReason } = message.end(whole)
+      yield* parts.add(delta)
+      yield* parts.end(finishReason === 'length')
+      yield { event: 'finish', finishReason, whole }
     }
-    const { whole } = event
-    const { delta, finishReason } = message.end(whole)
-    yield* parts.add(delta)
-    yield* parts.end(finishReason === 'length')
-    yield { event: 'finish', finishReason, whole, reasoningTokens }
   }
 }

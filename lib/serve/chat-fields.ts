@@ -2,6 +2,7 @@
 import { z } from 'zod'
 import { aFlag, anObject, anyText, aText, isObject, wholeBetween } from '../common/arguments.js'
 import { theOption } from '../common/option-names.js'
+import { ResponseFormatField, schemaOfFormat } from '../jobs/response-format.js'
 import type { ChatTemplate, Message } from '../text/template.js'
 import { eitherOf, listField, ofCharacters, patternField, wordField, wrongField } from './fields.js'
 import { constraintsIn, limitField, requireOneConstraint, type SamplingBody, samplingFields } from './sampling.js'
@@ -93,11 +94,6 @@ export const templateOptionsField = ofCharacters(anObject, TEMPLATE_CHARACTERS).
   { error: 'an object of variables other than messages, tools and add_generation_prompt' },
 )
 
-const jsonSchema = z.looseObject(
-  { name: anyText.optional(), schema: anObject },
-  { error: 'an object with name and schema' },
-)
-
 export const ChatBody = z.looseObject({
   ...samplingFields,
   messages: messagesField,
@@ -111,17 +107,7 @@ export const ChatBody = z.looseObject({
     z.looseObject({ type: z.literal('function'), function: z.looseObject({ name: z.string() }) }),
   ]).default('auto'),
   parallel_tool_calls: aFlag.default(true),
-  response_format: z
-    .discriminatedUnion(
-      'type',
-      [
-        z.looseObject({ type: z.literal('text') }),
-        z.looseObject({ type: z.literal('json_object'), schema: anObject.optional() }),
-        z.looseObject({ type: z.literal('json_schema'), json_schema: jsonSchema }),
-      ],
-      { error: 'one of text, json_object, json_schema' },
-    )
-    .default({ type: 'text' }),
+  response_format: ResponseFormatField.default({ type: 'text' }),
   chat_template_kwargs: templateOptionsField.default({}),
   reasoning_effort: anyText.optional(),
 })
@@ -213,11 +199,6 @@ function callOrContent(
     )
   }
   return { anyOf: [...calls, rest], ...(isObject($defs) && { $defs }), ...(isObject(definitions) && { definitions }) }
-}
-
-function schemaOfFormat(format: ChatCompletionRequest['response_format']): Record<string, unknown> | undefined {
-  if (format.type === 'text') return undefined
-  return format.type === 'json_schema' ? format.json_schema.schema : (format.schema ?? { type: 'object' })
 }
 
 /** Returns the JSON schema that the completion must fit. @throws ApiError 400 for several constraints */

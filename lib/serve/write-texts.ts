@@ -1,6 +1,6 @@
 /** Generates the texts of a request concurrently. */
 import { ItemQueue } from '../common/item-queue.js'
-import type { GeneratedPiece, GenerateOptions, GenerateResult, TextEngine } from '../generate/index.js'
+import type { BegunPrompt, GeneratedPiece, GenerateOptions, GenerateResult, TextEngine } from '../generate/index.js'
 import type { ActiveRequest } from './active-requests.js'
 
 /** The texts of a request. */
@@ -11,8 +11,9 @@ export interface RequestedTexts {
   readonly n: number
 }
 
-/** A piece of one of several texts, or its end. */
+/** The beginning of one of several texts with its prompt, a piece of it, or its end. */
 export type TextEvent =
+  | { readonly index: number; readonly prompt: BegunPrompt }
   | { readonly index: number; readonly piece: GeneratedPiece }
   | { readonly index: number; readonly whole: GenerateResult }
 
@@ -29,7 +30,8 @@ export async function* writeTexts(
   const events = new ItemQueue<TextEvent, void>()
   let running = calls.length
   const write = async (call: GenerateOptions, index: number) => {
-    const text = engine.stream({ ...call, adapters: used.adapters, signal }, index % n)
+    const onBegin = (prompt: BegunPrompt) => events.push({ index, prompt })
+    const text = engine.stream({ ...call, adapters: used.adapters, signal, onBegin }, index % n)
     try {
       let next = await text.next()
       for (; !next.done; next = await text.next()) {
@@ -75,10 +77,12 @@ export function usageOf(texts: readonly GenerateResult[], textsOfPrompt: number)
   const promptTokens = prompts.reduce((sum, text) => sum + text.promptTokens, 0)
   const newTokens = texts.reduce((sum, { ids }) => sum + ids.length, 0)
   const cachedTokens = prompts.reduce((sum, text) => sum + (text.cachedTokens ?? 0), 0)
+  const reasoningTokens = texts.reduce((sum, text) => sum + (text.reasoningTokens ?? 0), 0)
   return {
     prompt_tokens: promptTokens,
     completion_tokens: newTokens,
     total_tokens: promptTokens + newTokens,
     prompt_tokens_details: { cached_tokens: cachedTokens },
+    completion_tokens_details: { reasoning_tokens: reasoningTokens },
   }
 }

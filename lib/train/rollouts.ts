@@ -2,7 +2,7 @@
 import { rowOfDocument, targetCounts } from '../batches/batch.js'
 import type { StepRow } from '../batches/step-rows.js'
 import { Engine, PAGE } from '../engine/index.js'
-import { stopTokens } from '../generate/index.js'
+import { openConstraint, stopTokens } from '../generate/index.js'
 import type { Model } from '../models/model.js'
 import { tokenLogProbs } from '../objectives/objective.js'
 import type { Rollout, SampleContext, SampledStep } from '../objectives/rollouts.js'
@@ -84,14 +84,19 @@ export async function sampledFor(
 ): Promise<SampledStep> {
   const { model, objective, passes, facts, sync, signal } = work
   passes.setDropout(null)
-  const template = model.tokenizer && (await resolveTemplate(options.template, model.tokenizer))
+  const tokenizer = model.tokenizer!
+  const stopIds = await stopTokens(model, await resolveTemplate(options.template, tokenizer))
   return objective.sample!(some, {
     ...what,
     seed: options.seed,
-    tokenizer: model.tokenizer!,
-    stopIds: await stopTokens(model, template),
+    tokenizer,
+    stopIds,
     signal,
     openEngine: (tokens) => openEngine(model, tokens),
+    openConstraint(schema) {
+      const { vocabularySize } = model.config
+      return openConstraint({ schema }, { tokenizer, vocabularySize, eosIds: [...stopIds] })
+    },
     async sum(values) {
       const all = await sync.sum(values)
       if (!all) throw DROPPED

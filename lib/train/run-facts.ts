@@ -85,7 +85,7 @@ function differences(before: RunFacts, now: RunFacts): Difference[] {
   for (const name of new Set([...Object.keys(before.options), ...Object.keys(now.options)])) {
     compare(name, recorded(before.options, name), recorded(now.options, name), resumeRule(TrainSchema, name))
   }
-  const { model: _, data: __, evalData: ___, ...ofObjective } = now.hashes
+  const { model: _, data: __, evalData: ___, ...ofObjective } = { ...before.hashes, ...now.hashes }
   for (const name of ['data', ...Object.keys(ofObjective)]) {
     const [was, is] = [before.hashes[name], now.hashes[name]]
     const isOfOthers = name === 'data' && before.versions.rows !== now.versions.rows && was !== is

@@ -1,8 +1,11 @@
 import { beforeAll, describe, expect, it } from 'vitest'
+import { drain, textOfTokens } from '../../lib/generate/index.js'
 import { StopStrings } from '../../lib/generate/stops.js'
 import { continuationText, TextStream } from '../../lib/generate/text-stream.js'
 import type { Tokenizer } from '../../lib/text/tokenizer.js'
+import { AnswerReader } from '../../lib/text/tool-calls/reader.js'
 import { loadSmallTokenizer } from '../text/tokenizer/small-tokenizer.js'
+import { namedForm } from '../text/tool-calls/tool-cases.js'
 
 describe('TextStream', () => {
   let tokenizer: Tokenizer
@@ -55,6 +58,24 @@ describe('TextStream', () => {
     const prompt = await tokenizer.encode('The sea')
     expect(await continuationText(tokenizer, prompt, await tokenizer.encode(' is<|im_end|> wide'))).toBe(' is wide')
   })
+})
+
+it.each([
+  ['<think>Hm.</think>', ' Yes.'],
+  ['<think>Hm', ''],
+  ['', 'Yes: a < b <th'],
+])('counts the tokens of reasoning, tags included: %j, then %j', async (reasoning, content) => {
+  const tokenizer = await loadSmallTokenizer()
+  const ids = [...(await tokenizer.encode(reasoning)), ...(await tokenizer.encode(content))]
+  const tokens = async function* () {
+    for (const id of ids) yield { id }
+    return 'length' as const
+  }
+  const reader = new AnswerReader({ form: namedForm('hermes') })
+  const request = { tokenizer, ids: [], stopIds: new Set<number>(), stopStrings: [], edits: undefined, reader }
+  const { reasoningTokens = 0, newTokens } = await drain(textOfTokens(tokens(), request))
+  expect(reasoningTokens).toBe((await tokenizer.encode(reasoning)).length)
+  expect(newTokens).toBe(ids.length)
 })
 
 describe('StopStrings', () => {

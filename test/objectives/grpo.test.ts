@@ -110,6 +110,26 @@ const closely = (got: Ended, wanted: Ended) => {
   }
 }
 
+test('answers fit a schema, without which a run does not go on', async () => {
+  const output = join(folder(), 'out')
+  const schema = {
+    type: 'object',
+    properties: { a: { type: 'boolean' } },
+    required: ['a'],
+    additionalProperties: false,
+  }
+  const said = { rewards: { isTrue: ({ completion }: JudgedAnswer) => Number(completion.includes('true')) } }
+  await run({ ...said, schema, maxNewTokens: 30 }, { output, maxSteps: 1 })
+  const lines = readFileSync(join(output, 'rollouts.jsonl'), 'utf8').trim().split('\n')
+  for (const line of lines)
+    expect(JSON.parse((JSON.parse(line) as { completion: string }).completion)).toEqual({ a: expect.any(Boolean) })
+  const resumed = run({ ...said, maxNewTokens: 30 }, { output, maxSteps: 2, resume: true })
+  await expect(resumed).rejects.toMatchObject({ code: 'changed-run', message: expect.stringContaining('schema') })
+  expect(() => grpo({ ...said, schema, tools: { add: () => 1 } })).toThrow(
+    'The schema of grpo cannot be combined with tools',
+  )
+})
+
 test('a run raises its reward, and tells rewards and answers', async () => {
   const output = join(folder(), 'out')
   const { steps } = await run(
@@ -410,6 +430,7 @@ describe('several turns', () => {
       answers: 1,
       tokenizer,
       stopIds: new Set(),
+      openConstraint: () => expect.unreachable('There is no schema.'),
       openEngine: () => new SpeakingEngine(model, { sequences: 1, tokens: 64 }),
       logProbs: async () => new Map(),
       sum: async (values) => values,

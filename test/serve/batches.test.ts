@@ -1,5 +1,5 @@
 /** Batches of requests, by the `openai` package. */
-import { appendFileSync, readdirSync, readFileSync } from 'node:fs'
+import { appendFileSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import promises from 'node:fs/promises'
 import { syncBuiltinESMExports } from 'node:module'
 import OpenAI, { toFile } from 'openai'
@@ -7,7 +7,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect, it, onTestFinished,
 import type { Model } from '../../lib/models/index.js'
 import type { ServeOptions } from '../../lib/serve/index.js'
 import { useTemporaryFolder } from '../io/temporary.js'
-import { hold, NAME as model, startServer, tinyModel, watchTexts } from './tiny-server.js'
+import { hold, NAME as model, script, startServer, tinyModel, watchTexts } from './tiny-server.js'
 
 let tiny: Model
 let server: Awaited<ReturnType<typeof startServer>>
@@ -44,7 +44,7 @@ const create = async (lines: readonly object[], more: object = {}, by = client) 
 async function ended(id: string, by = client) {
   for (;;) {
     const batch = await by.batches.retrieve(id)
-    if (['completed', 'failed', 'cancelled'].includes(batch.status)) return batch
+    if (['completed', 'failed', 'cancelled', 'expired'].includes(batch.status)) return batch
     await new Promise((resolve) => setTimeout(resolve, 20))
   }
 }
@@ -175,6 +175,44 @@ it('are cancelled with the answers so far, and leave places to clients', async (
   const listed = await client.batches.list({ limit: 2 })
   expect(listed.data.map(({ id }) => id)).toEqual([waiting.id, next.id])
   expect((await listed.getNextPage()).data.map(({ id }) => id)).toEqual([made.id])
+})
+
+it('expire with the answers so far once their time is over, while they run or wait', async () => {
+  const made = await create(Array.from({ length: 20 }, (_, i) => chat(`n${i}`, { max_tokens: 64 })))
+  const waiting = await create([chat('a'), chat('b')], { completion_window: '2d' })
+  expect(made).toMatchObject({ completion_window: '24h', expires_at: made.created_at + 24 * 3600, expired_at: null })
+  expect(waiting.expires_at).toBe(waiting.created_at + 48 * 3600)
+  const completed = async () => (await client.batches.retrieve(made.id)).request_counts!.completed
+  await expect.poll(completed, { interval: 2 }).toBeGreaterThan(3)
+  await server.close()
+  const makeOlder = (id: string, hours: number, more = 0) => {
+    const path = `${folder()}/batches/${id}/record.json`
+    const record = JSON.parse(readFileSync(path, 'utf8')) as { createdAt: number }
+    writeFileSync(path, JSON.stringify({ ...record, createdAt: Date.now() - 3_600_000 * hours + more }))
+  }
+  // The first has half a second left, in which no request ends.
+  script(
+    () => Array.from({ length: 64 }, () => ({ text: 'a' })),
+    () => new Promise((resolve) => setTimeout(resolve, 20)),
+  )
+  makeOlder(made.id, 24, 500)
+  makeOlder(waiting.id, 48)
+  await start()
+  const other = await ended(waiting.id)
+  const batch = await ended(made.id)
+  for (const [one, total] of [
+    [batch, 20],
+    [other, 2],
+  ] as const) {
+    expect(one).toMatchObject({ status: 'expired', expired_at: expect.any(Number), completed_at: null })
+    const answers = one.output_file_id ? await linesOf(one.output_file_id) : []
+    const errors = await linesOf(one.error_file_id)
+    expect(one.request_counts).toEqual({ total, completed: answers.length, failed: errors.length })
+    expect(new Set(ids([...answers, ...errors])).size).toBe(total)
+    for (const { response, error } of errors) expect([response, error]).toMatchObject([null, { code: 'batch_expired' }])
+  }
+  expect(batch.request_counts!.completed).toBeGreaterThan(3)
+  await expect(client.batches.cancel(batch.id)).rejects.toMatchObject({ status: 400, code: 'job-ended' })
 })
 
 it('that the server cannot go on with fail with the answers so far', async () => {

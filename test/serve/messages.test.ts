@@ -33,13 +33,11 @@ it('is streamed in the events of Anthropic, in their order', async () => {
   const response = await ask({ tools: [clock], stream: true })
   expect(response.headers.get('content-type')).toMatch(/^text\/event-stream/)
   const none = '"cache_creation_input_tokens":0,"cache_read_input_tokens":0'
-  const usage = `"usage":{"input_tokens":1,${none},"output_tokens":4,"output_tokens_details":{"thinking_tokens":1}}`
+  const prompt = `"usage":{"input_tokens":1,${none}`
+  const usage = `${prompt},"output_tokens":4,"output_tokens_details":{"thinking_tokens":1}}`
   const head = '"id":"msg","type":"message","role":"assistant","model":"org/tiny","content":'
   const expected = [
-    [
-      'message_start',
-      `"message":{${head}[],"stop_reason":null,"stop_sequence":null,"usage":{${none},"input_tokens":0,"output_tokens":0}}`,
-    ],
+    ['message_start', `"message":{${head}[],"stop_reason":null,"stop_sequence":null,${prompt},"output_tokens":0}}`],
     ['content_block_start', '"index":0,"content_block":{"type":"thinking","thinking":"","signature":""}'],
     ['content_block_delta', '"index":0,"delta":{"type":"thinking_delta","thinking":"Hm"}'],
     ['content_block_stop', '"index":0'],
@@ -84,6 +82,24 @@ it('is whole and streamed alike for its client', async () => {
   expect(counted).toEqual({ input_tokens: tokens(whole) })
   const more = await client.messages.countTokens({ model, messages, system: 'Be brief.', tools: [clock] })
   expect(more.input_tokens).toBeGreaterThan(counted.input_tokens)
+})
+
+it('begins with the tokens of its prompt, and those from the prefix cache', async () => {
+  const body = { ...chosen, max_tokens: 2, messages: [{ role: 'user' as const, content: 'When? '.repeat(60) }] }
+  const { input_tokens: tokens } = await client.messages.countTokens({ model, messages: body.messages })
+  const begins: Anthropic.Usage[] = []
+  for (let i = 0; i < 2; i++) {
+    const stream = client.messages.stream(body)
+    stream.on('streamEvent', (event) => event.type === 'message_start' && begins.push({ ...event.message.usage }))
+    const { usage } = await stream.finalMessage()
+    expect(usage).toMatchObject({ ...begins[i], output_tokens: 2 })
+  }
+  const cached = tokens - (tokens % 64)
+  expect(cached).toBeGreaterThan(0)
+  expect(begins).toMatchObject([
+    { input_tokens: tokens, cache_read_input_tokens: 0, output_tokens: 0 },
+    { input_tokens: tokens - cached, cache_read_input_tokens: cached, output_tokens: 0 },
+  ])
 })
 
 it('is told as messages: the system, texts, calls and their results', async () => {

@@ -148,6 +148,33 @@ describe('reinforcement', () => {
     expect(told).toEqual([expect.stringContaining('gave 0 (sample_parse_error): the answer is not JSON')])
   })
 
+  it('samples answers that fit a response_format, whose JSON graders read', async () => {
+    const training_file = await upload(rows)
+    const schema = {
+      type: 'object',
+      properties: { a: { enum: ['w', 'e'] } },
+      required: ['a'],
+      additionalProperties: false,
+    }
+    const grader = { ...check, operation: 'eq', input: '{{ sample.output_json.a }}' } as const
+    const mora = { method: 'lora', rank: 4, learning_rate: 0.1, max_tokens: 40, max_grad_norm: 0 }
+    const { id } = await client.fineTuning.jobs.create({
+      ...{ model, training_file, seed: 1 },
+      method: method(
+        grader,
+        {},
+        { mora, response_format: { type: 'json_schema', json_schema: { name: 'a', schema } } },
+      ),
+    })
+    expect(await ended(id)).toMatchObject({ status: 'succeeded', method: { reinforcement: { response_format: {} } } })
+    expect((await eventsOf(id)).filter(({ message }) => message.includes('gave 0'))).toEqual([])
+    const answers = readFileSync(`${folder()}/jobs/${id}/run/rollouts.jsonl`, 'utf8').trim().split('\n')
+    const said = answers.map((line) => JSON.parse(line) as { completion: string; rewards: Record<string, number> })
+    expect(said.length).toBe(4 * 4 * 8)
+    for (const { completion, rewards } of said)
+      expect(rewards['has letter']).toBe(Number((JSON.parse(completion) as { a: string }).a === 'w'))
+  })
+
   it('asks served models, whose words are constrained', async () => {
     const training_file = await upload(rows)
     const grader = {
@@ -209,7 +236,18 @@ describe('reinforcement', () => {
     expect(await refused(method(check, { eval_samples: 2 }))).toEqual(
       says('hyperparameters.eval_samples', 'validation_file'),
     )
-    expect(await refused(method(check, {}, { response_format: {} }))).toEqual(says('response_format', 'output_json'))
+    const format = (schema: object) => ({
+      response_format: { type: 'json_schema', json_schema: { name: 'a', schema } },
+    })
+    expect(await refused(method(check, {}, { response_format: {} }))).toEqual(
+      says('response_format.type', 'json_schema'),
+    )
+    expect(await refused(method(check, {}, format({ not: {} })))).toEqual(says('response_format', 'cannot be enforced'))
+    const calling = await upload([{ ...rows[0], tools: [{ type: 'function', function: { name: 'f' } }] }])
+    expect(await refused(method(check, {}, format({ type: 'object' })), calling)).toEqual([
+      'training_file',
+      expect.stringMatching(/rows\.jsonl:1: tools: expected none/),
+    ])
     expect(await refused(method(check, {}, { mora: { group_size: 4 } }))).toEqual(says('mora.group_size', 'nothing'))
     const lacking = await upload([rows[0]!, { messages: rows[0]!.messages }])
     expect(await refused(method(check), lacking)).toEqual([

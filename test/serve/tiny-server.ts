@@ -124,6 +124,7 @@ export function script(say: Script, step: (index: number) => Promise<unknown> = 
   const stream = watchTexts().mockImplementation(async function* (call, sample = 0) {
     const said = say(call, sample).map((piece, index) => pieceOf(piece, index, call))
     const pieces = said.slice(0, call.maxNewTokens)
+    call.onBegin?.({ promptTokens: 1, cachedTokens: 0 })
     for (const [index, piece] of pieces.entries()) {
       await step(index)
       call.signal?.throwIfAborted()
@@ -137,6 +138,7 @@ export function script(say: Script, step: (index: number) => Promise<unknown> = 
       ids,
       promptTokens: 1,
       newTokens: ids.length,
+      reasoningTokens: pieces.flatMap(({ reasoning = '', ids }) => (reasoning ? ids : [])).length,
       tokensPerSecond: 1,
       finishReason: pieces.length < said.length ? 'length' : 'stop',
       ...(call.logprobs && { logprobs: pieces.flatMap(({ logprobs = [] }) => logprobs) }),

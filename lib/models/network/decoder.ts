@@ -194,13 +194,11 @@ export class Decoder {
     return yield* targetLogProbs(this.finalNorm.forward(states), this.adaptedHead(), ids, this.network.logits)
   }
 
-  /** Whether a pass decodes one token of each sequence, with the rotary angles of any row and the active adapters. */
+  /** Whether a pass decodes one token of each sequence, with the rotary angles of any row. */
   #readsOneTokenEach(parts: readonly SequencePart[]): boolean {
     return (
       parts.length <= MOST_RECORDED &&
-      parts.every(({ ids, rowLength, factors }) => {
-        return ids.length === 1 && rowLength < this.alikeBelow && !factors?.size
-      })
+      parts.every(({ ids, rowLength }) => ids.length === 1 && rowLength < this.alikeBelow)
     )
   }
 
@@ -223,11 +221,7 @@ export class Decoder {
       keyRows: parts[0]!.rows ? this.#integers(rowsOf(parts)) : null,
       sequences: parts.map(({ slot }, i) => ({ from: queryStarts[i]!, to: queryStarts[i + 1]!, slot })),
     }
-    const rowAdapters = tokens.sequences.flatMap(({ from, to }, i) => {
-      const { factors } = parts[i]!
-      return factors && factors.size > 0 ? [{ from, to, factors }] : []
-    })
-    return { tokens, rotary, rowAdapters: joined(rowAdapters) }
+    return { tokens, rotary, rowAdapters: rowAdaptersOf(parts, tokens) }
   }
 
   /** Decodes one token of each sequence, by a pass that is recorded the first time. */
@@ -236,7 +230,7 @@ export class Decoder {
     this.#requirePositions(Math.max(...known))
     const [{ rows }] = parts as [SequencePart]
     const slots = parts.map(({ slot }) => slot)
-    const state = [...this.state(), rows === null, ...slots]
+    const state = [...this.state(), ...this.#stateOfRows(parts), rows === null, ...slots]
     const keys = known.reduce((sum, count) => sum + count, 0)
     if (!memory.step?.fits(state, keys)) {
       memory.step?.dispose()
@@ -246,7 +240,8 @@ export class Decoder {
         const most = rows ? Math.min(memory.capacity, this.config.maxPositions) : memory.capacity
         const last = { positions: Int32Array.of(most - 1), rowLengths: Int32Array.of(1) }
         const rotary = this.#rotaryTables({ ...last, onDevice: inputs.positions })
-        return this.#logitsOfLast(inputs, this.#statesAfter({ tokens: inputs, rotary, rowAdapters: [] }, memory))
+        const rowAdapters = rowAdaptersOf(parts, inputs)
+        return this.#logitsOfLast(inputs, this.#statesAfter({ tokens: inputs, rotary, rowAdapters }, memory))
       }
       // Sequences that share pages may have more tokens together than the memory.
       const capacity = rows && Math.max(memory.capacity, 2 * keys)
@@ -283,6 +278,28 @@ export class Decoder {
     for (const linear of [...this.linears(), ...this.tables]) {
       for (const { layer, scale } of linear.activeAdapters())
         state.push(layer, scale, ...layer.parameters.map(({ version }) => version))
+    }
+    return state
+  }
+
+  /** Returns what a pass depends on besides `state` if sequences have adapters of their own: their factors, layers, and versions. */
+  #stateOfRows(parts: readonly SequencePart[]): unknown[] {
+    const state: unknown[] = []
+    const names = new Set<string>()
+    for (const { factors } of parts) {
+      state.push(factors?.size ?? 0)
+      for (const [name, factor] of factors ?? []) {
+        names.add(name)
+        state.push(name, factor)
+      }
+    }
+    if (names.size === 0) return state
+    for (const { adapters } of this.linears()) {
+      for (const name of names) {
+        const layer = adapters.get(name)?.layer
+        state.push(layer)
+        for (const { version } of layer?.parameters ?? []) state.push(version)
+      }
     }
     return state
   }
@@ -423,13 +440,18 @@ function starts(lengths: readonly number[]): Int32Array {
   return offsets
 }
 
-/** Joins neighbouring rows that have the same adapters, whose products are then computed together. */
-function joined(rowAdapters: readonly RowAdapters[]): RowAdapters[] {
+/**
+ * Returns the rows that have adapters of their own. Neighbours that have the same adapters are joined: their products are computed
+ * together.
+ */
+function rowAdaptersOf(parts: readonly SequencePart[], { sequences }: Pick<TokenInputs, 'sequences'>): RowAdapters[] {
   const all: RowAdapters[] = []
-  for (const rows of rowAdapters) {
+  for (const [i, { from, to }] of sequences.entries()) {
+    const { factors } = parts[i]!
+    if (!factors || factors.size === 0) continue
     const last = all.at(-1)
-    if (last?.to === rows.from && last.factors === rows.factors) all[all.length - 1] = { ...last, to: rows.to }
-    else all.push(rows)
+    if (last?.to === from && last.factors === factors) all[all.length - 1] = { ...last, to }
+    else all.push({ from, to, factors })
   }
   return all
 }

@@ -1,6 +1,7 @@
 /** Writes an answer as a message in Anthropic's form, and its events. */
 import { randomUUID } from 'node:crypto'
 import { isObject } from '../../common/arguments.js'
+import type { GenerateResult } from '../../generate/index.js'
 import { jsonIn } from '../../io/json.js'
 import type { AnswerEvent, AnswerWriter } from '../answer-chat.js'
 import type { MessagePart, PartEvent } from '../message-parts.js'
@@ -13,7 +14,6 @@ export class MessageWriter implements AnswerWriter {
   readonly failure = messageFailure
   readonly #id = `msg_${randomUUID().replaceAll('-', '')}`
   readonly #content: { type: string }[] = []
-  #hasBegun = false
   #whole: object = {}
 
   constructor(readonly model: string) {}
@@ -24,12 +24,10 @@ export class MessageWriter implements AnswerWriter {
 
   async *events(answer: AsyncIterable<AnswerEvent>): AsyncGenerator<object> {
     for await (const one of answer) {
-      if (!this.#hasBegun) {
-        // The tokens of the prompt are counted at the end.
-        yield { type: 'message_start', message: this.#message(null, { input_tokens: 0, output_tokens: 0 }) }
-        this.#hasBegun = true
-      }
-      if (one.event === 'finish') yield* this.#finish(one)
+      if (one.event === 'begin') {
+        const usage = { ...promptUsage(one.prompt), output_tokens: 0 }
+        yield { type: 'message_start', message: this.#message(NOT_STOPPED, usage) }
+      } else if (one.event === 'finish') yield* this.#finish(one)
       else yield this.#event(one)
     }
   }
@@ -43,13 +41,11 @@ export class MessageWriter implements AnswerWriter {
   }
 
   *#finish(end: Finish): Generator<object> {
-    const { promptTokens, cachedTokens = 0, newTokens } = end.whole
+    const { newTokens, reasoningTokens = 0 } = end.whole
     const usage = {
-      input_tokens: promptTokens - cachedTokens,
-      cache_creation_input_tokens: 0,
-      cache_read_input_tokens: cachedTokens,
+      ...promptUsage(end.whole),
       output_tokens: newTokens,
-      output_tokens_details: { thinking_tokens: end.reasoningTokens },
+      output_tokens_details: { thinking_tokens: reasoningTokens },
     }
     const delta = this.#stopOf(end)
     this.#whole = this.#message(delta, usage)
@@ -65,18 +61,27 @@ export class MessageWriter implements AnswerWriter {
     return { stop_reason: reason, stop_sequence: reason === 'stop_sequence' ? stopString : null }
   }
 
-  #message(stop: object | null, usage: object): object {
+  #message(stop: object, usage: object): object {
     return {
       id: this.#id,
       type: 'message',
       role: 'assistant',
       model: this.model,
       content: [...this.#content],
-      ...(stop ?? { stop_reason: null, stop_sequence: null }),
-      usage: { cache_creation_input_tokens: 0, cache_read_input_tokens: 0, ...usage },
+      ...stop,
+      usage,
     }
   }
 }
+
+const NOT_STOPPED = { stop_reason: null, stop_sequence: null }
+
+/** Counts the tokens of a prompt. Anthropic's `input_tokens` are without the cache's. */
+const promptUsage = ({ promptTokens, cachedTokens = 0 }: Pick<GenerateResult, 'promptTokens' | 'cachedTokens'>) => ({
+  input_tokens: promptTokens - cachedTokens,
+  cache_creation_input_tokens: 0,
+  cache_read_input_tokens: cachedTokens,
+})
 
 /** Returns a block. The input of a call that was cut is empty. */
 function blockOf(part: MessagePart) {

@@ -52,11 +52,10 @@ export class ResponseWriter implements AnswerWriter {
 
   async *events(answer: AsyncIterable<AnswerEvent>): AsyncGenerator<object> {
     for await (const one of answer) {
-      if (this.#sequence === 0) {
+      if (one.event === 'begin') {
         for (const type of ['created', 'in_progress'])
           yield this.#event(type, { response: this.#response('in_progress') })
-      }
-      if (one.event === 'finish') yield* this.#finish(one)
+      } else if (one.event === 'finish') yield* this.#finish(one)
       else yield* this.#part(one)
     }
   }
@@ -87,7 +86,7 @@ export class ResponseWriter implements AnswerWriter {
     }
   }
 
-  *#finish({ finishReason, whole, reasoningTokens }: AnswerEvent & { event: 'finish' }): Generator<object> {
+  *#finish({ finishReason, whole }: AnswerEvent & { event: 'finish' }): Generator<object> {
     if (this.#output.length === 0) {
       // Clients look for a message.
       const part = { type: 'text', text: '' } as const
@@ -95,7 +94,7 @@ export class ResponseWriter implements AnswerWriter {
       yield* this.#part({ event: 'end', part, isCut: finishReason === 'length' })
     }
     if (this.body.store) this.store(this.#output)
-    const { promptTokens, cachedTokens = 0, newTokens } = whole
+    const { promptTokens, cachedTokens = 0, newTokens, reasoningTokens = 0 } = whole
     const usage = {
       input_tokens: promptTokens,
       input_tokens_details: { cached_tokens: cachedTokens, cache_write_tokens: 0 },

@@ -1,10 +1,10 @@
 /** `/v1/batches`: files of requests. */
 import { z } from 'zod'
 import { anyText, wholeBetween } from '../../common/arguments.js'
-import type { Jobs, RequestBatch } from '../../jobs/index.js'
+import { COMPLETION_WINDOW, endOfWindow, type Jobs, type RequestBatch } from '../../jobs/index.js'
 import { onlyFields } from '../../schema/only-fields.js'
 import { readBody } from '../body.js'
-import { EXPIRY, metadataField, parseFields } from '../fields.js'
+import { EXPIRY, metadataField, parseFields, patternField } from '../fields.js'
 import { pageOf } from '../pages.js'
 import type { ClientRoutes, JobAsked } from '../serving.js'
 
@@ -19,7 +19,7 @@ export const BATCH_ROUTES: ClientRoutes = {
 const BatchBody = onlyFields({
   input_file_id: anyText,
   endpoint: anyText,
-  completion_window: z.literal('24h', { error: '24h' }),
+  completion_window: patternField(COMPLETION_WINDOW, '24h, or days from 1d to 14d'),
   metadata: metadataField.optional(),
   output_expires_after: onlyFields({
     anchor: z.literal('created_at', { error: 'created_at' }),
@@ -30,7 +30,8 @@ const BatchBody = onlyFields({
 async function create(request: Request, { batches }: Jobs, { owner, maxBodyBytes }: JobAsked): Promise<Response> {
   const body = parseFields(BatchBody, await readBody(request, maxBodyBytes))
   const { input_file_id: input, endpoint, metadata = null, output_expires_after: expires } = body
-  return answer(await batches.create({ input, endpoint, metadata, expiry: expires?.seconds ?? null }, owner))
+  const { completion_window: window } = body
+  return answer(await batches.create({ input, endpoint, metadata, expiry: expires?.seconds ?? null, window }, owner))
 }
 
 async function list(request: Request, { batches }: Jobs, { owner }: JobAsked): Promise<Response> {
@@ -49,18 +50,17 @@ function batchObject({ times, problems, ...batch }: RequestBatch) {
     errors:
       problems.length === 0 ? null : { object: 'list', data: problems.map((problem) => ({ ...problem, param: null })) },
     input_file_id: batch.input,
-    completion_window: '24h',
+    completion_window: batch.window,
     status: batch.state,
     output_file_id: batch.output,
     error_file_id: batch.errors,
     created_at: Math.floor(batch.createdAt / 1000),
     in_progress_at: at('in_progress'),
-    // However long it takes.
-    expires_at: null,
+    expires_at: Math.floor(endOfWindow(batch) / 1000),
     finalizing_at: at('finalizing'),
     completed_at: at('completed'),
     failed_at: at('failed'),
-    expired_at: null,
+    expired_at: at('expired'),
     cancelling_at: at('cancelling'),
     cancelled_at: at('cancelled'),
     request_counts: batch.counts,

@@ -71,6 +71,7 @@ class ChatResponse {
     const messages: ChatMessage[] = []
     const wholes: GenerateResult[] = []
     for await (const event of texts) {
+      if ('prompt' in event) continue
       const { index } = event
       if (!messages[index]) yield chunk(index, { role: 'assistant', content: '' })
       messages[index] ??= this.newMessage()

@@ -107,6 +107,7 @@ class CompletionResponse {
     const wholes: GenerateResult[] = []
     const lengths: number[] = []
     for await (const event of texts) {
+      if ('prompt' in event) continue
       const { index } = event
       const isFirst = lengths[index] === undefined
       lengths[index] ??= this.#echoOf(index).length

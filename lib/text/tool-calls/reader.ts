@@ -100,6 +100,7 @@ export class AnswerReader {
   readonly #steps: Reading<void>
   #delta = emptyDelta()
   #hasCalled = false
+  #isReasoning = false
 
   constructor(options: AnswerOptions) {
     check({ options }, { options: answerOptions })
@@ -113,6 +114,11 @@ export class AnswerReader {
     this.#steps = this.#read()
     this.#text.add(prefill)
     this.#steps.next()
+  }
+
+  /** Whether the text so far ends within reasoning. */
+  get isReasoning(): boolean {
+    return this.#isReasoning
   }
 
   /**
@@ -164,10 +170,12 @@ export class AnswerReader {
       if (!(yield* text.has(open))) continue
       this.#content.seam()
       this.#thoughts.seam()
+      this.#isReasoning = true
       while (!(yield* text.has(close)) && !(yield* text.isAtEnd())) {
         this.#delta.reasoning += this.#thoughts.write(text.take(1) + text.plain([close]))
         text.forget()
       }
+      this.#isReasoning = false
       return true
     }
     return false

@@ -98,3 +98,52 @@ test('a token that is read again gives the same bits', async () => {
   expect(await read()).toEqual(first) // recorded
   expect(await read()).toEqual(first) // replayed
 })
+
+test('of sequences with adapters of their own, changes between two tokens take effect', async () => {
+  using model = await loadTiny('tiny-untied')
+  const room = { capacity: 64, slots: 3 }
+  using replayed = model.createMemory(room)
+  using recomputed = model.createMemory(room)
+  const factors = [new Map<string, number>(), new Map([['a', 1]]), new Map([['b', 1]])]
+  const base = model.withAdapters([])
+  let known = 0
+  const read = async (memory: typeof replayed): Promise<Float32Array> => {
+    const parts = factors.map((own, slot) => ({
+      ids: [3 + known + slot],
+      known,
+      rows: Array.from({ length: known }, (_, token) => 3 * token + slot),
+      slot,
+      rowLength: 1,
+      factors: own,
+    }))
+    using logits = base.nextLogitsOf(parts, memory)
+    return (await logits.data()) as Float32Array
+  }
+  const add = async (name: string, seed: number): Promise<void> => {
+    await model.addAdapter(name, name === 'a' ? lora({ rank: 2 }) : mora({ rank: 2 }))
+    model.setActiveAdapters([name])
+    change(model, seed)
+  }
+  const check = async () => {
+    for (let token = 0; token < 3; token++) {
+      known++
+      recomputed.step?.dispose()
+      recomputed.step = null
+      expect(await read(replayed)).toEqual(await read(recomputed))
+    }
+  }
+  await add('a', 1)
+  await add('b', 2)
+  await check()
+  change(model, 3) // the active b
+  await check()
+  factors[1] = new Map([['a', 0.5]])
+  await check()
+  for (const name of ['a', 'b']) {
+    model.removeAdapter(name)
+    await add(name, 4)
+    await check()
+  }
+  factors.reverse()
+  await check()
+})
