@@ -39,7 +39,12 @@ export interface SampleContext {
    */
   openEngine(tokens: readonly number[]): Engine
   /** Opens the constraint of a completion that is JSON by a schema; the caller disposes of it. */
-  openConstraint(schema: unknown): Promise<NonNullable<EngineRequest['constraint']> & { dispose(): void }>
+  openConstraint(schema: unknown): Promise<
+    NonNullable<EngineRequest['constraint']> & {
+      /** Frees the memory. */
+      dispose(): void
+    }
+  >
   /** Returns ln π of the targets of each row under the current weights. */
   logProbs(rows: readonly StepRow[], temperature: number): Promise<Map<number, number[]>>
   /** Sums values over all ranks. */
