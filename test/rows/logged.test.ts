@@ -2,6 +2,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { parquetWriteBuffer } from 'hyparquet-writer'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { loadDataset, tokeniseRow } from '../../lib/batches/dataset.js'
 import { InputError } from '../../lib/common/errors.js'
@@ -331,6 +332,24 @@ describe('logged calls', () => {
       expect(read.row(0)).toEqual(expected.row(0))
     },
   )
+
+  it.each(['STRING', 'JSON'] as const)('are read from Parquet, whose columns are %s', async (type) => {
+    const logged = [
+      { ...run, inputs: { messages: history, tools }, outputs: { message: answer } },
+      { ...observation, input: { messages: history, tools }, output: answer },
+    ]
+    const expected = await loadDataset([logged[0]!], options())
+    for (const row of logged) {
+      const columnData = Object.entries(row).map(([name, value]) => {
+        const isText = typeof value === 'string'
+        const data = [isText || type === 'JSON' ? value : value === null ? null : JSON.stringify(value)]
+        return { name, data, type: isText ? ('STRING' as const) : type }
+      })
+      const path = join(folder, `${type}.parquet`)
+      writeFileSync(path, new Uint8Array(parquetWriteBuffer({ columnData })))
+      expect((await loadDataset(path, options())).row(0)).toEqual(expected.row(0))
+    }
+  })
 
   const spoken = { ...genAi, 'gen_ai.input.messages': [otelHistory[0]] }
   const otelCall = { ...otelHistory[1], finish_reason: 'tool_call' }
