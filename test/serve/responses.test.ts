@@ -96,6 +96,31 @@ it('is streamed in the events of OpenAI, in their order', async () => {
   expect(fixed(await whole.text())).toBe(done)
 })
 
+it('has functions in namespaces, which the model calls by both names', async () => {
+  script(() => [{ toolCalls: [{ ...call, name: 'clocks.get_time' }] }])
+  const clocks = { type: 'namespace' as const, name: 'clocks', description: 'Clocks.', tools: [clock] }
+  const input = [
+    { role: 'user' as const, content: 'When?' },
+    {
+      type: 'function_call' as const,
+      call_id: 'a',
+      name: 'get_time',
+      namespace: 'clocks',
+      arguments: '{"zone":"UTC"}',
+    },
+    { type: 'function_call_output' as const, call_id: 'a', output: '12:00' },
+  ]
+  const { output, tools } = await client.responses.create({ model, input, tools: [clocks] })
+  expect(output).toMatchObject([{ type: 'function_call', name: 'get_time', namespace: 'clocks' }])
+  expect(tools).toEqual([clocks])
+  const { messages, tools: told } = asked.mock.lastCall![0]
+  expect(messages![1]).toMatchObject({ tool_calls: [{ function: { name: 'clocks.get_time' } }] })
+  const description = 'Clocks.\nThe time.'
+  expect(told).toEqual([{ type: 'function', function: { name: 'clocks.get_time', description, parameters } }])
+  const wrong = await ask({ input: 'a', tools: [{ ...clocks, tools: [{ type: 'custom', name: 'a' }] }] })
+  expect([wrong.status, await wrong.text()]).toEqual([400, expect.stringContaining('tools[0].tools[0].type')])
+})
+
 it('summarises reasoning, and returns it encrypted, where that is asked for', async () => {
   script(() => [{ reasoning: 'Hm' }, { text: 'Hi' }])
   const include = ['reasoning.encrypted_content', 'message.output_text.logprobs'] as const

@@ -1,11 +1,12 @@
 /** The body of a request for a response, and its translation into a chat. */
 import { z } from 'zod'
 import { aFlag, anObject, anyText, wholeBetween } from '../../common/arguments.js'
-import { functionName, templateOptionsField, toolsOf } from '../chat-fields.js'
+import { templateOptionsField, toolsOf } from '../chat-fields.js'
 import { eitherOf, listField, wordField, wrongField } from '../fields.js'
 import type { ChatParams, RequestedChat } from '../requested-chat.js'
 import { limitField, samplingFields } from '../sampling.js'
 import { type InputItem, inputField, messagesOfInput } from './input.js'
+import { chatTools, responseTool } from './tools.js'
 
 /** The contents of a response that a client may ask for; those of hosted tools never occur. */
 const INCLUDES = [
@@ -18,17 +19,6 @@ const INCLUDES = [
   'computer_call_output.output.image_url',
   'code_interpreter_call.outputs',
 ] as const
-
-const tool = z.looseObject(
-  {
-    type: z.literal('function', { error: 'function, the only type of tool that is supported,' }),
-    name: functionName,
-    description: anyText.nullish(),
-    parameters: anObject.nullish(),
-    strict: aFlag.nullish(),
-  },
-  { error: 'a tool, an object with type and name' },
-)
 
 const format = z.discriminatedUnion(
   'type',
@@ -51,7 +41,7 @@ export const ResponseBody = z.looseObject({
   include: listField(wordField(INCLUDES), `a list of at most ${INCLUDES.length} of ${INCLUDES.join(', ')}`, {
     most: INCLUDES.length,
   }).default([]),
-  tools: toolsOf(tool).default([]),
+  tools: toolsOf(responseTool).default([]),
   tool_choice: eitherOf('auto, none, required, or { type: function, name }', [
     z.enum(['auto', 'none', 'required']),
     z.looseObject({ type: z.literal('function'), name: z.string() }),
@@ -92,10 +82,7 @@ export function chatOfResponse(
     max_tokens: body.max_output_tokens,
     logprobs,
     top_logprobs: body.top_logprobs,
-    tools: body.tools.map(({ name, description, parameters }) => ({
-      type: 'function' as const,
-      function: { name, ...(description && { description }), ...(parameters && { parameters }) },
-    })),
+    tools: chatTools(body.tools),
     tool_choice: typeof choice === 'string' ? choice : { type: choice.type, function: { name: choice.name } },
     response_format: chatFormatOf(text.format ?? { type: 'text' }),
     reasoning_effort: reasoning.effort ?? undefined,

@@ -3,6 +3,7 @@ import { z } from 'zod'
 import { anyText, aText, isObject } from '../../common/arguments.js'
 import { type ChatCompletionRequest, contentField, MESSAGES } from '../chat-fields.js'
 import { listField, wordField, wrongField } from '../fields.js'
+import { calledName } from './tools.js'
 
 type ChatMessages = ChatCompletionRequest['messages']
 type Turn = ChatMessages[number]
@@ -37,6 +38,7 @@ const item = z.discriminatedUnion(
       type: z.literal('function_call'),
       call_id: aText,
       name: aText,
+      namespace: anyText.nullish(),
       arguments: z.string({ error: 'a text of JSON' }),
     }),
     z.looseObject({ type: z.literal('function_call_output'), call_id: aText, output: content }),
@@ -128,7 +130,8 @@ export function messagesOfInput(items: readonly InputItem[]): ChatMessages {
       const reasoning = reasoningOf(one)
       if (reasoning) turn((last) => hasText(last) || 'reasoning_content' in last).reasoning_content = reasoning
     } else if (one.type === 'function_call') {
-      const { call_id: id, name, arguments: json } = one
+      const { call_id: id, arguments: json } = one
+      const name = calledName(one.name, one.namespace)
       names.set(id, name)
       const { tool_calls: calls } = turn(() => false)
       calls!.push({ id, type: 'function', function: { name, arguments: json } })

@@ -6,6 +6,7 @@ import { responseLogProb } from '../logprobs.js'
 import type { MessagePart, PartEvent } from '../message-parts.js'
 import type { ResponseRequest } from './body.js'
 import { encryptedOf } from './input.js'
+import { namespacesOf, toldTool } from './tools.js'
 
 type Status = 'in_progress' | 'completed' | 'incomplete' | 'failed'
 
@@ -33,13 +34,16 @@ export class ResponseWriter implements AnswerWriter {
   #open = { id: '', logprobs: [] as object[] }
   #sequence = 0
   #whole: object = {}
+  readonly #namespaces: ReturnType<typeof namespacesOf>
 
   constructor(
     readonly body: ResponseRequest,
     readonly model: string,
     /** Stores the items of the output. */
     readonly store: (items: readonly OutputItem[]) => void,
-  ) {}
+  ) {
+    this.#namespaces = namespacesOf(body.tools)
+  }
 
   get whole(): object {
     return this.#whole
@@ -77,7 +81,7 @@ export class ResponseWriter implements AnswerWriter {
     } else {
       const { text } = part
       const more = part.type === 'text' && { logprobs: this.#open.logprobs }
-      const done = part.type === 'call' ? { name: part.name, arguments: text } : { text, ...more }
+      const done = part.type === 'call' ? { name: this.#called(part).name, arguments: text } : { text, ...more }
       yield this.#event(`${name}.done`, { ...place, ...done })
       if (of) yield this.#event(`${of.part}.done`, { ...place, part: this.#content(part) })
       const whole = this.#item(part, one.isCut ? 'incomplete' : 'completed')
@@ -114,6 +118,11 @@ export class ResponseWriter implements AnswerWriter {
     return type === 'reasoning' && (this.body.reasoning.summary ?? null) !== null
   }
 
+  /** Returns the name of a called function, and its namespace, if it has one. */
+  #called({ name }: MessagePart & { type: 'call' }): { name: string; namespace?: string } {
+    return this.#namespaces.get(name) ?? { name }
+  }
+
   #event(type: string, fields: object): object {
     return { type: `response.${type}`, sequence_number: this.#sequence++, ...fields }
   }
@@ -128,8 +137,8 @@ export class ResponseWriter implements AnswerWriter {
     const { id } = this.#open
     const contents = status === 'in_progress' ? [] : [this.#content(part)]
     if (part.type === 'call') {
-      const { id: callId, name, text } = part
-      return { id, type: 'function_call', status, call_id: callId, name, arguments: text }
+      const { id: callId, text } = part
+      return { id, type: 'function_call', status, call_id: callId, ...this.#called(part), arguments: text }
     }
     if (part.type === 'text') return { id, type: 'message', status, role: 'assistant', content: contents }
     const isEncrypted = this.body.include.includes('reasoning.encrypted_content')
@@ -167,12 +176,7 @@ export class ResponseWriter implements AnswerWriter {
       temperature: body.temperature,
       text: { ...body.text, format: body.text.format ?? { type: 'text' } },
       tool_choice: body.tool_choice,
-      tools: body.tools.map((tool) => ({
-        ...tool,
-        description: tool.description ?? null,
-        parameters: tool.parameters ?? null,
-        strict: tool.strict ?? false,
-      })),
+      tools: body.tools.map(toldTool),
       top_logprobs: body.top_logprobs ?? 0,
       top_p: body.top_p ?? 1,
       truncation: 'disabled',
