@@ -108,6 +108,7 @@ export class MoraLanguageModel implements LanguageModelV4 {
         toolChoice?.type === 'tool'
           ? { type: 'function', function: { name: toolChoice.toolName } }
           : (toolChoice?.type ?? 'auto'),
+      parallel_tool_calls: true,
       response_format:
         contentSchema === undefined
           ? { type: 'text' }

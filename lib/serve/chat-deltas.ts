@@ -1,10 +1,9 @@
 /** Turns the pieces of a text into the deltas of a chat's message. */
 import { randomUUID } from 'node:crypto'
-import { isObject } from '../common/arguments.js'
 import type { GeneratedPiece, GenerateResult } from '../generate/index.js'
-import { jsonIn } from '../io/json.js'
 import type { ToolCall } from '../text/tool-calls/calls.js'
 import type { Calling } from './chat-fields.js'
+import { type CallPiece, ForcedCalls } from './forced-calls.js'
 
 /** A part of a message. */
 export interface ChatDelta {
@@ -29,7 +28,9 @@ const newId = () => `call_${randomUUID().replaceAll('-', '')}`
 /** A message during its generation. */
 export class ChatMessage {
   #calls = 0
-  /** The text so far of a forced call of any function, whose name is known once the call is complete. */
+  /** The calls of a completion that must call some function. */
+  readonly #forcedCalls = new ForcedCalls()
+  /** The text so far of a completion whose first call has not begun. */
   #pending = ''
   /** Whether a completion that might have been a call is text. */
   #isText = false
@@ -56,32 +57,39 @@ export class ChatMessage {
   end({ finishReason }: Pick<GenerateResult, 'finishReason'>): { delta: ChatDelta; finishReason: string } {
     if (!this.forced) return { delta: {}, finishReason: this.#calls > 0 ? 'tool_calls' : finishReason }
     const { name, optional } = this.forced
-    if (optional && !this.#isCall(optional))
-      return { delta: this.#pending ? { content: this.#pending } : {}, finishReason }
-    if (name !== null && this.#calls > 0) return { delta: {}, finishReason }
-    const call = name === null ? callIn(this.#pending) : null
-    const part = call ?? (name === null ? partOfCall(this.#pending) : { name, argumentsText: '' })
-    return { delta: { tool_calls: [this.#whole(part)] }, finishReason: call ? 'tool_calls' : finishReason }
+    if (this.#calls > 0) {
+      const isDone = name === null && this.#forcedCalls.isComplete && finishReason === 'stop'
+      return { delta: {}, finishReason: isDone ? 'tool_calls' : finishReason }
+    }
+    if (optional) return { delta: this.#pending ? { content: this.#pending } : {}, finishReason }
+    const part = { name: name ?? nameIn(this.#pending), argumentsText: '' }
+    return { delta: { tool_calls: [this.#whole(part)] }, finishReason }
   }
 
   #pushForced({ name, optional }: NonNullable<Calling['forced']>, text: string): ChatDelta | null {
     if (text === '') return null
-    if (name === null) {
-      this.#pending += text
-      if (!optional || (!this.#isText && mayBeCall(this.#pending, optional))) return null
-      this.#isText = true
-      const content = this.#pending
-      this.#pending = ''
-      return { content }
-    }
-    if (this.#calls === 0) return { tool_calls: [this.#whole({ name, argumentsText: text })] }
-    return { tool_calls: [{ index: 0, function: { arguments: text } }] }
+    if (this.#isText) return { content: text }
+    if (name !== null) return this.#callDeltas([{ ...(this.#calls === 0 && { name }), argumentsText: text }])
+    if (this.#calls > 0) return this.#callDeltas(this.#forcedCalls.push(text))
+    this.#pending += text
+    if (!optional || isCall(this.#pending, optional))
+      return this.#callDeltas(this.#forcedCalls.push(optional ? this.#pending : text))
+    if (mayBeCall(this.#pending, optional)) return null
+    this.#isText = true
+    const content = this.#pending
+    this.#pending = ''
+    return { content }
   }
 
-  /** Whether the completion is a call of one of these functions, complete or cut. */
-  #isCall(names: readonly string[]): boolean {
-    const { name, argumentsText } = partOfCall(this.#pending)
-    return !this.#isText && names.includes(name) && argumentsText !== ''
+  #callDeltas(pieces: readonly CallPiece[]): ChatDelta | null {
+    const calls = pieces
+      .filter(({ name, argumentsText }) => name !== undefined || argumentsText !== '')
+      .map(({ name, argumentsText }) =>
+        name === undefined
+          ? { index: this.#calls - 1, function: { arguments: argumentsText } }
+          : this.#whole({ name, argumentsText }),
+      )
+    return calls.length > 0 ? { tool_calls: calls } : null
   }
 
   #whole({ id = newId(), name, argumentsText }: CallText): CallDelta {
@@ -114,15 +122,11 @@ function mayBeCall(text: string, names: readonly string[]): boolean {
   return end ? names.includes(name) : names.some((one) => one.startsWith(name))
 }
 
-/** Returns the name and the arguments so far of a call that a limit or a stop string has cut. */
-function partOfCall(text: string): CallText {
-  const pattern = /^\s*\{\s*"name"\s*:\s*"([^"]*)(?:"\s*,\s*"arguments"\s*:\s*(.*))?/s
-  const [, name = '', argumentsText = ''] = pattern.exec(text) ?? []
-  return { name, argumentsText }
+/** Whether a text is a call of one of these functions up to its arguments. */
+function isCall(text: string, names: readonly string[]): boolean {
+  const [, name] = /^\s*\{\s*"name"\s*:\s*"([^"]*)"\s*,\s*"arguments"\s*:\s*\S/.exec(text) ?? []
+  return name !== undefined && names.includes(name)
 }
 
-function callIn(text: string): CallText | null {
-  const value = jsonIn(text)
-  if (!isObject(value) || typeof value.name !== 'string') return null
-  return { name: value.name, argumentsText: JSON.stringify(value.arguments) }
-}
+/** Returns the name so far of a call that a limit or a stop string has cut. */
+const nameIn = (text: string): string => /^[\s[]*\{\s*"name"\s*:\s*"([^"]*)/.exec(text)?.[1] ?? ''

@@ -89,6 +89,12 @@ export const toolsOf = <Tool extends z.ZodType>(tool: Tool) =>
 
 export const toolsField = toolsOf(tool)
 
+const namedFunction = z.looseObject({ type: z.literal('function'), function: z.looseObject({ name: z.string() }) })
+
+/** The tools among which the completion chooses, and whether it must call one. */
+export const allowedTools = <Tool extends z.ZodType>(tool: Tool) =>
+  z.looseObject({ mode: z.enum(['auto', 'required']), tools: z.array(tool).min(1).max(TOOLS) })
+
 export const templateOptionsField = ofCharacters(anObject, TEMPLATE_CHARACTERS).refine(
   (given) => !['messages', 'tools', 'add_generation_prompt'].some((name) => name in given),
   { error: 'an object of variables other than messages, tools and add_generation_prompt' },
@@ -102,10 +108,14 @@ export const ChatBody = z.looseObject({
   logprobs: aFlag.default(false),
   top_logprobs: wholeBetween(0, 20).optional(),
   tools: toolsField.default([]),
-  tool_choice: eitherOf('auto, none, required, or { type: function, function: { name } }', [
-    z.enum(['auto', 'none', 'required']),
-    z.looseObject({ type: z.literal('function'), function: z.looseObject({ name: z.string() }) }),
-  ]).default('auto'),
+  tool_choice: eitherOf(
+    'auto, none, required, { type: function, function: { name } }, or { type: allowed_tools, allowed_tools: { mode, tools } }',
+    [
+      z.enum(['auto', 'none', 'required']),
+      namedFunction,
+      z.looseObject({ type: z.literal('allowed_tools'), allowed_tools: allowedTools(namedFunction) }),
+    ],
+  ).default('auto'),
   parallel_tool_calls: aFlag.default(true),
   response_format: ResponseFormatField.default({ type: 'text' }),
   chat_template_kwargs: templateOptionsField.default({}),
@@ -149,56 +159,70 @@ export interface Calling {
   }
 }
 
-/** @param formatParam the parameter that has the response_format @throws ApiError 400 for a choice among no tools */
-export function callingOf(
-  {
-    tools,
-    tool_choice: choice,
-    response_format: format,
-  }: Pick<ChatCompletionRequest, 'tools' | 'tool_choice' | 'response_format'>,
-  formatParam = 'response_format',
-): Calling {
-  if (choice === 'none') return { tools: [] }
-  const parametersOf = (one: (typeof tools)[number]) => one.function.parameters ?? { type: 'object' }
-  const calls = tools.map((one) => ({
-    type: 'object',
-    properties: { name: { const: one.function.name }, arguments: parametersOf(one) },
-    required: ['name', 'arguments'],
-    additionalProperties: false,
-  }))
-  if (choice === 'auto') {
-    const content = schemaOfFormat(format)
-    if (tools.length === 0 || !content) return { tools }
-    const optional = tools.map((one) => one.function.name)
-    return { tools, forced: { name: null, schema: callOrContent(calls, content, formatParam), optional } }
-  }
-  if (tools.length === 0) throw wrongField('tool_choice', 'A tool_choice needs tools.')
-  if (choice === 'required')
-    return { tools, forced: { name: null, schema: calls.length === 1 ? calls[0]! : { anyOf: calls } } }
-  const { name } = choice.function
-  const chosen = tools.find((one) => one.function.name === name)
-  if (!chosen)
+/** @throws ApiError 400 for a choice among no tools, or of a tool that is not there */
+export function callingOf({
+  tools: all,
+  tool_choice: given,
+  parallel_tool_calls: isParallel,
+  response_format: format,
+}: Pick<ChatCompletionRequest, 'tools' | 'tool_choice' | 'parallel_tool_calls' | 'response_format'>): Calling {
+  if (given === 'none') return { tools: [] }
+  if (given !== 'auto' && all.length === 0) throw wrongField('tool_choice', 'A tool_choice needs tools.')
+  const toolNamed = (name: string) => {
+    const found = all.find((one) => one.function.name === name)
+    if (found) return found
     throw wrongField(
       'tool_choice',
       `Expected the name of one of the tools in tool_choice but received ${JSON.stringify(name)}.`,
     )
-  return { tools, forced: { name, schema: parametersOf(chosen) } }
+  }
+  const allowed = typeof given === 'object' && given.type === 'allowed_tools' ? given.allowed_tools : undefined
+  // Calls are read of tools that the model sees, so it sees only the allowed ones.
+  const tools = allowed ? [...new Set(allowed.tools.map((one) => toolNamed(one.function.name)))] : all
+  const choice = allowed?.mode ?? (given as Exclude<typeof given, { type: 'allowed_tools' }>)
+  const parametersOf = (one: (typeof tools)[number]) => one.function.parameters ?? { type: 'object' }
+  /** Returns the schemas of the calls, which are the first parts of `anyOf` at a place. */
+  const callsAt = (place: string) =>
+    tools.map((one, i) => ({
+      type: 'object',
+      properties: {
+        name: { const: one.function.name },
+        arguments: movedSchema(parametersOf(one), `${place}/anyOf/${i}/properties/arguments`),
+      },
+      required: ['name', 'arguments'],
+      additionalProperties: false,
+    }))
+  if (choice === 'auto') {
+    const content = schemaOfFormat(format)
+    if (tools.length === 0 || !content) return { tools }
+    const optional = tools.map((one) => one.function.name)
+    const schema = { anyOf: [...callsAt('#'), movedSchema(content, `#/anyOf/${tools.length}`)] }
+    return { tools, forced: { name: null, schema, optional } }
+  }
+  if (choice === 'required') {
+    const schema = isParallel
+      ? { type: 'array', items: { anyOf: callsAt('#/items') }, minItems: 1 }
+      : { anyOf: callsAt('#') }
+    return { tools, forced: { name: null, schema } }
+  }
+  const { name } = choice.function
+  return { tools, forced: { name, schema: parametersOf(toolNamed(name)) } }
 }
 
-/** Returns the schema of a call or of content. References of the schema of content begin at its root, so its definitions move there. */
-function callOrContent(
-  calls: readonly object[],
-  content: Readonly<Record<string, unknown>>,
-  formatParam: string,
-): object {
-  const { $defs, definitions, $schema: _, ...rest } = content
-  if (/"\$ref":"#"/.test(JSON.stringify(content))) {
-    throw wrongField(
-      formatParam,
-      'A schema that refers to itself as a whole does not go with tools; set tool_choice to none.',
-    )
+/** Keywords whose values are no schemas. */
+const VALUES = ['const', 'enum', 'default', 'examples']
+
+/** Returns a schema as a part of another one: its references begin at its place there. @param place a JSON pointer */
+function movedSchema(schema: Readonly<Record<string, unknown>>, place: string): Record<string, unknown> {
+  const moved = (value: unknown): unknown => {
+    if (Array.isArray(value)) return value.map(moved)
+    return isObject(value) ? movedSchema(value, place) : value
   }
-  return { anyOf: [...calls, rest], ...(isObject($defs) && { $defs }), ...(isObject(definitions) && { definitions }) }
+  const entries = Object.entries(schema).map(([key, value]) => {
+    if (key === '$ref' && typeof value === 'string' && value.startsWith('#')) return [key, place + value.slice(1)]
+    return [key, VALUES.includes(key) ? value : moved(value)]
+  })
+  return Object.fromEntries(entries)
 }
 
 /** Returns the JSON schema that the completion must fit. @throws ApiError 400 for several constraints */

@@ -33,14 +33,15 @@ const OF_COMPLETIONS: ChatParams = { messages: 'messages', format: 'response_for
 /** What a chat says of its conversation. */
 type Conversation = Pick<
   RequestedChat,
-  'messages' | 'tools' | 'tool_choice' | 'response_format' | 'chat_template_kwargs' | 'reasoning_effort'
+  | ('messages' | 'tools' | 'tool_choice' | 'parallel_tool_calls' | 'response_format')
+  | ('chat_template_kwargs' | 'reasoning_effort')
 >
 
 /** @throws ApiError 400 for messages without room, and for tools that the template does not print */
 async function conversationOf(body: Conversation, serving: Serving, params: ChatParams) {
   const { model } = serving
   requireRoom(contentsOf(body.messages), params.messages, model)
-  const calling = callingOf(body, params.format)
+  const calling = callingOf(body)
   const { tools } = calling
   const template = await promptTemplate(model, serving)
   requireToolTemplate(tools, template)

@@ -177,9 +177,22 @@ it('says what ended it', async () => {
     ...chosen,
     max_tokens: 100,
     tools: [clock],
-    tool_choice: { type: 'any' },
+    tool_choice: { type: 'any', disable_parallel_tool_use: true },
   })
   expect(forced).toMatchObject({ stop_reason: 'tool_use', content: [{ type: 'tool_use', input: { zone: 'UTC' } }] })
+  const { name, argumentsText } = call
+  script(() => [
+    { text: `[{"name": "${name}", "arguments": ${argumentsText}},` },
+    { text: `{"name": "${name}", "arguments": {}}]` },
+  ])
+  const several = client.messages.stream({ ...chosen, max_tokens: 100, tools: [clock], tool_choice: { type: 'any' } })
+  expect(await several.finalMessage()).toMatchObject({
+    stop_reason: 'tool_use',
+    content: [
+      { type: 'tool_use', input: { zone: 'UTC' } },
+      { type: 'tool_use', input: {} },
+    ],
+  })
   script(() => [{ toolCalls: [call, { ...call, id: 'call_2' }] }])
   const tool_choice = { type: 'auto' as const, disable_parallel_tool_use: true }
   expect((await client.messages.create({ ...chosen, tools: [clock], tool_choice })).content).toHaveLength(1)

@@ -48,6 +48,9 @@ const generated = (call: GenerateOptions, sample = 0) =>
 
 const messages = [{ role: 'user' as const, content: 'Say hi.' }]
 const zone = { enum: ['UTC', 'CET'] }
+/** A list of numbers and of lists of numbers. */
+const $defs = { Terms: { type: 'array', items: { anyOf: [{ type: 'integer' }, { $ref: '#/$defs/Terms' }] } } }
+
 const clock = {
   type: 'function' as const,
   function: {
@@ -289,11 +292,58 @@ describe('chats', () => {
     expect(calls()[0]!.schema).toEqual(clock.function.parameters)
   })
 
+  it('call several functions where one is required, as they come', async () => {
+    const sum = { type: 'function' as const, function: { name: 'sum', parameters: { $ref: '#/$defs/Terms', $defs } } }
+    const request = { model, messages, tools: [clock, sum], tool_choice: 'required' as const }
+    const written = await client.chat.completions.create({ ...request, seed: 3, max_tokens: 60, temperature: 2 })
+    expect(written.choices[0]!.message.tool_calls).not.toHaveLength(0)
+    const [one] = (await client.chat.completions.create({ ...request, parallel_tool_calls: false })).choices
+    expect(one!.message.tool_calls).toHaveLength(1)
+    const text = '[{"name": "get_time", "arguments": {"zone": "a\\"}]"}},{"name":"sum","arguments":[1, [2]]}]'
+    const expected = [
+      { function: { name: 'get_time', arguments: '{"zone": "a\\"}]"}' } },
+      { function: { name: 'sum', arguments: '[1, [2]]' } },
+    ]
+    for (const length of [1, 7, text.length]) {
+      script(() => (text.match(new RegExp(`.{1,${length}}`, 'g')) ?? []).map((text) => ({ text })))
+      const [choice] = (await client.chat.completions.create(request)).choices
+      expect(choice).toMatchObject({ finish_reason: 'tool_calls', message: { content: null, tool_calls: expected } })
+      const stream = client.chat.completions.stream(request)
+      const { choices } = await stream.finalChatCompletion()
+      expect(choices[0]).toMatchObject({ finish_reason: 'tool_calls', message: { tool_calls: expected } })
+    }
+  })
+
+  it('call only functions that are allowed', async () => {
+    const other = { type: 'function' as const, function: { name: 'other', parameters: clock.function.parameters } }
+    const named = (name: string) => ({ type: 'function', function: { name } })
+    const request = (mode: 'auto' | 'required', name: string) =>
+      client.chat.completions.create({
+        model,
+        messages,
+        tools: [clock, other],
+        tool_choice: { type: 'allowed_tools', allowed_tools: { mode, tools: [named(name)] } },
+        parallel_tool_calls: false,
+        max_tokens: 100,
+      })
+    await request('auto', 'other')
+    expect(calls()[0]).toMatchObject({ tools: [other] })
+    expect(calls()[0]!.schema).toBeUndefined()
+    const [choice] = (await request('required', 'other')).choices
+    expect(choice!.message.tool_calls).toMatchObject([{ function: { name: 'other' } }])
+    await expect(request('auto', 'nobody')).rejects.toMatchObject({
+      status: 400,
+      param: 'tool_choice',
+      message: expect.stringContaining('"nobody"'),
+    })
+  })
+
   it('are calls also where a limit cuts them', async () => {
     const request = { model, messages, tools: [clock], tool_choice: 'required' as const, max_tokens: 1 }
     const parts: [string, string, string][] = [
       ['{"name": "get_time", "arguments": {"zo', 'get_time', '{"zo'],
       ['{"name":"get_time","arguments":{"zone":"a"}', 'get_time', '{"zone":"a"}'],
+      ['[{"name": "get_time", "arguments": {"zone": "}]"}}, {"name": "get_', 'get_time', '{"zone": "}]"}'],
       ['{"name": "get_time", "argu', 'get_time', ''],
       ['{"name": "get_', 'get_', ''],
       ['{', '', ''],
@@ -327,13 +377,9 @@ describe('chats', () => {
       const call = calls?.[0]
       return [content, call && 'function' in call ? call.function : null, choice!.finish_reason, deltas.length]
     }
-    const called = { name: 'get_time', arguments: '{"zone":"UTC"}' }
-    expect(await both(['{"name": "get_', 'time", "arguments": {"zone": "UTC"}}'])).toEqual([
-      null,
-      called,
-      'tool_calls',
-      3,
-    ])
+    const called = { name: 'get_time', arguments: '{"zone": "UTC"}' }
+    const whole = ['{"name": "get_', 'time", "arguments": {"zone": "UTC"}}']
+    expect(await both(whole)).toEqual([null, called, 'tool_calls', 3])
     const person = '{"name": "Ada", "age": 36}'
     expect(await both(['{"na', 'me": "A', 'da", ', '"age": 36}'])).toEqual([person, null, 'stop', 5])
     const timely = '{"name": "get_time", "age": 36}'

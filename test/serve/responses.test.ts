@@ -121,6 +121,21 @@ it('has functions in namespaces, which the model calls by both names', async () 
   expect([wrong.status, await wrong.text()]).toEqual([400, expect.stringContaining('tools[0].tools[0].type')])
 })
 
+it('calls the functions that are allowed, several if need be', async () => {
+  const other = { ...clock, name: 'other' }
+  const tools = [{ type: 'function' as const, name: 'other' }]
+  const request = { model, input: 'When?', tools: [clock, other] }
+  const called = '{"name": "other", "arguments": {"zone": "UTC"}}'
+  script(() => [{ text: `[${called}, ` }, { text: `${called}]` }])
+  const stream = client.responses.stream({
+    ...request,
+    tool_choice: { type: 'allowed_tools', mode: 'required', tools },
+  })
+  const item = { type: 'function_call', status: 'completed', name: 'other', arguments: '{"zone": "UTC"}' }
+  expect((await stream.finalResponse()).output).toMatchObject([item, item])
+  expect(asked.mock.lastCall![0].tools).toMatchObject([{ function: { name: 'other' } }])
+})
+
 it('summarises reasoning, and returns it encrypted, where that is asked for', async () => {
   script(() => [{ reasoning: 'Hm' }, { text: 'Hi' }])
   const include = ['reasoning.encrypted_content', 'message.output_text.logprobs'] as const
@@ -275,6 +290,11 @@ it.each([
   [{ include: ['all'] }, 'include[0]', 'reasoning.encrypted_content'],
   [{ top_logprobs: 2 }, 'top_logprobs', 'include'],
   [{ tool_choice: 'required' }, 'tool_choice', 'needs tools'],
+  [
+    { tools: [clock], tool_choice: { type: 'allowed_tools', mode: 'auto', tools: [{ type: 'function', name: 'b' }] } },
+    'tool_choice',
+    'received "b"',
+  ],
   [{ text: { format: { type: 'json_object' } }, grammar: 'root ::= "a"' }, 'grammar', 'text.format exclude each other'],
 ])('refuses %j by name', async (body, param, message) => {
   const response = await ask({ input: 'a', stream: true, ...body })

@@ -1,7 +1,7 @@
 /** The body of a request for a response, and its translation into a chat. */
 import { z } from 'zod'
 import { aFlag, anObject, anyText, wholeBetween } from '../../common/arguments.js'
-import { templateOptionsField, toolsOf } from '../chat-fields.js'
+import { allowedTools, templateOptionsField, toolsOf } from '../chat-fields.js'
 import { eitherOf, listField, wordField, wrongField } from '../fields.js'
 import type { ChatParams, RequestedChat } from '../requested-chat.js'
 import { limitField, samplingFields } from '../sampling.js'
@@ -19,6 +19,8 @@ const INCLUDES = [
   'computer_call_output.output.image_url',
   'code_interpreter_call.outputs',
 ] as const
+
+const namedFunction = z.looseObject({ type: z.literal('function'), name: z.string() })
 
 const format = z.discriminatedUnion(
   'type',
@@ -42,9 +44,10 @@ export const ResponseBody = z.looseObject({
     most: INCLUDES.length,
   }).default([]),
   tools: toolsOf(responseTool).default([]),
-  tool_choice: eitherOf('auto, none, required, or { type: function, name }', [
+  tool_choice: eitherOf('auto, none, required, { type: function, name }, or { type: allowed_tools, mode, tools }', [
     z.enum(['auto', 'none', 'required']),
-    z.looseObject({ type: z.literal('function'), name: z.string() }),
+    namedFunction,
+    allowedTools(namedFunction).extend({ type: z.literal('allowed_tools') }),
   ]).default('auto'),
   parallel_tool_calls: aFlag.default(true),
   text: z
@@ -83,7 +86,7 @@ export function chatOfResponse(
     logprobs,
     top_logprobs: body.top_logprobs,
     tools: chatTools(body.tools),
-    tool_choice: typeof choice === 'string' ? choice : { type: choice.type, function: { name: choice.name } },
+    tool_choice: chatChoiceOf(choice),
     response_format: chatFormatOf(text.format ?? { type: 'text' }),
     reasoning_effort: reasoning.effort ?? undefined,
   }
@@ -92,4 +95,11 @@ export function chatOfResponse(
 
 function chatFormatOf(format: NonNullable<ResponseRequest['text']['format']>): RequestedChat['response_format'] {
   return format.type === 'json_schema' ? { type: format.type, json_schema: { schema: format.schema } } : format
+}
+
+function chatChoiceOf(choice: ResponseRequest['tool_choice']): RequestedChat['tool_choice'] {
+  if (typeof choice === 'string') return choice
+  const named = ({ type, name }: z.output<typeof namedFunction>) => ({ type, function: { name } })
+  if (choice.type === 'function') return named(choice)
+  return { type: choice.type, allowed_tools: { mode: choice.mode, tools: choice.tools.map(named) } }
 }
