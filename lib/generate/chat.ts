@@ -16,7 +16,10 @@ const sayArguments = { text: anyText, say: optionsSchema('the options of say', {
  *
  * @interface
  */
-export type ChatOptions = Omit<GenerateOptions, 'prompt' | 'prompts' | 'n' | 'messages' | 'onText' | 'signal'>
+export type ChatOptions = Omit<
+  GenerateOptions,
+  ('prompt' | 'prompts' | 'n' | 'messages' | 'continueFinalMessage' | 'addGenerationPrompt') | ('onText' | 'signal')
+>
 
 /**
  * A conversation. The prefix cache keeps what a rendered conversation has in common with the one before.

@@ -35,6 +35,10 @@ export interface GenerateOptions extends Omit<GenerateInput, 'prompt'> {
   adapters?: AdapterChoice
   /** A conversation to continue, instead of `prompt`. */
   messages?: readonly Message[]
+  /** Whether the last of `messages`, the assistant's, is continued: the text is what is added to it. Default: false. */
+  continueFinalMessage?: boolean
+  /** Whether the prompt ends with the beginning of an assistant's turn. Default: unless `continueFinalMessage`. */
+  addGenerationPrompt?: boolean
   /** The text to continue or answer, or token ids, which are continued as they are. */
   prompt?: string | readonly number[]
   /** Several prompts instead: the result is a list of their texts, in their order. */
@@ -79,6 +83,8 @@ export const generateArguments = {
       'a list of messages, each with a role and texts as content',
       z.array(custom('a message', isMessage)),
     ).optional(),
+    continueFinalMessage: aFlag.optional(),
+    addGenerationPrompt: aFlag.optional(),
     prompt: aPrompt.optional(),
     prompts: expecting('a list of prompts that is not empty', z.array(aPrompt).min(1)).optional(),
     parse: aFlag.optional(),
@@ -97,7 +103,8 @@ export function splitCall(call: Omit<GenerateOptions, 'signal'>): {
   options: GenerateSettings
   extras: GenerateExtras
 } {
-  const { adapters, messages, prompt, prompts, parse, onText, onBegin, onWarning, ...rest } = call
+  const { adapters, messages, continueFinalMessage, addGenerationPrompt, prompt, prompts, ...others } = call
+  const { parse, onText, onBegin, onWarning, ...rest } = others
   const text = typeof prompt === 'string' ? { prompt } : {}
   const options = parseOptions(GenerateSchema, { ...rest, ...text })
   const { system, tools, templateOptions } = options
@@ -108,7 +115,8 @@ export function splitCall(call: Omit<GenerateOptions, 'signal'>): {
       `${plain} cannot be combined with system, messages, tools or ${optionName('templateOptions')}: they need a template.`,
     )
   }
-  return { options, extras: { adapters, messages, prompt, prompts, parse, onText, onBegin, onWarning } }
+  const conversation = { messages, continueFinalMessage, addGenerationPrompt }
+  return { options, extras: { adapters, ...conversation, prompt, prompts, parse, onText, onBegin, onWarning } }
 }
 
 /** Settings of sampling, and of the end of a text. */

@@ -2,6 +2,7 @@
 
 import { checkIds } from '../batches/examples/encode.js'
 import { UsageError } from '../common/errors.js'
+import { TheOption, theOption } from '../common/option-names.js'
 import type { LoadedModel } from '../models/index.js'
 import { encodePrompt } from '../text/prompt.js'
 import {
@@ -20,6 +21,10 @@ interface Prompt extends TemplateContext {
   messages?: readonly Message[]
   /** The system message before a prompt. */
   system?: string
+  /** Whether the last of the messages is continued. */
+  continueFinalMessage?: boolean | undefined
+  /** Whether an assistant's turn begins at the end. */
+  addGenerationPrompt?: boolean | undefined
 }
 
 /** @throws UsageError `no-tokenizer` */
@@ -47,6 +52,7 @@ export async function promptTokens(
   if ((prompt === undefined) === (messages === undefined)) {
     throw new UsageError('unfit-options', 'Expected either a prompt or messages to generate from.')
   }
+  requireContinuable(request)
   if (typeof prompt === 'string') {
     if (!template) requireNothingForTemplate(request)
     const why = whyNoRoom([prompt], model)
@@ -62,6 +68,30 @@ export async function promptTokens(
   }
   checkIds(Int32Array.from(ids), model.config.vocabularySize, 'the prompt')
   return ids
+}
+
+/** @throws UsageError `unfit-options` for options of the end of a conversation that do not fit it */
+function requireContinuable({ messages, continueFinalMessage, addGenerationPrompt }: Prompt): void {
+  const refused = (sentence: string, option: string) => new UsageError('unfit-options', sentence, { option })
+  if (!messages && (continueFinalMessage !== undefined || addGenerationPrompt !== undefined)) {
+    const option = continueFinalMessage === undefined ? 'addGenerationPrompt' : 'continueFinalMessage'
+    throw refused(`${TheOption(option)} needs messages.`, option)
+  }
+  if (!continueFinalMessage) return
+  const option = 'continueFinalMessage'
+  if (addGenerationPrompt) {
+    const sentence = `${TheOption(option)} excludes ${theOption('addGenerationPrompt')}: an answer either continues a message or begins one.`
+    throw refused(sentence, option)
+  }
+  const { role, content, tool_calls: calls } = messages!.at(-1) ?? { role: 'none' }
+  const isText = typeof content === 'string' || content?.some(({ type }) => type === 'text')
+  if (role === 'assistant' && isText && !(Array.isArray(calls) && calls.length > 0)) return
+  const received =
+    role !== 'assistant' ? `a message of the role ${role}` : isText ? 'one with calls' : 'one without a text'
+  throw refused(
+    `${TheOption(option)} needs a last message of the assistant that has a text and no calls, but received ${received}.`,
+    option,
+  )
 }
 
 /**

@@ -10,8 +10,10 @@ import type { GenerateSettings } from '../options/index.js'
 import { resolveTools } from '../rows/tools.js'
 import type { NewToken, RankedToken } from '../tensor/operations/sampling.js'
 import type { ChatTemplate, TemplateContext } from '../text/template.js'
+import { textsOf } from '../text/templates/messages.js'
 import type { Tokenizer } from '../text/tokenizer.js'
 import { knownAnswerForm } from '../text/tool-calls/find-form.js'
+import type { ReasoningTags } from '../text/tool-calls/forms.js'
 import { AnswerReader } from '../text/tool-calls/reader.js'
 import { allowOnly } from './constraints/allowed-tokens.js'
 import { type Constraint, type ConstraintTokens, openConstraint } from './constraints/constraint.js'
@@ -39,7 +41,7 @@ export async function textRequest(model: ModelView, call: GenerateOptions, sampl
   if (signal) setMaxListeners(0, signal)
   const { options, extras } = splitCall(given)
   const { system, templateOptions, seed } = options
-  const { prompt, messages, onBegin, onWarning } = extras
+  const { prompt, messages, continueFinalMessage, addGenerationPrompt, onBegin, onWarning } = extras
   // Ids need a tokenizer only for options of texts.
   const isOfIds = Array.isArray(prompt) && OF_TEXTS.every((name) => [options[name] ?? []].flat().length === 0)
   const tokenizer = isOfIds ? model.tokenizer : requireTokenizer(model)
@@ -47,7 +49,8 @@ export async function textRequest(model: ModelView, call: GenerateOptions, sampl
   const template = Array.isArray(prompt) ? null : await promptTemplate(model, options, onWarning)
   const tools = await resolveTools(options.tools)
   if (tools?.length && template) await requireToolTemplate(template, { tools, templateOptions })
-  const conversation = { prompt, system, messages, tools, templateOptions }
+  const ending = { continueFinalMessage, addGenerationPrompt }
+  const conversation = { prompt, system, messages, tools, templateOptions, ...ending }
   const ids = await promptTokens(model, template, conversation, signal)
   const stopIds = await stopIdsOf(options, model, template)
   return {
@@ -58,7 +61,7 @@ export async function textRequest(model: ModelView, call: GenerateOptions, sampl
     stopIds,
     reader:
       template && (extras.parse ?? tools !== undefined)
-        ? await readerOf(template, { tools, templateOptions })
+        ? await readerOf(template, { tools, templateOptions }, beginningOf(conversation))
         : undefined,
     includeStop: options.includeStop,
     // Opened last: the caller disposes of it with the request.
@@ -111,9 +114,23 @@ async function requireToolTemplate(template: ChatTemplate, context: TemplateCont
   )
 }
 
-/** Returns a reader of an answer to a template. */
-async function readerOf(template: ChatTemplate, context: TemplateContext): Promise<AnswerReader> {
-  return new AnswerReader({ form: await knownAnswerForm(template, context), tools: context.tools ?? null })
+/** Returns the part of the answer that the messages have; undefined where a turn begins by the template. */
+function beginningOf({
+  messages,
+  continueFinalMessage = false,
+  addGenerationPrompt = true,
+}: Pick<GenerateOptions, 'messages' | 'continueFinalMessage' | 'addGenerationPrompt'>): string | undefined {
+  if (continueFinalMessage) return textsOf(messages!.at(-1)!).at(-1)!
+  return addGenerationPrompt ? undefined : ''
+}
+
+/** Returns a reader of an answer to a template. @param beginning the part of the answer that the conversation has */
+async function readerOf(template: ChatTemplate, context: TemplateContext, beginning?: string): Promise<AnswerReader> {
+  const form = await knownAnswerForm(template, context)
+  const isOpen = ({ open, close }: ReasoningTags) => beginning!.lastIndexOf(open) > beginning!.lastIndexOf(close)
+  // What is added to reasoning is reasoning; the reader gets no text that is not added.
+  const prefill = beginning === undefined ? form.prefill : (form.reasoning.find(isOpen)?.open ?? '')
+  return new AnswerReader({ form, prefill, tools: context.tools ?? null })
 }
 
 /** Opens the constraint of some options; returns undefined if they have none. */

@@ -57,9 +57,7 @@ const message = z
       role: wordField(ROLES),
       content: contentField(textPart).optional(),
       // Mistral's and DeepSeek's word for a message that the completion continues.
-      prefix: z
-        .literal(false, { error: 'false, since a completion cannot continue a message (/v1/completions can),' })
-        .nullish(),
+      prefix: z.literal(false, { error: 'false, since continue_final_message continues the last message,' }).nullish(),
       tool_calls: listField(call, `a list of at most ${CALLS} calls`, { most: CALLS }).nullish(),
     },
     { error: 'a message, an object with role and content' },
@@ -100,6 +98,15 @@ export const templateOptionsField = ofCharacters(anObject, TEMPLATE_CHARACTERS).
   { error: 'an object of variables other than messages, tools and add_generation_prompt' },
 )
 
+/** Where a conversation ends, by vLLM's names. */
+export const endFields = { continue_final_message: aFlag.optional(), add_generation_prompt: aFlag.optional() }
+
+/** Returns where a conversation ends, for `generate`. */
+export const endOf = (body: Partial<Pick<ChatCompletionRequest, keyof typeof endFields>>) => ({
+  continueFinalMessage: body.continue_final_message,
+  addGenerationPrompt: body.add_generation_prompt,
+})
+
 export const ChatBody = z.looseObject({
   ...samplingFields,
   messages: messagesField,
@@ -118,6 +125,7 @@ export const ChatBody = z.looseObject({
   ).default('auto'),
   parallel_tool_calls: aFlag.default(true),
   response_format: ResponseFormatField.default({ type: 'text' }),
+  ...endFields,
   chat_template_kwargs: templateOptionsField.default({}),
   reasoning_effort: anyText.optional(),
 })

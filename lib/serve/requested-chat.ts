@@ -6,6 +6,8 @@ import {
   callingOf,
   contentSchemaOf,
   contentsOf,
+  type endFields,
+  endOf,
   messagesFor,
   requireToolTemplate,
 } from './chat-fields.js'
@@ -20,7 +22,8 @@ export type RequestedChat = SamplingBody &
     ChatCompletionRequest,
     | ('messages' | 'tools' | 'tool_choice' | 'parallel_tool_calls' | 'response_format' | 'max_tokens')
     | ('logprobs' | 'top_logprobs' | 'chat_template_kwargs' | 'reasoning_effort')
-  >
+  > &
+  Partial<Pick<ChatCompletionRequest, keyof typeof endFields>>
 
 /** Parameters that a route has under names of its own, for errors. */
 export interface ChatParams {
@@ -34,7 +37,7 @@ const OF_COMPLETIONS: ChatParams = { messages: 'messages', format: 'response_for
 type Conversation = Pick<
   RequestedChat,
   | ('messages' | 'tools' | 'tool_choice' | 'parallel_tool_calls' | 'response_format')
-  | ('chat_template_kwargs' | 'reasoning_effort')
+  | ('chat_template_kwargs' | 'reasoning_effort' | keyof typeof endFields)
 >
 
 /** @throws ApiError 400 for messages without room, and for tools that the template does not print */
@@ -52,6 +55,7 @@ async function conversationOf(body: Conversation, serving: Serving, params: Chat
       ...body.chat_template_kwargs,
     },
     ...(tools.length > 0 && { tools }),
+    ...endOf(body),
   }
   return { calling, template, conversation }
 }

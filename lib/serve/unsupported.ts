@@ -130,14 +130,6 @@ const ofConversations: UnsupportedParameters = {
   plugins: { neutral: [[]] },
   suffix: { neutral: [''] },
   echo: { neutral: [false], instead: 'ask /v1/completions' },
-  continue_final_message: {
-    neutral: [false],
-    instead: 'render the conversation yourself and ask /v1/completions to continue it',
-  },
-  add_generation_prompt: {
-    neutral: [true],
-    instead: 'render the conversation yourself and ask /v1/completions to continue it',
-  },
   add_special_tokens: { neutral: [false], instead: 'the template writes the tokens that begin a conversation' },
   chat_template: { instead: 'the template is chosen when the server starts' },
   documents: { neutral: [[]], instead: ofTemplate },
@@ -161,9 +153,15 @@ export const unsupportedOfChats: UnsupportedParameters = {
 
 const whole: Unsupported = { instead: 'send the whole conversation as input' }
 
+const ofEnds = (instead: string): UnsupportedParameters => ({
+  continue_final_message: { neutral: [false], instead },
+  add_generation_prompt: { neutral: [true], instead },
+})
+
 export const unsupportedOfResponses: UnsupportedParameters = {
   ...ofTexts('max_output_tokens', 'structured_outputs or text.format'),
   ...ofConversations,
+  ...ofEnds('ask /v1/chat/completions'),
   previous_response_id: whole,
   conversation: whole,
   messages: { instead: 'use input' },
@@ -190,6 +188,7 @@ const { stop_sequences: _, ...ofOtherTexts } = ofTexts(
 export const unsupportedOfMessages: UnsupportedParameters = {
   ...ofOtherTexts,
   ...ofConversations,
+  ...ofEnds('end messages with the message of the assistant that is continued'),
   n: { neutral: [1], instead: 'ask once for each' },
   stop: { neutral: [[]], instead: 'use stop_sequences' },
   input: { instead: 'use messages' },
@@ -218,8 +217,6 @@ export const unsupportedOfEmbeddings: UnsupportedParameters = {
 }
 
 export const unsupportedOfTokenize: UnsupportedParameters = {
-  add_generation_prompt: { neutral: [true] },
-  continue_final_message: off,
   chat_template: { instead: 'the template is chosen when the server starts' },
 }
 

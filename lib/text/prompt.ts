@@ -9,6 +9,10 @@ interface WrittenPrompt extends TemplateContext {
   messages?: readonly Message[] | undefined
   /** The system message before the prompt. */
   system?: string | undefined
+  /** Whether the ids end with the text of the last message, for the model to continue it. Default: false. */
+  continueFinalMessage?: boolean | undefined
+  /** Whether the ids end where the assistant's turn begins. Default: unless the last message is continued. */
+  addGenerationPrompt?: boolean | undefined
 }
 
 /**
@@ -24,8 +28,13 @@ export async function encodePrompt(
 ): Promise<number[]> {
   const { prompt, system, tools, templateOptions } = asked
   if (!template) return tokenizer.encodeText(plainPrompt(prompt, system), signal)
-  const context = { tools, templateOptions, addGenerationPrompt: true }
-  return tokenizer.encode(await template.render(turnsOfPrompt(asked), context, signal), signal)
+  const { continueFinalMessage = false, addGenerationPrompt = true } = asked
+  const turns = turnsOfPrompt(asked)
+  const context = { tools, templateOptions }
+  const text = continueFinalMessage
+    ? await template.renderContinued(turns, context, signal)
+    : await template.render(turns, { ...context, addGenerationPrompt }, signal)
+  return tokenizer.encode(text, signal)
 }
 
 /** Returns a prompt as a conversation. */

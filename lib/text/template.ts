@@ -4,7 +4,8 @@ import { UsageError } from '../common/errors.js'
 import { readText } from '../io/open.js'
 import { askForAnswers, askForText, type ChatTokenizer, type Conversation } from './isolated/client.js'
 import type { MaskedChat } from './masks/mask-answers.js'
-import type { RenderOptions, TemplateDefinition } from './templates/compiled-template.js'
+import type { RenderOptions, TemplateContext, TemplateDefinition } from './templates/compiled-template.js'
+import { renderContinued } from './templates/continued.js'
 import type { Message } from './templates/messages.js'
 
 export type { RenderOptions, TemplateContext } from './templates/compiled-template.js'
@@ -45,6 +46,16 @@ export class ChatTemplate {
    */
   render(messages: readonly Message[], options: RenderOptions, signal?: AbortSignal): Promise<string> {
     return askForText(this.#definition, messages, options, signal)
+  }
+
+  /**
+   * Returns the conversation up to the end of the last message's text, for the model to continue it.
+   * @param signal aborting it ends the waiting with its reason
+   * @throws InputError what `render` throws; `template-failed` if the template does not print the text as it is
+   */
+  renderContinued(messages: readonly Message[], context: TemplateContext, signal?: AbortSignal): Promise<string> {
+    const options = { ...context, addGenerationPrompt: false }
+    return renderContinued(messages, (marked) => this.render(marked, options, signal))
   }
 
   /**

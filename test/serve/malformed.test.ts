@@ -108,6 +108,8 @@ const RIGHT: Readonly<Record<string, object>> = {
       { role: 'tool', tool_call_id: 'c', content: 'd' },
     ],
     max_completion_tokens: 2,
+    continue_final_message: false,
+    add_generation_prompt: true,
     logprobs: true,
     top_logprobs: 2,
     tools: [tool],

@@ -102,6 +102,24 @@ it('begins with the tokens of its prompt, and those from the prefix cache', asyn
   ])
 })
 
+it('continues the last message of the assistant', async () => {
+  const messages: Anthropic.MessageParam[] = [
+    { role: 'user', content: 'Count.' },
+    { role: 'assistant', content: 'One, two,' },
+  ]
+  const structured_outputs = { regex: ' three' }
+  const request = { ...chosen, messages, max_tokens: 20, structured_outputs }
+  expect((await client.messages.create(request)).content).toMatchObject([{ type: 'text', text: ' three' }])
+  expect(asked.mock.lastCall![0]).toMatchObject({ messages, continueFinalMessage: true })
+  const streamed = await client.messages.stream(request).finalMessage()
+  expect(streamed.content).toMatchObject([{ type: 'text', text: ' three' }])
+  const counts = [messages, messages.slice(0, 1), [messages[0]!, { role: 'assistant' as const, content: '' }]].map(
+    async (some) => (await client.messages.countTokens({ model, messages: some })).input_tokens,
+  )
+  const [begun, open, empty] = await Promise.all(counts)
+  expect([begun! > open!, empty]).toEqual([true, open])
+})
+
 it('is told as messages: the system, texts, calls and their results', async () => {
   script(() => [{ text: 'Noon.' }])
   await client.messages.create({
@@ -225,7 +243,10 @@ it('fails in the form of Anthropic', async () => {
 it.each([
   [{ max_tokens: undefined }, 'max_tokens'],
   [{ messages: [{ role: 'user', content: [{ type: 'image' }] }] }, 'one of text, thinking'],
-  [{ messages: [...messages, { role: 'assistant', content: 'It' }] }, 'cannot continue a message'],
+  [
+    { messages: [...messages, { role: 'assistant', content: [{ type: 'tool_use', id: 'a', name: 'f', input: {} }] }] },
+    'content[0].type but received "tool_use"',
+  ],
   [{ tools: [{ type: 'web_search_20250305', name: 'web_search' }] }, '"web_search_20250305"'],
   [{ tool_choice: { type: 'all' } }, 'one of auto, any, tool, none for tool_choice.type'],
   [{ tool_choice: { type: 'any' } }, 'needs tools'],

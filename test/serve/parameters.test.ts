@@ -261,6 +261,45 @@ describe('a request', () => {
   })
 })
 
+describe('a message that the answer continues', () => {
+  const begun = [...messages, { role: 'assistant', content: 'One, two,' }]
+  const idsOf = async (body: object) => ((await ask('/tokenize', body)) as { tokens?: number[] }).tokens!
+  const textOf = async (body: object) => model.tokenizer!.decode(await idsOf(body))
+
+  it('ends the prompt with its text, and the answer has only what is added', async () => {
+    const open = await textOf({ messages })
+    expect(await textOf({ messages: begun, continue_final_message: true })).toBe(`${open}One, two,`)
+    expect(await textOf({ messages: begun, add_generation_prompt: false })).toBe(`${open}One, two,<|im_end|>\n`)
+    const structured_outputs = { regex: ' three' }
+    const request = { messages: begun, continue_final_message: true, structured_outputs, max_tokens: 20 }
+    expect(await ask(CHAT, request)).toMatchObject({ choices: [{ message: { content: ' three' } }] })
+    const thinking = { role: 'assistant', content: '<think>\nOne' }
+    const grammar = 'root ::= "two</think>three"'
+    const thought = await ask(CHAT, { ...request, messages: [...messages, thinking], structured_outputs: { grammar } })
+    expect(thought).toMatchObject({ choices: [{ message: { content: 'three', reasoning_content: 'two' } }] })
+    const { error } = await ask('/v1/responses', { input: 'a', continue_final_message: true })
+    expect(error?.message).toContain('ask /v1/chat/completions')
+  })
+
+  it.each([
+    [{ messages: begun, continue_final_message: true, add_generation_prompt: true }, 'excludes'],
+    [{ messages, continue_final_message: true }, 'but received a message of the role user'],
+    [
+      { messages: [...messages, { role: 'assistant', content: null, tool_calls: [] }], continue_final_message: true },
+      'without a text',
+    ],
+  ])('is refused by name: %j', async (body, message) => {
+    for (const path of [CHAT, '/tokenize']) {
+      const { status, error } = await ask(path, body)
+      expect([status, error?.param, error?.message]).toEqual([
+        400,
+        'continue_final_message',
+        expect.stringContaining(message),
+      ])
+    }
+  })
+})
+
 describe('tools', () => {
   it('are refused where the template would not show them, unless another template is given', async () => {
     using plain = await tinyModel({ template: CALLING })

@@ -35,9 +35,12 @@ const message = z.looseObject(
 
 const messages = listField(message, `a list of 1 to ${MESSAGES} messages`, { least: 1, most: MESSAGES }).superRefine(
   (given, context) => {
-    if (given.at(-1)?.role === 'user') return
-    const error = 'user, since an answer cannot continue a message (/v1/completions can),'
-    context.addIssue({ code: 'custom', message: error, path: [given.length - 1, 'role'] })
+    const { role, content } = given.at(-1)!
+    if (role === 'user' || typeof content === 'string' || !content) return
+    const at = content.findIndex(({ type }) => type !== 'text')
+    if (at < 0) return
+    const error = 'text, the only type of a block in a message that the answer continues,'
+    context.addIssue({ code: 'custom', message: error, path: [given.length - 1, 'content', at, 'type'] })
   },
 )
 
@@ -107,11 +110,13 @@ const textOf = (given: z.output<typeof texts> | undefined, separator = ''): stri
 export function conversationOfMessages(body: z.output<typeof CountBody>) {
   const { system, messages: given, tools, tool_choice: choice, thinking, output_config: output } = body
   const format = output.format
+  const turns = given.flatMap(turnsOf)
+  const last = turns.at(-1)
+  // An empty message of the assistant is only the beginning of its turn.
+  if (last?.role === 'assistant' && last.content === '') turns.pop()
   return {
-    messages: [
-      ...(system ? [{ role: 'system' as const, content: textOf(system, '\n') }] : []),
-      ...given.flatMap(turnsOf),
-    ],
+    messages: [...(system ? [{ role: 'system' as const, content: textOf(system, '\n') }] : []), ...turns],
+    continue_final_message: turns.at(-1)?.role === 'assistant',
     tools: tools.map(({ name, description, input_schema: parameters }) => ({
       type: 'function' as const,
       function: { name, ...(description && { description }), parameters },

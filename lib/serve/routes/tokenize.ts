@@ -3,7 +3,15 @@ import { z } from 'zod'
 import { aFlag, anyText } from '../../common/arguments.js'
 import { promptTemplate, promptTokens, requireTokenizer } from '../../generate/index.js'
 import { readBody } from '../body.js'
-import { messagesField, messagesFor, requireToolTemplate, templateOptionsField, toolsField } from '../chat-fields.js'
+import {
+  endFields,
+  endOf,
+  messagesField,
+  messagesFor,
+  requireToolTemplate,
+  templateOptionsField,
+  toolsField,
+} from '../chat-fields.js'
 import { clientOf } from '../clients.js'
 import { parseFields, wrongField } from '../fields.js'
 import { idsField, requireIds } from '../prompts.js'
@@ -15,6 +23,7 @@ const TokenizeBody = z.looseObject({
   prompt: anyText.optional(),
   messages: messagesField.optional(),
   tools: toolsField.optional(),
+  ...endFields,
   chat_template_kwargs: templateOptionsField.optional(),
   add_special_tokens: aFlag.default(true),
   return_token_strs: aFlag.default(false),
@@ -45,7 +54,8 @@ export async function tokenize(request: Request, serving: Serving): Promise<Resp
       return body.add_special_tokens ? tokenizer.encodeText(prompt, signal) : tokenizer.encode(prompt, signal)
     const template = await promptTemplate(model, serving)
     requireToolTemplate(tools, template)
-    return promptTokens(model, template, { messages: messagesFor(messages!, template), tools, templateOptions }, signal)
+    const conversation = { messages: messagesFor(messages!, template), tools, templateOptions, ...endOf(body) }
+    return promptTokens(model, template, conversation, signal)
   }
 }
 

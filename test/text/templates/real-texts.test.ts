@@ -1,6 +1,7 @@
 /** Templates that models ship render as in transformers (texts in MORA_TEST_ASSETS). */
 import { expect, it } from 'vitest'
 import type { Message } from '../../../lib/text/template.js'
+import { renderContinued } from '../../../lib/text/templates/continued.js'
 import { lacksTemplates } from '../../assets.js'
 import { needing } from '../../needs.js'
 import { type RealConversation, type RealTemplate, realTemplates } from './real-templates.js'
@@ -65,5 +66,28 @@ needing(lacksTemplates).describe('real templates', () => {
   it('are equal except where transformers cannot render', () => {
     console.info(`texts: ${JSON.stringify(count)}`)
     expect(count.equal).toBeGreaterThan(600)
+  })
+
+  it.each(templates.map((real) => [real.name, real] as const))('%s: ends at the text to continue', async (_, real) => {
+    let cut = 0
+    for (const { messages, tools, options, text } of real.conversations) {
+      const { role, content } = messages.at(-1)!
+      if (text === undefined || role !== 'assistant' || typeof content !== 'string' || content.trim() === '') continue
+      const render = (given: readonly Message[]) =>
+        real.template.render(given, { tools, templateOptions: options, addGenerationPrompt: false })
+      const said = content.trim()
+      const at = text.lastIndexOf(said)
+      if (render(messages) !== text) continue
+      if (at < 0) {
+        await expect(renderContinued(messages, render)).rejects.toThrow(/does not print the text/)
+        continue
+      }
+      // As transformers did before it had a mark: after the last place of the text.
+      const whole = content.trimStart()
+      const end = text.startsWith(whole, at) ? whole.length : said.length
+      expect(await renderContinued(messages, render)).toBe(text.slice(0, at + end))
+      cut++
+    }
+    expect(cut).toBeGreaterThan(3)
   })
 })
