@@ -3,7 +3,7 @@
 
 export { loraMethod } from '#dist/adapters/methods/lora.js'
 export { moraMethod } from '#dist/adapters/methods/mora.js'
-export { moraGeometry } from '#dist/adapters/methods/mora-layer.js'
+export { moraGeometry } from '#dist/adapters/methods/mora-geometry.js'
 export { LayerMaker } from '#dist/adapters/tensors/layer-maker.js'
 export { lineChart } from '#dist/analysis/index.js'
 export { planMicroBatches } from '#dist/batches/packing.js'

@@ -4,6 +4,7 @@ import type { Parameter } from '../tensor/parameter.js'
 import type { Tensor } from '../tensor/tensor.js'
 import type { Weight } from '../tensor/weight.js'
 import type { LinearInput } from './linear-input.js'
+import type { SquareForm } from './square-form.js'
 
 /** An adapter's update of one layer's weight, without the place of its rows in a fused weight; see `updatedLinear`. */
 export type LayerUpdate = Omit<WeightUpdate, 'from' | 'to'>
@@ -29,6 +30,12 @@ export interface LayerAdapter {
    * Differentiable.
    */
   forward(input: LinearInput, scale: number, into: Destination, weight: Weight): Tensor
+  /**
+   * Its contribution to a few rows, where that has such a form.
+   *
+   * @internal
+   */
+  readonly square?: SquareForm
   /** Returns the contribution, without dropout, as a change of the weight; null if it has no such form. */
   weightUpdate(scale: number): LayerUpdate | null
   /** Whether every product computes ΔW anyway, so that joining the weight's product is faster for any number of rows. */

@@ -35,6 +35,7 @@ export class LinearInput {
    */
   readonly isBaseFirst: boolean
   readonly #derived = new Map<string, Tensor>()
+  readonly #ofRows = new Map<string, LinearInput>()
 
   constructor(
     /** The input [T, k], in the dtype of activations. */
@@ -47,7 +48,15 @@ export class LinearInput {
     rowAdapters?: readonly RowAdapters[],
   ) {
     this.isBaseFirst = rowAdapters !== undefined
-    this.rows = (rowAdapters ?? []).map((rows) => ({ ...rows, input: new LinearInput(x.rows(rows.from, rows.to)) }))
+    this.rows = (rowAdapters ?? []).map((rows) => ({ ...rows, input: this.ofRows(rows.from, rows.to) }))
+  }
+
+  /** Returns the input of rows from … to, the same at each call. */
+  ofRows(from: number, to: number): LinearInput {
+    const key = `${from} ${to}`
+    const input = this.#ofRows.get(key) ?? new LinearInput(this.x.rows(from, to))
+    this.#ofRows.set(key, input)
+    return input
   }
 
   /** Returns the value of a key, computed at the first call. */

@@ -1,4 +1,4 @@
-import { assemble, type Destination, type Part } from '../tensor/destination.js'
+import { assemble, type Part } from '../tensor/destination.js'
 import {
   addBias,
   changedWeight,
@@ -11,6 +11,7 @@ import type { Tensor } from '../tensor/tensor.js'
 import { type Weight, weightOf } from '../tensor/weight.js'
 import type { LayerAdapter } from './layer-adapter.js'
 import type { LinearInput } from './linear-input.js'
+import { partsOfRows } from './row-adapters.js'
 
 /** An adapter attached to one layer. */
 interface AttachedAdapter {
@@ -97,7 +98,7 @@ function forwardTogether(layers: readonly Linear[], fused: Weight | null, input:
     }
     if (adapted.length > before) adaptedLayers++
   }
-  const ofRows = input.rows.flatMap((rows) => layers.flatMap((layer, i) => adaptedRows(layer, columns[i]!, rows)))
+  const ofRows = layers.flatMap((layer, i) => partsOfRows(layer, columns[i]!, input))
   const weights = fused
     ? [{ from: 0, to: width, weight: fused }]
     : layers.map(({ weight }, i) => ({ ...columns[i]!, weight }))
@@ -131,23 +132,6 @@ function updatePays({ makesWeight }: LayerAdapter, { device, dtype, shape }: Ten
   if (makesWeight && dtype === 'float32') return true
   const isExact = device.kind === 'cpu' && (dtype !== 'bfloat16' || !device.facts().fastBfloat16)
   return isExact && (shape[0]! >= enoughRows || makesWeight === true)
-}
-
-/** Returns what adapters of some rows add to a layer's columns there. */
-function adaptedRows(
-  layer: Linear,
-  columns: { from: number; to: number },
-  { from, to, factors, input }: LinearInput['rows'][number],
-): Part[] {
-  return [...factors].flatMap(([name, factor]) => {
-    const adapter = layer.adapters.get(name)?.layer
-    if (!adapter) return []
-    const write = ({ target }: Destination) => {
-      adapter.forward(input, factor, { target: target.rows(from, to), accumulate: true }, layer.weight)
-      return target
-    }
-    return [{ ...columns, write }]
-  })
 }
 
 /** Returns each layer's columns in their common matrix. */

@@ -1,7 +1,8 @@
 /** MoRA beside one layer: its compression and decompression operators, and the square matrix between them. */
-import { type Grouping, native, type SectionPlan } from '../../native/addon.js'
+import { type Grouping, native } from '../../native/addon.js'
 import type { LayerUpdate, LowRankFactors } from '../../nn/layer-adapter.js'
 import type { LinearInput } from '../../nn/linear-input.js'
+import { MOST_SQUARE_ROWS, squareContribution } from '../../nn/square-form.js'
 import type { Destination } from '../../tensor/destination.js'
 import { writeWeightGradient } from '../../tensor/gradient-writes.js'
 import {
@@ -15,33 +16,14 @@ import {
 } from '../../tensor/operations/mora.js'
 import type { Parameter } from '../../tensor/parameter.js'
 import { keep, scope } from '../../tensor/scope.js'
+import { isRecording } from '../../tensor/tape.js'
 import { type GradientTarget, Tensor } from '../../tensor/tensor.js'
 import type { LayerOptions } from '../contract/adapter.js'
 import { AdapterLayer } from '../contract/adapter-layer.js'
+import { type MoraGeometry, moraGeometry } from './mora-geometry.js'
 import type { Operator } from './mora-operators.js'
+import { MoraSquare } from './mora-square.js'
 import { Permutation, type PermutationKey } from './permutation.js'
-
-/** The compression of k inputs to R values and the decompression of R values to d outputs: groups, or a plan of sections. */
-type MoraGeometry = { kind: 'groups'; input: Grouping; output: Grouping } | { kind: 'sections'; plan: SectionPlan }
-
-export function moraGeometry(
-  operator: Operator,
-  inFeatures: number,
-  outFeatures: number,
-  side: number,
-  foldOutput = false,
-): MoraGeometry {
-  const groups = (kind: 'tile' | 'runs', width: number, wrap: boolean): Grouping => ({ kind, wrap, width, side })
-  const inRuns = operator === 'sharing-grouped' || operator === 'sharing-grouped-in'
-  const outRuns = operator === 'sharing-grouped' || operator === 'sharing-grouped-out'
-  if (operator.startsWith('sharing')) {
-    const input = inRuns ? groups('runs', inFeatures, false) : groups('tile', inFeatures, true)
-    return { kind: 'groups', input, output: groups(outRuns ? 'runs' : 'tile', outFeatures, false) }
-  }
-  const rotate = operator === 'rotation'
-  const truncate = operator === 'truncation'
-  return { kind: 'sections', plan: { inFeatures, outFeatures, side, rotate, truncate, foldOutput } }
-}
 
 /** weight [d, k] += scale ΔW for the matrix [R, R] (float32); counts non-finite results if `nonFinite` is given. */
 function mergeMatrix(
@@ -102,6 +84,7 @@ export interface MoraLayerConfig {
 }
 
 export class MoraLayer extends AdapterLayer {
+  readonly square: MoraSquare
   readonly #geometry: MoraGeometry
   readonly #permutation: Permutation | null
 
@@ -116,10 +99,15 @@ export class MoraLayer extends AdapterLayer {
     const { operator, foldOutput, permutation } = config
     this.#geometry = moraGeometry(operator, layer.inFeatures, layer.outFeatures, matrix.shape[0]!, foldOutput)
     this.#permutation = permutation ? new Permutation(permutation, layer, device) : null
+    this.square = new MoraSquare(this.#geometry, this.#permutation, config.scale, matrix)
   }
 
   override forward(input: LinearInput, scale: number, into: Destination): Tensor {
     const seen = this.seen(input)
+    const rows = seen.x.shape[0]!
+    if (rows <= MOST_SQUARE_ROWS && !isRecording()) {
+      return squareContribution(seen, [{ from: 0, to: rows, factor: scale, form: this.square }], into)
+    }
     const permutation = this.#permutation
     if (!permutation) return this.#between(seen, seen.x, '', scale, into)
     const order = `permuted ${permutation.key.seed} ${permutation.key.cycle}`
@@ -199,6 +187,7 @@ export class MoraLayer extends AdapterLayer {
 
   override dispose(): void {
     super.dispose()
+    this.square.dispose()
     this.#permutation?.dispose()
   }
 }

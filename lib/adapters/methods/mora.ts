@@ -10,7 +10,8 @@ import { checkedConfig, newAdapterGroup as group } from '../contract/adapter-con
 import { rankOf } from '../contract/patterns.js'
 import { numberEntry, positiveWholeEntry } from '../contract/peft-entries.js'
 import { loraEntries } from './lora-entries.js'
-import { MoraLayer, type MoraLayerConfig, moraGeometry } from './mora-layer.js'
+import { moraGeometry } from './mora-geometry.js'
+import { MoraLayer, type MoraLayerConfig } from './mora-layer.js'
 import { mostRank, OPERATORS, type Operator, squareSide } from './mora-operators.js'
 import type { PermutationKey } from './permutation.js'
 

@@ -36,6 +36,17 @@ export function groupSpread(z: Tensor, grouping: Grouping, into?: Destination): 
   })
 }
 
+/** Returns M [R, R] in the corner of zeros [W, W], in a dtype; converted once per change. */
+export function wideMatrix(matrix: Parameter, width: number, dtype: FloatDType): Tensor {
+  const side = matrix.shape[0]!
+  if (width === side) return matrix.as(dtype)
+  return matrix.derived(`${dtype} in ${width}`, () => {
+    const values = Tensor.zeros([width, width], { device: matrix.device, dtype })
+    inCorner(values, side, (corner) => native.copy(matrix.native, corner.native, 1))
+    return values
+  })
+}
+
 /**
  * scale · z Mᵀ [T, W] for z [T, W] and M [R, R]. Columns past R are zeros, in z and in the result. The same as `factor` if W
  * is R.
@@ -43,12 +54,7 @@ export function groupSpread(z: Tensor, grouping: Grouping, into?: Destination): 
 export function squareFactor(z: Tensor, matrix: Parameter, scale: number): Tensor {
   const [side, width] = [matrix.shape[0]!, z.shape[1]!]
   if (width === side) return factor(z, matrix, scale)
-  const dtype = z.dtype as FloatDType
-  const wide = matrix.derived(`${dtype} in ${width}`, () => {
-    const values = Tensor.zeros([width, width], { device: z.device, dtype })
-    inCorner(values, side, (corner) => native.copy(matrix.native, corner.native, 1))
-    return values
-  })
+  const wide = wideMatrix(matrix, width, z.dtype as FloatDType)
   const y = Tensor.empty(z.shape, z)
   native.matmul({ a: z.native, b: wide.native, transposeB: true, c: y.native, alpha: scale })
   return record(y, [z, matrix], [z, wide], (dY, [input, weight], [dZ, dMatrix]) => {
