@@ -45,13 +45,6 @@ export class Parameter extends Tensor implements Float32Tensor {
     return value
   }
 
-  /** Like `derived` without the cache: the running scope owns the result, and any cached one is freed. */
-  derivedOnce(key: string, make: () => Tensor): Tensor {
-    this.#casts.get(key)?.value.release()
-    this.#casts.delete(key)
-    return make()
-  }
-
   /** Returns the values in another dtype, scaled; converted once per change. */
   as(dtype: DType, scale = 1): Tensor {
     if (dtype === 'float32' && scale === 1) return this

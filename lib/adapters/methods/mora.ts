@@ -173,7 +173,7 @@ export const moraMethod: AdapterMethod<MoraConfig, typeof fields, typeof restart
     const side = sideOf({ ...config, foldOutput, operator }, layer)
     const geometry = moraGeometry(operator, inFeatures, outFeatures, side, foldOutput)
     return geometry.kind === 'sections'
-      ? { derived: liveSections(geometry.plan) * side ** 2, making: 0 }
+      ? { working: liveSections(geometry.plan) * side ** 2, making: 0 }
       : { making: 0 }
   },
 

@@ -110,14 +110,11 @@ export function gatherColumns(
 }
 
 /**
- * Returns the scaled matrix with each live section's rotation folded in, W_b = s M R_b: [n, W, W]. For one row, as in decoding,
- * cached until M changes. For more rows, made for this product only: the matrices of all layers would take R / d of the model's memory.
+ * Returns the scaled matrix with each live section's rotation folded in, W_b = s M R_b: [n, W, W]. Made for one product: the
+ * matrices of all layers would take R / d of the model's memory.
  */
-function foldedSections(plan: SectionPlan, matrix: Parameter, x: Tensor, scale: number): Tensor {
-  const dtype = x.dtype as FloatDType
-  const key = `sections ${dtype} ${scale}`
-  const make = () => foldSections(plan, matrix.as('float32', scale), dtype)
-  return x.shape[0] === 1 ? matrix.derived(key, make) : matrix.derivedOnce(key, make)
+function foldedSections(plan: SectionPlan, matrix: Parameter, { dtype }: Tensor, scale: number): Tensor {
+  return foldSections(plan, matrix.as('float32', scale), dtype as FloatDType)
 }
 
 /** Returns M R_b of every live section for activations of `dtype`, [n, W, W]: W is R, or the window that the device reads. */

@@ -224,7 +224,6 @@ export function startsOf(world) {
     'Parameter.prototype.assign': () => [Float32Array.of(1, 2)],
     'Parameter.prototype.as': () => ['bfloat16', 2],
     'Parameter.prototype.derived': () => ['a', () => tensor([1], [1])],
-    'Parameter.prototype.derivedOnce': () => ['a', () => tensor([1], [1])],
     'AdamW.prototype.setParameters': () => [[world.parameter()]],
     'AdamW.prototype.step': () => [{ learningRate: 0.1, maxGradNorm: 1 }],
     'AdamW.prototype.load': () => [
