@@ -19,7 +19,7 @@ afterAll(() => expect(liveBytes(device), 'bytes in use at the end').toBe(before)
 type LoadOptions = NonNullable<Parameters<typeof loadModel>[1]>
 
 /** Two adapters of each operator and one of twice the rank, and two LoRAs. */
-const METHODS = new Map([
+const METHODS = new Map<string, Parameters<Model['addAdapter']>[1]>([
   ...[4, 8].map((rank) => [`lora ${rank}`, lora({ rank })] as const),
   ...OPERATORS.flatMap((operator) =>
     [2, 2, 4].map((rank, i) => [`${operator} ${i}`, mora({ rank, operator })] as const),
