@@ -142,9 +142,14 @@ HWY_EXPORT(BackwardAttention);
 void attention(TensorDesc q, TensorDesc k, TensorDesc v, TensorDesc queryOffsets, TensorDesc keyOffsets,
                AttentionScoring scoring, TensorDesc out, TensorDesc lse, TensorDesc keyRows) {
   constexpr const char* kName = "attention";
-  if (present(keyRows)) requireIndices(kName, keyRows, k.shape[0]);
   const int64_t keys = present(keyRows) ? keyRows.shape[0] : k.shape[0];
   const auto documents = documentsOf(kName, queryOffsets, keyOffsets, q.shape[0], keys, true, scoring.window);
+  if (present(keyRows) && !documents.empty()) {
+    // The rows after the last document's keys, as many as the cache may still fill, are not read.
+    TensorDesc read = keyRows;
+    read.shape[0] = documents.back().firstKey + documents.back().keys;
+    requireIndices(kName, read, k.shape[0]);
+  }
   HWY_DYNAMIC_DISPATCH(ForwardAttention)
   (q, k, v, documents, scoring, out, lse, static_cast<const int32_t*>(keyRows.data));
 }
