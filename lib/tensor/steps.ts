@@ -1,4 +1,5 @@
-import { setImmediate } from 'node:timers/promises'
+import { setImmediate, setTimeout } from 'node:timers/promises'
+import type { NativeDevice } from '../native/addon.js'
 
 /** Work in steps: the event loop may run between them, at each yield. */
 export type Steps<R> = Generator<void, R>
@@ -11,14 +12,36 @@ export function runSteps<R>(steps: Steps<R>): R {
   }
 }
 
-/** Runs one step in each turn of the event loop; `around` runs each of them. */
+/** Runs one step in each turn of the event loop; `around` runs each of them, and `pause` is awaited between two. */
 export async function runStepsInTurns<R>(
   steps: Steps<R>,
-  around: <T>(step: () => T) => T = (step) => step(),
+  { around = (step) => step(), pause = setImmediate }: StepsInTurns = {},
 ): Promise<R> {
   for (;;) {
     const { done, value } = around(() => steps.next())
     if (done) return value
+    await pause()
+  }
+}
+
+interface StepsInTurns {
+  around?: <T>(step: () => T) => T
+  pause?: () => Promise<void>
+}
+
+/** Share of the time that work takes beside what the device computes for others. */
+const SHARE_BESIDE = 1 / 5
+
+/**
+ * Returns a function that ends a step of work that needs no device: the event loop runs, and while the device computes, the next step
+ * waits, so that a processor's cores are left to what it computes.
+ */
+export function pauseBeside(device: NativeDevice): () => Promise<void> {
+  let start = performance.now()
+  return async () => {
+    const taken = performance.now() - start
     await setImmediate()
+    if (device.queueDepth() > 0) await setTimeout(taken * (1 / SHARE_BESIDE - 1))
+    start = performance.now()
   }
 }

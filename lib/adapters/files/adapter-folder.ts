@@ -10,6 +10,7 @@ import { elementsOf, type NativeDevice } from '../../native/addon.js'
 import { POOLINGS } from '../../nn/pooling.js'
 import { float32FromHalf } from '../../tensor/half.js'
 import { requireFreeMemory } from '../../tensor/memory-budget.js'
+import { pauseBeside } from '../../tensor/steps.js'
 import type { Tensor } from '../../tensor/tensor.js'
 import {
   type AdapterConfigBase,
@@ -73,7 +74,7 @@ export async function readAdapterFolder(
   let isRenamed = false
   const modules = new Map<string, StoredTensor>()
   const copies: StoredAdapter['copies'][number][] = []
-  for (const [name, tensor] of await readTensors(header, kinds)) {
+  for (const [name, tensor] of await readTensors(header, kinds, device && pauseBeside(device))) {
     const layer = layerOf(name, kinds)
     const own = layer === null ? name : `${prefix}${nameOf(layer)}${name.slice(prefix.length + layer.length)}`
     tensors.set(own, { ...tensor, name: own })
@@ -205,6 +206,7 @@ const BYTES_AT_ONCE = 2 ** 20
 async function readTensors(
   { path, tensors }: Awaited<ReturnType<typeof readSafetensorsHeader>>,
   kinds: ReturnType<typeof tensorKinds>,
+  pause?: () => Promise<void>,
 ): Promise<Map<string, StoredTensor>> {
   const integers = kinds.filter(({ dtype }) => dtype === 'int32')
   return withInputFile(path, async (handle, size) => {
@@ -213,6 +215,7 @@ async function readTensors(
     let stored: Uint8Array = new Uint8Array()
     for (const [name, { dtype, shape, offset, bytes }] of tensors) {
       if (offset + bytes > start + stored.length) {
+        await pause?.()
         start = offset
         stored = await readExactly(handle, path, start, Math.min(Math.max(bytes, BYTES_AT_ONCE), size - start))
       }

@@ -4,7 +4,7 @@ import type { HubOptions } from '../../hub/index.js'
 import type { NativeDevice } from '../../native/addon.js'
 import type { LayerAdapter } from '../../nn/layer-adapter.js'
 import type { Parameter } from '../../tensor/parameter.js'
-import { runStepsInTurns, type Steps } from '../../tensor/steps.js'
+import { pauseBeside, runStepsInTurns, type Steps } from '../../tensor/steps.js'
 import { Tensor } from '../../tensor/tensor.js'
 import type { AdapterConfigBase, LayerFacts } from '../contract/adapter.js'
 import { type BaseModel, moduleInModel, requireUntied, SCORE_WEIGHT, withLabels } from '../contract/base-model.js'
@@ -55,7 +55,7 @@ export async function readAdapterLayers<L extends LayerFacts>(
   const stored = as ? { ...read, config: continuedBy(as, read.config, folder) } : read
   try {
     await requireSameTables(stored, base)
-    return await runStepsInTurns(layersOf(stored, linears, base, options))
+    return await runStepsInTurns(layersOf(stored, linears, base, options), { pause: pauseBeside(device) })
   } catch (error) {
     throw about(folder, error)
   }

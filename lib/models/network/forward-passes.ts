@@ -287,7 +287,7 @@ export class ForwardPasses {
 
   /** Runs one step in each turn of the event loop, each with the adapters of these passes. */
   #inTurns<Result>(steps: Steps<Result>, gradients: boolean): Promise<Result> {
-    return runStepsInTurns(steps, (part) => withRecording(gradients, () => this.#within(part)))
+    return runStepsInTurns(steps, { around: (part) => withRecording(gradients, () => this.#within(part)) })
   }
 
   #loss(batch: Batch): Steps<Tensor> {
