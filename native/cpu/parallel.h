@@ -11,11 +11,16 @@ namespace mora::cpu {
 /// Work below this many elements is cheaper on one thread than waking the team.
 constexpr int64_t kSmallWork = 32768;
 
+/// Elements of a range of weights that are read from memory once: processors fetch a run ahead, and each new range
+/// begins without.
+constexpr int64_t kLongRange = 524288;
+
 /// Calls body(begin, end) for ranges that cover [0, count); boundaries are multiples of `multiple`. An item touches
-/// `elementsPerItem` elements. With much work, a member gets several ranges, so that others can take over some of them.
-/// Rethrows the first exception of a range.
+/// `elementsPerItem` elements. With much work, a member gets several ranges of at least `least` elements, so that others
+/// can take over some of them. Rethrows the first exception of a range.
 template <typename Body>
-void parallelRanges(int64_t count, int64_t elementsPerItem, Body&& body, int64_t multiple = 1) {
+void parallelRanges(int64_t count, int64_t elementsPerItem, Body&& body, int64_t multiple = 1,
+                    int64_t least = kSmallWork) {
   constexpr int64_t kMostRanges = 16;
   if (count <= 0) return;
   const int64_t units = (count + multiple - 1) / multiple, members = teamSize(), work = count * elementsPerItem;
@@ -23,7 +28,7 @@ void parallelRanges(int64_t count, int64_t elementsPerItem, Body&& body, int64_t
     body(int64_t{0}, count);
     return;
   }
-  const int64_t ranges = std::min(units, members * std::clamp<int64_t>(work / members / kSmallWork, 1, kMostRanges));
+  const int64_t ranges = std::min(units, members * std::clamp<int64_t>(work / members / least, 1, kMostRanges));
   shareItems(ranges, [&](int64_t range, int) {
     const int64_t begin = units * range / ranges * multiple;
     body(begin, std::min(count, units * (range + 1) / ranges * multiple));

@@ -131,9 +131,10 @@ void multiplyStored(const TensorDesc& a, const TensorDesc& weight, const TensorD
   Scratch scratch;
   const FixedRows<Format> x(scratch, c.shape[0], depth / kGroup);
   parallelRanges(x.count(), kGroup, [&](int64_t begin, int64_t end) { x.fill(a, begin, end); });
-  parallelRanges(c.shape[1], depth, [&](int64_t begin, int64_t end) {
-    multiplyOutputs<Format>(x, weight, c, begin, end, alpha, accumulate);
-  });
+  parallelRanges(
+      c.shape[1], depth,
+      [&](int64_t begin, int64_t end) { multiplyOutputs<Format>(x, weight, c, begin, end, alpha, accumulate); }, 1,
+      kLongRange);
 }
 
 /// Dequantises to f32 and multiplies.
@@ -151,9 +152,10 @@ void multiplyDequantised(const TensorDesc& a, const TensorDesc& weight, const Te
     dequantiseRow(weight.dtype, static_cast<const uint8_t*>(weight.data) + block * blocks.blockBytes, count, DType::f32,
                   values);
   };
-  parallelRanges(c.shape[1], depth, [&](int64_t begin, int64_t end) {
-    multiplyUnpacked(x, depth, c, begin, end, alpha, accumulate, unpack);
-  });
+  parallelRanges(
+      c.shape[1], depth,
+      [&](int64_t begin, int64_t end) { multiplyUnpacked(x, depth, c, begin, end, alpha, accumulate, unpack); }, 1,
+      kLongRange);
 }
 
 void MultiplyFewRows(const TensorDesc& a, const TensorDesc& weight, const TensorDesc& c, float alpha, bool accumulate) {
@@ -191,9 +193,12 @@ void multiplyFewFloats(const TensorDesc& a, const TensorDesc& weight, const Tens
                  DType::f32, values + row * depth, depth);
     x = values;
   }
-  parallelRanges(outputs, depth, [&](int64_t begin, int64_t end) {
-    HWY_DYNAMIC_DISPATCH(MultiplyFloats)(x, weight, c, begin, end, alpha, accumulate);
-  });
+  parallelRanges(
+      outputs, depth,
+      [&](int64_t begin, int64_t end) {
+        HWY_DYNAMIC_DISPATCH(MultiplyFloats)(x, weight, c, begin, end, alpha, accumulate);
+      },
+      1, kLongRange);
 }
 
 }  // namespace mora::cpu
