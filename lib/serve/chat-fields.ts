@@ -1,6 +1,6 @@
 /** The body of a chat, and its translation into options of `generate`. */
 import { z } from 'zod'
-import { aFlag, anObject, anyText, aText, isObject, wholeBetween } from '../common/arguments.js'
+import { aFlag, anObject, anyText, aText, wholeBetween } from '../common/arguments.js'
 import { theOption } from '../common/option-names.js'
 import { ResponseFormatField, schemaOfFormat } from '../jobs/response-format.js'
 import type { ChatTemplate, Message } from '../text/template.js'
@@ -189,49 +189,28 @@ export function callingOf({
   const tools = allowed ? [...new Set(allowed.tools.map((one) => toolNamed(one.function.name)))] : all
   const choice = allowed?.mode ?? (given as Exclude<typeof given, { type: 'allowed_tools' }>)
   const parametersOf = (one: (typeof tools)[number]) => one.function.parameters ?? { type: 'object' }
-  /** Returns the schemas of the calls, which are the first parts of `anyOf` at a place. */
-  const callsAt = (place: string) =>
-    tools.map((one, i) => ({
-      type: 'object',
-      properties: {
-        name: { const: one.function.name },
-        arguments: movedSchema(parametersOf(one), `${place}/anyOf/${i}/properties/arguments`),
-      },
-      required: ['name', 'arguments'],
-      additionalProperties: false,
-    }))
+  const calls = tools.map((one, i) => ({
+    type: 'object',
+    properties: { name: { const: one.function.name }, arguments: embedded(parametersOf(one), `parameters-${i}`) },
+    required: ['name', 'arguments'],
+    additionalProperties: false,
+  }))
   if (choice === 'auto') {
     const content = schemaOfFormat(format)
     if (tools.length === 0 || !content) return { tools }
     const optional = tools.map((one) => one.function.name)
-    const schema = { anyOf: [...callsAt('#'), movedSchema(content, `#/anyOf/${tools.length}`)] }
-    return { tools, forced: { name: null, schema, optional } }
+    return { tools, forced: { name: null, schema: { anyOf: [...calls, embedded(content, 'content')] }, optional } }
   }
   if (choice === 'required') {
-    const schema = isParallel
-      ? { type: 'array', items: { anyOf: callsAt('#/items') }, minItems: 1 }
-      : { anyOf: callsAt('#') }
-    return { tools, forced: { name: null, schema } }
+    const call = { anyOf: calls }
+    return { tools, forced: { name: null, schema: isParallel ? { type: 'array', items: call, minItems: 1 } : call } }
   }
   const { name } = choice.function
   return { tools, forced: { name, schema: parametersOf(toolNamed(name)) } }
 }
 
-/** Keywords whose values are no schemas. */
-const VALUES = ['const', 'enum', 'default', 'examples']
-
-/** Returns a schema as a part of another one: its references begin at its place there. @param place a JSON pointer */
-function movedSchema(schema: Readonly<Record<string, unknown>>, place: string): Record<string, unknown> {
-  const moved = (value: unknown): unknown => {
-    if (Array.isArray(value)) return value.map(moved)
-    return isObject(value) ? movedSchema(value, place) : value
-  }
-  const entries = Object.entries(schema).map(([key, value]) => {
-    if (key === '$ref' && typeof value === 'string' && value.startsWith('#')) return [key, place + value.slice(1)]
-    return [key, VALUES.includes(key) ? value : moved(value)]
-  })
-  return Object.fromEntries(entries)
-}
+/** Returns a schema within another one, whose references begin at its own root. */
+const embedded = (schema: Readonly<Record<string, unknown>>, $id: string): object => ({ ...schema, $id })
 
 /** Returns the JSON schema that the completion must fit. @throws ApiError 400 for several constraints */
 export function contentSchemaOf(

@@ -39,3 +39,9 @@ export const FORMATS: Readonly<Record<string, string>> = {
 
 /** Narrower expressions in place of those whose automata are too large. */
 export const NARROWER: Readonly<Record<string, string>> = { [z.regexes.hostname.source]: FORMATS.hostname! }
+
+/** Bounds of formats of numbers; others do not limit them. */
+export const NUMBER_FORMATS: Readonly<Record<string, readonly [least: number, most: number]>> = {
+  int32: [-(2 ** 31), 2 ** 31 - 1],
+  uint32: [0, 2 ** 32 - 1],
+}

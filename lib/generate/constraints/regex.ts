@@ -113,19 +113,24 @@ class RegexReader {
 
   /** Returns the language of texts with parts and then the rest. */
   #follow(parts: readonly Part[], rest: Language): Language {
-    return parts.reduceRight<Language>((after, part) => {
-      if ('group' in part) {
-        this.#count()
-        const entered = part.group.map((group) => this.#follow(group, after))
-        return { any: [...entered, ...(part.isOptional ? [after] : [])] }
-      }
-      if ('ahead' in part) {
-        const next: Language = { any: part.ahead.map((ahead) => this.#follow(ahead, this.#anything)) }
-        return part.isNegative ? { all: [after], none: [next] } : { all: [after, next] }
-      }
-      if (!('anchor' in part)) return { row: [part, after] }
-      return part.anchor === '$' ? { all: [after, { row: [] }] } : this.#refuse('an anchor within the text')
-    }, rest)
+    const special = parts.findLastIndex((part) => !isLanguage(part))
+    const after: Language = { row: [...parts.slice(special + 1).filter(isLanguage), rest] }
+    return special < 0 ? after : this.#follow(parts.slice(0, special), this.#special(parts[special]!, after))
+  }
+
+  /** Returns the language of texts with a part that is no language of its own, and then others. */
+  #special(part: Part, after: Language): Language {
+    if ('group' in part) {
+      this.#count()
+      const entered = part.group.map((group) => this.#follow(group, after))
+      return { any: [...entered, ...(part.isOptional ? [after] : [])] }
+    }
+    if ('ahead' in part) {
+      const next: Language = { any: part.ahead.map((ahead) => this.#follow(ahead, this.#anything)) }
+      return part.isNegative ? { all: [after], none: [next] } : { all: [after, next] }
+    }
+    const isEnd = 'anchor' in part && part.anchor === '$'
+    return isEnd ? { all: [after, { row: [] }] } : this.#refuse('an anchor within the text')
   }
 
   #count(): void {

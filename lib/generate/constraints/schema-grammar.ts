@@ -1,80 +1,41 @@
 /** Makes grammars of the documents that are valid against a JSON schema. */
 import { isObject } from '../../common/arguments.js'
-import { shortened } from '../../common/printable.js'
 import type { JsonSpacing } from '../../options/constraint.js'
+import { NUMBER_FORMATS } from './formats.js'
 import { GrammarRules } from './grammar-rules.js'
 import { Impossible, Inexpressible, textLanguage } from './language.js'
-import { type BoundKeywords, narrowest, numberLanguage } from './numbers.js'
-import { ANY_TEXT, addTexts, type TextLimits } from './texts.js'
-
-type Schema = Readonly<Record<string, unknown>>
-
-/** Keywords of the schemas of a type. */
-const KEYWORDS = {
-  object: ['properties', 'required', 'additionalProperties', 'propertyNames', 'minProperties', 'maxProperties'],
-  array: ['items', 'prefixItems', 'minItems', 'maxItems'],
-  string: ['minLength', 'maxLength', 'pattern', 'format'],
-  number: ['minimum', 'maximum', 'exclusiveMinimum', 'exclusiveMaximum', 'multipleOf'],
-  integer: ['minimum', 'maximum', 'exclusiveMinimum', 'exclusiveMaximum', 'multipleOf'],
-  boolean: [],
-  null: [],
-} as const satisfies Readonly<Record<string, readonly string[]>>
-type Type = keyof typeof KEYWORDS
-
-/** Keywords that forbid no document. */
-const ANNOTATIONS = [
-  ...['$schema', '$id', '$comment', '$defs', 'definitions', 'title', 'description', 'default', 'examples', 'id'],
-  ...['deprecated', 'readOnly', 'writeOnly', 'contentEncoding', 'contentMediaType', 'nullable'],
-]
-/** Keywords beside which a schema has no others, except annotations. */
-const WHOLE = ['$ref', 'anyOf', 'oneOf', 'allOf', 'enum', 'const'] as const
-const isWholeNumber = (value: unknown): boolean => Number.isSafeInteger(value) && Number(value) >= 0
-const isSchema = (value: unknown): boolean => typeof value === 'boolean' || isObject(value)
-const isList = (value: unknown, isMember: (one: unknown) => boolean, least = 0): boolean =>
-  Array.isArray(value) && value.length >= least && value.every(isMember)
-
-/** Keywords by their values. */
-const VALUES: readonly (readonly [
-  words: string,
-  isFitting: (value: unknown) => boolean,
-  keywords: readonly string[],
-])[] = [
-  [
-    'a whole number of at least 0',
-    isWholeNumber,
-    ['minLength', 'maxLength', 'minItems', 'maxItems', 'minProperties', 'maxProperties'],
-  ],
-  ['a number', Number.isFinite, ['minimum', 'maximum']],
-  [
-    'a number',
-    (value) => typeof value === 'boolean' || Number.isFinite(value),
-    ['exclusiveMinimum', 'exclusiveMaximum'],
-  ],
-  ['a number above 0', (value) => Number.isFinite(value) && Number(value) > 0, ['multipleOf']],
-  ['a text', (value) => typeof value === 'string', ['$ref', 'pattern', 'format']],
-  ['a schema', isSchema, ['items', 'additionalProperties', 'propertyNames']],
-  ['a list of schemas', (value) => isList(value, isSchema), ['prefixItems']],
-  ['a list of one schema or more', (value) => isList(value, isSchema, 1), ['anyOf', 'oneOf', 'allOf']],
-  ['an object of schemas', (value) => isObject(value) && Object.values(value).every(isSchema), ['properties']],
-  ['a list of texts', (value) => isList(value, (one) => typeof one === 'string'), ['required']],
-  ['a list', Array.isArray, ['enum']],
-  [
-    'a type or a list of types',
-    (value) => isList([value].flat(), (one) => typeof one === 'string' && Object.hasOwn(KEYWORDS, one), 1),
-    ['type'],
-  ],
-]
-const VALUE_OF = new Map(
-  VALUES.flatMap(([words, isFitting, keywords]) => keywords.map((key) => [key, { words, isFitting }])),
-)
-
-const KNOWN: ReadonlySet<string> = new Set([...ANNOTATIONS, ...WHOLE, 'type', ...Object.values(KEYWORDS).flat()])
+import { narrowest, numberLanguage } from './numbers.js'
+import { commonTypes, haveNoType, type Type } from './schema-keywords.js'
+import {
+  extreme,
+  fixedItems,
+  itemPlaces,
+  limitsOthers,
+  listedNames,
+  namePatterns,
+  nameSchemas,
+  otherPlaces,
+  propertyPlaces,
+  requiredNames,
+} from './schema-members.js'
+import { type Conjunction, keyOf, type Place, SchemaParts } from './schema-parts.js'
+import { areApart, fitsPlaces, valuesOf } from './schema-values.js'
+import { ANY_TEXT, addNames, addTexts, type TextLimits } from './texts.js'
 
 /** Maximum number of items that a grammar counts; no text has more. */
 const MOST_ITEMS = 1_000_000
+/** Maximum number of rules of an object. */
+const MOST_STEPS = 20_000
+/** Maximum number of patterns of an object's names; each set of them is an alternative. */
+const MOST_PATTERNS = 4
+/** Maximum number of times that a grammar is begun anew. */
+const MOST_TRIES = 16
 
 /** Texts between members, and between a key and its value. */
 const SEPARATORS = { compact: { comma: ',', colon: ':' }, spaced: { comma: ', ', colon: ': ' } } as const
+
+/** Thrown where a rule that others refer to turns out to have no texts. */
+class Retry extends Error {}
 
 /**
  * Returns the grammar (EBNF, as XGrammar reads it) of documents that are valid against a JSON schema, on one line, with properties
@@ -82,24 +43,36 @@ const SEPARATORS = { compact: { comma: ',', colon: ':' }, spaced: { comma: ', ',
  * @throws Inexpressible that names the part of the schema that no grammar can express
  */
 export function schemaGrammar(schema: unknown, spacing: JsonSpacing = 'either'): string {
-  return new SchemaReader(schema).grammar(spacing)
+  const impossible = new Map<string, Impossible>()
+  for (let i = 0; i < MOST_TRIES; i++) {
+    try {
+      return new SchemaReader(schema, impossible).grammar(spacing)
+    } catch (error) {
+      if (!(error instanceof Retry)) throw error
+    }
+  }
+  throw new Inexpressible('schemas that no document fits and that refer to each other')
 }
 
 class SchemaReader {
-  readonly #root: unknown
+  readonly #parts: SchemaParts
   readonly #rules = new GrammarRules()
   /** Rules without separators, which both spacings share, by their content. */
   readonly #common = new Map<string, string>()
-  /** Rules of schemas that others refer to. */
-  readonly #referred = new Map<string, string>()
-  /** References that are being followed without a character before them. */
-  #followed: readonly string[] = []
+  /** Rules of objects and arrays by their schemas. */
+  readonly #known = new Map<string, string>()
+  /** Rules that are being written, and those of them to which others refer. */
+  readonly #unfinished = new Set<string>()
+  readonly #referred = new Set<string>()
+  /** Objects and arrays without documents, by their schemas. */
+  readonly #impossible: Map<string, Impossible>
   #anyValue: string | undefined
   #spacing: keyof typeof SEPARATORS = 'compact'
   #hasSeparators = false
 
-  constructor(root: unknown) {
-    this.#root = root
+  constructor(schema: unknown, impossible: Map<string, Impossible>) {
+    this.#impossible = impossible
+    this.#parts = new SchemaParts(schema, (one, other) => areApart(one, other, this.#parts))
   }
 
   grammar(spacing: JsonSpacing): string {
@@ -110,9 +83,9 @@ class SchemaReader {
 
   #whole(spacing: keyof typeof SEPARATORS): string {
     this.#spacing = spacing
-    this.#referred.clear()
+    this.#known.clear()
     this.#anyValue = undefined
-    return this.#of(this.#root, '#')
+    return this.#of([this.#parts.root])
   }
 
   get #separators(): { readonly comma: string; readonly colon: string } {
@@ -148,320 +121,307 @@ class SchemaReader {
       const member = this.#rule(`${string} ${literal(this.#separators.colon)} ${value}`)
       const object = this.#rule(`"{" (${member} (${this.#comma} ${member})*)? "}"`)
       const array = this.#rule(`"[" (${value} (${this.#comma} ${value})*)? "]"`)
-      return `${object} | ${array} | ${string} | ${this.#number('number')} | "true" | "false" | "null"`
+      return `${object} | ${array} | ${string} | ${this.#number('number', [])} | "true" | "false" | "null"`
     })
     return this.#anyValue
   }
 
-  #number(type: string, schema: BoundKeywords & { multipleOf?: number } = {}): string {
-    const limits = {
-      isInteger: type === 'integer',
-      low: narrowest([schema], 1),
-      high: narrowest([schema], -1),
-      multipleOf: schema.multipleOf === undefined ? [] : [schema.multipleOf],
-    }
-    return this.#commonRule(`number ${JSON.stringify(limits)}`, () => this.#rules.addLanguage(numberLanguage(limits)))
+  /** Returns the grammar of a value to which these schemas apply. @throws Impossible if no value fits */
+  #of(places: readonly Place[]): string {
+    const path = places[0]?.path ?? '#'
+    const alternatives = this.#parts.alternatives(places)
+    return this.#possible(
+      path,
+      alternatives.map((one) => () => this.#alternative(one, path)),
+    )
   }
 
-  #of(given: unknown, path: string): string {
-    if (given === true) return this.#value()
-    const schema = checked(given, path)
-    const whole = wholeOf(schema, path)
-    if (whole === undefined) return this.#ofTypes(schema, path)
-    if (whole === '$ref') return this.#reference(schema, path)
-    if (whole === 'enum' || whole === 'const') return this.#values(valuesOf(schema), path)
-    return either(this.#parts(schema, whole, path).map((part, i) => this.#of(part, `${path}/${whole}/${i}`)))
+  /** Joins alternatives that have texts. @throws Impossible if none has */
+  #possible(path: string, makers: readonly (() => string)[]): string {
+    let reason = new Impossible(`no value at ${path}`)
+    const found = makers.flatMap((make) => {
+      try {
+        return make()
+      } catch (error) {
+        if (!(error instanceof Impossible)) throw error
+        reason = error
+        return []
+      }
+    })
+    if (found.length === 0) throw reason
+    return either([...new Set(found)])
   }
 
-  /** Returns the alternatives of a schema. */
-  #parts(schema: Schema, whole: 'anyOf' | 'oneOf' | 'allOf', path: string): readonly unknown[] {
-    const parts = schema[whole] as readonly unknown[]
-    if (whole === 'allOf' && parts.length > 1) throw new Inexpressible(`allOf of several schemas at ${path}`)
-    if (whole === 'oneOf' && !this.#areDisjoint(parts)) {
-      throw new Inexpressible(`oneOf at ${path}, whose schemas are not told apart by a constant or a type`)
-    }
-    return parts
+  #alternative(conjunction: Conjunction, path: string): string {
+    const values = valuesOf(conjunction, this.#parts)
+    if (values) return this.#values(values, path)
+    const schemas = conjunction.map(({ schema }) => schema)
+    const types = commonTypes(schemas)
+    if (haveNoType(schemas)) throw new Impossible(`no type at ${path}`)
+    if (types.length === 0) return this.#value()
+    return this.#possible(
+      path,
+      types.map((type) => () => this.#ofType(type, conjunction, path)),
+    )
+  }
+
+  #ofType(type: Type, conjunction: Conjunction, path: string): string {
+    if (type === 'boolean') return '("true" | "false")'
+    if (type === 'null') return '"null"'
+    if (type === 'object') return this.#container(`object ${keyOf(conjunction)}`, () => this.#object(conjunction, path))
+    if (type === 'array') return this.#container(`array ${keyOf(conjunction)}`, () => this.#array(conjunction, path))
+    return within(path, () => (type === 'string' ? this.#text(conjunction) : this.#number(type, conjunction)))
   }
 
   #values(values: readonly unknown[], path: string): string {
-    if (values.length === 0) throw new Inexpressible(`no value at ${path}`)
-    const texts = values.map((value) => this.#text(value))
-    return this.#within(path, () =>
+    if (values.length === 0) throw new Impossible(`no value at ${path}`)
+    const texts = values.map((value) => this.#json(value))
+    return within(path, () =>
       this.#commonRule(`values ${texts.join()}`, () => this.#rules.addLanguage({ any: texts.map(textLanguage) })),
     )
   }
 
   /** Returns the JSON of a value. */
-  #text(value: unknown): string {
+  #json(value: unknown): string {
     if (!Array.isArray(value) && !isObject(value)) return JSON.stringify(value)
     const { comma, colon } = this.#separators
-    if (Array.isArray(value)) return `[${value.map((one) => this.#text(one)).join(comma)}]`
-    const members = Object.entries(value).map(([key, one]) => `${JSON.stringify(key)}${colon}${this.#text(one)}`)
+    if (Array.isArray(value)) return `[${value.map((one) => this.#json(one)).join(comma)}]`
+    const members = Object.entries(value).map(([key, one]) => `${JSON.stringify(key)}${colon}${this.#json(one)}`)
     return `{${members.join(comma)}}`
   }
 
-  #reference(schema: Schema, path: string): string {
-    return this.#follow(schema, path, (found, pointer) => {
-      const known = this.#referred.get(pointer)
-      if (known) return known
-      return this.#rules.add((name) => {
-        this.#referred.set(pointer, name)
-        return this.#of(found, pointer)
-      })
+  #text(conjunction: Conjunction): string {
+    const limits = textLimits(conjunction)
+    if (isFree(limits)) return this.#string()
+    return this.#commonRule(`text ${textKey(limits)}`, () => addTexts(this.#rules, limits))
+  }
+
+  #number(type: 'number' | 'integer', conjunction: Conjunction): string {
+    const schemas = conjunction.flatMap(({ schema }) => {
+      const [minimum, maximum] = NUMBER_FORMATS[String(schema.format)] ?? []
+      return minimum === undefined || maximum === undefined ? [schema] : [schema, { minimum, maximum }]
     })
-  }
-
-  /** Reads the schema that a reference names. */
-  #follow<Result>({ $ref }: Schema, path: string, read: (found: unknown, pointer: string) => Result): Result {
-    const pointer = $ref as string
-    const found = resolve(this.#root, pointer)
-    if (found === undefined) throw new Inexpressible(`the reference ${pointer} at ${path}`)
-    if (this.#followed.includes(pointer))
-      throw new Inexpressible(`the reference ${pointer} at ${path}, which leads back to itself`)
-    return this.#following([...this.#followed, pointer], () => read(found, pointer))
-  }
-
-  #following<Result>(references: readonly string[], read: () => Result): Result {
-    const before = this.#followed
-    this.#followed = references
-    const result = read()
-    this.#followed = before
-    return result
-  }
-
-  /** Returns the rule of a schema inside another one, after at least one character. */
-  #inner(schema: unknown, path: string): string {
-    return this.#following([], () => this.#of(schema, path))
-  }
-
-  #ofTypes(schema: Schema, path: string): string {
-    const types = typesOf(schema)
-    if (types.length === 0) return this.#value()
-    return either(types.map((type) => this.#ofType(type as Type, schema, path)))
-  }
-
-  #ofType(type: Type, schema: Schema, path: string): string {
-    if (type === 'boolean') return '("true" | "false")'
-    if (type === 'null') return '"null"'
-    if (type === 'string') return this.#ofString(schema, path)
-    if (type === 'object') return this.#object(schema, path)
-    if (type === 'array') return this.#array(schema, path)
-    return this.#within(path, () => this.#number(type, schema))
-  }
-
-  #ofString({ minLength = 0, maxLength = Number.POSITIVE_INFINITY, pattern, format }: Schema, path: string): string {
-    const limits: TextLimits = {
-      patterns: pattern === undefined ? [] : [pattern as string],
-      formats: format === undefined ? [] : [format as string],
-      least: Number(minLength),
-      most: Number(maxLength),
+    const limits = {
+      isInteger: type === 'integer',
+      low: narrowest(schemas, 1),
+      high: narrowest(schemas, -1),
+      multipleOf: [
+        ...new Set(conjunction.flatMap(({ schema: { multipleOf } }) => (multipleOf as number | undefined) ?? [])),
+      ],
     }
-    return this.#within(path, () =>
-      this.#commonRule(`string ${JSON.stringify(limits)} ${limits.most}`, () => addTexts(this.#rules, limits)),
-    )
+    return this.#commonRule(`number ${JSON.stringify(limits)}`, () => this.#rules.addLanguage(numberLanguage(limits)))
   }
 
-  /** Adds the path to the error for what no grammar can express. */
-  #within(path: string, make: () => string): string {
+  /** Returns the rule of an object or an array, which may contain itself. */
+  #container(key: string, write: () => string): string {
+    const known = this.#known.get(key)
+    if (known) {
+      if (this.#unfinished.has(known)) this.#referred.add(known)
+      return known
+    }
+    const impossible = this.#impossible.get(key)
+    if (impossible) throw impossible
+    let rule: string | undefined
     try {
-      return make()
+      return this.#rules.add((name) => {
+        rule = name
+        this.#known.set(key, name)
+        this.#unfinished.add(name)
+        return write()
+      })
     } catch (error) {
-      if (error instanceof Impossible) throw new Impossible(`${error.message} at ${path}`)
-      throw error instanceof Inexpressible ? new Inexpressible(`${error.message} at ${path}`) : error
+      this.#known.delete(key)
+      if (!(error instanceof Impossible)) throw error
+      this.#impossible.set(key, error)
+      throw this.#referred.has(rule!) ? new Retry() : error
+    } finally {
+      this.#unfinished.delete(rule!)
     }
   }
 
-  #object(schema: Schema, path: string): string {
-    const { additionalProperties: others = true, propertyNames, minProperties, maxProperties } = schema
-    const { required = [], properties = {} } = schema as { required?: string[]; properties?: Schema }
-    const [least, most] = [Number(minProperties ?? 0), Number(maxProperties ?? Number.POSITIVE_INFINITY)]
-    const names = this.#namesIn(propertyNames, `${path}/propertyNames`)
-    const listed = [...new Set([...Object.keys(properties), ...(names ?? []), ...required])]
-    if (listed.length === 0) return this.#map(others, names ? false : propertyNames, { least, most }, path)
-    if (isObject(others) && Object.keys(others).length > 0 && Object.keys(properties).length > 0) {
-      throw new Inexpressible(`additionalProperties with a schema beside properties at ${path}`)
+  #object(conjunction: Conjunction, path: string): string {
+    const names = nameSchemas(conjunction)
+    const required = new Set(requiredNames(conjunction))
+    const enumerated = names.length > 0 ? this.#enumeratedNames(names) : undefined
+    const listed = [...new Set([...listedNames(conjunction), ...(enumerated ?? [])])]
+    const values = new Map<string, string>()
+    for (const key of listed) {
+      const value = fitsPlaces(key, names, this.#parts) ? this.#member(propertyPlaces(conjunction, key)) : undefined
+      if (value !== undefined) values.set(key, value)
+      else if (required.has(key))
+        throw new Impossible(`the property ${key} at ${path}, which is required and forbidden`)
     }
-    if (propertyNames !== undefined && propertyNames !== true && !names)
-      throw new Inexpressible(`propertyNames beside properties at ${path}`)
-    const isOpen = (key: string) =>
-      (names?.includes(key) ?? true) && (Object.hasOwn(properties, key) ? properties[key] : others) !== false
-    const closed = required.find((key) => !isOpen(key))
-    if (closed !== undefined)
-      throw new Inexpressible(`the property ${closed} at ${path}, which is required and forbidden`)
-    const keys = listed.filter(isOpen)
-    if (least > required.length) throw new Inexpressible(`minProperties at ${path}`)
-    if (most < keys.length) throw new Inexpressible(`maxProperties at ${path}`)
-    /** The grammars of the properties from here on, with a comma before the first one and without. */
-    let [next, first] = ['""', '""']
-    for (const key of keys.reverse()) {
-      const value = this.#inner(Object.hasOwn(properties, key) ? properties[key] : others, `${path}/properties/${key}`)
-      const entry = `${literal(JSON.stringify(key) + this.#separators.colon)} ${value}`
-      const isRequired = required.includes(key)
-      const rest = next
-      next = this.#rule(either([`(${this.#comma} ${entry} ${rest})`, ...(isRequired ? [] : [next])]))
-      first = this.#rule(either([`(${entry} ${rest})`, ...(isRequired ? [] : [first])]))
+    const entries = [...values].map(([key, value]) => ({
+      text: `${literal(JSON.stringify(key) + this.#separators.colon)} ${value}`,
+      isRequired: required.has(key),
+    }))
+    const others = enumerated ? undefined : this.#others(conjunction, listed, path)
+    const least = extreme(conjunction, 'minProperties', 1) ?? 0
+    const most = extreme(conjunction, 'maxProperties', -1) ?? Number.POSITIVE_INFINITY
+    return `"{" ${this.#members(entries, others, { least, most }, path)} "}"`
+  }
+
+  /** Returns the grammar of members in their order, then of others. JSON may repeat a key, so only one of the others counts for a minimum. */
+  #members(
+    entries: readonly { text: string; isRequired: boolean }[],
+    others: string | undefined,
+    { least, most }: { least: number; most: number },
+    path: string,
+  ): string {
+    const isCounted = Number.isFinite(most) && (others !== undefined || most < entries.length)
+    const counts = isCounted ? entries.length : Math.max(1, Math.min(least, entries.length))
+    if (entries.length * counts > MOST_STEPS) throw new Inexpressible(`minProperties or maxProperties at ${path}`)
+    /** Returns the others behind a number of members; undefined if they cannot be enough or few enough. */
+    const end = (count: number): string | undefined => {
+      const [fewest, room] = [Math.max(0, least - count), most - count]
+      if (room < 0 || fewest > (others === undefined ? 0 : 1)) return undefined
+      if (others === undefined || room === 0) return fewest > 0 ? undefined : '""'
+      const next = `${this.#comma} ${others}`
+      if (count > 0) return repeated(next, fewest, room)
+      return `(${others} ${repeated(next, 0, room - 1)})${fewest === 0 ? '?' : ''}`
     }
-    return `"{" ${first} "}"`
-  }
-
-  /** Returns the rule of an object with any properties. JSON may repeat a key, so no minimum above one can be enforced. */
-  #map(others: unknown, names: unknown, { least, most }: { least: number; most: number }, path: string): string {
-    if (least > 1) throw new Inexpressible(`minProperties at ${path}`)
-    const key = others === false || most === 0 ? undefined : this.#key(names ?? true, `${path}/propertyNames`)
-    if (key === undefined) {
-      if (least > 0) throw new Inexpressible(`an object with a property and without at ${path}`)
-      return '"{}"'
+    let rests = Array.from({ length: counts + 1 }, (_, count) => end(count))
+    for (const { text, isRequired } of [...entries].reverse()) {
+      const next = rests
+      rests = next.map((without, count) => {
+        const after = next[Math.min(count + 1, counts)]
+        const taken = after === undefined ? [] : [`(${count > 0 ? `${this.#comma} ` : ''}${text} ${after})`]
+        const parts = [...taken, ...(isRequired || without === undefined ? [] : [without])]
+        return parts.length === 0 ? undefined : this.#rule(either(parts))
+      })
     }
-    const value = this.#inner(others, `${path}/additionalProperties`)
-    const entry = this.#rule(`${key} ${literal(this.#separators.colon)} ${value}`)
-    const more = repeated(`${this.#comma} ${entry}`, 0, most - 1)
-    return `"{" (${entry} ${more})${least === 0 ? '?' : ''} "}"`
+    if (rests[0] === undefined)
+      throw new Inexpressible(`${least > entries.length ? 'min' : 'max'}Properties at ${path}`)
+    return rests[0]
   }
 
-  /** Returns the rule of the names that a schema allows; undefined if it allows none. */
-  #key(names: unknown, path: string): string | undefined {
-    if (names === true) return this.#string()
-    const listed = this.#namesIn(names, path)
-    if (listed) return listed.length === 0 ? undefined : this.#values(listed, path)
-    const schema = checked(names, path)
-    const whole = wholeOf(schema, path)
-    if (whole === '$ref') return this.#follow(schema, path, (found, pointer) => this.#key(found, pointer))
-    if (whole === 'anyOf' || whole === 'oneOf' || whole === 'allOf') {
-      const keys = this.#parts(schema, whole, path).map((part, i) => this.#key(part, `${path}/${whole}/${i}`))
-      const rules = keys.filter((key) => key !== undefined)
-      return rules.length === 0 ? undefined : either(rules)
+  /** Returns the grammar of a member's value; undefined if it has none. */
+  #member(places: readonly Place[]): string | undefined {
+    try {
+      return this.#of(places)
+    } catch (error) {
+      if (error instanceof Impossible) return undefined
+      throw error
     }
-    // Keywords of other types do not limit names.
-    return [schema.type ?? 'string'].flat().includes('string') ? this.#ofString(schema, path) : undefined
   }
 
-  /** Returns the names that a schema of names lists; undefined if it lists none. */
-  #namesIn(names: unknown, path: string): string[] | undefined {
-    if (names === false) return []
-    if (!isObject(names)) return undefined
-    const schema = checked(names, path)
-    const whole = wholeOf(schema, path)
-    if (whole === '$ref') return this.#follow(schema, path, (found, pointer) => this.#namesIn(found, pointer))
-    const isList = whole === 'enum' || whole === 'const'
-    return isList ? valuesOf(schema).filter((value) => typeof value === 'string') : undefined
+  /** Returns the names that schemas of names list; undefined if they list none. */
+  #enumeratedNames(places: readonly Place[]): string[] | undefined {
+    const values = this.#parts.alternatives(places).map((one) => valuesOf(one, this.#parts))
+    if (values.some((one) => one === undefined)) return undefined
+    return values.flatMap((one) => (one ?? []).filter((name) => typeof name === 'string'))
   }
 
-  #array({ items = true, prefixItems = [], minItems = 0, maxItems }: Schema, path: string): string {
-    const [least, most] = [Number(minItems), maxItems === undefined ? Number.POSITIVE_INFINITY : Number(maxItems)]
-    if (least > MOST_ITEMS) throw new Inexpressible(`minItems above ${MOST_ITEMS} at ${path}`)
-    const fixed = (prefixItems as readonly unknown[]).slice(0, most)
-    if (least > most || (items === false && least > fixed.length)) throw new Inexpressible(`minItems at ${path}`)
-    const start = fixed.map((item, i) => this.#inner(item, `${path}/prefixItems/${i}`))
-    const isTuple = fixed.length > 0 && (items === true || items === false) && least <= fixed.length
-    if (isTuple || items === false || most === fixed.length)
-      return ['"["', start.join(` ${this.#comma} `), '"]"'].filter(Boolean).join(' ')
-    const item = this.#rule(this.#inner(items, `${path}/items`))
-    const next = `${this.#comma} ${item}`
-    if (start.length > 0) {
-      return `"[" ${start.join(` ${this.#comma} `)} ${repeated(next, Math.max(0, least - start.length), most - start.length)} "]"`
+  /** Returns the grammar of a member without a name of its own; undefined if there is none. */
+  #others(conjunction: Conjunction, listed: readonly string[], path: string): string | undefined {
+    const patterns = namePatterns(conjunction)
+    if (patterns.length > MOST_PATTERNS)
+      throw new Inexpressible(`more than ${MOST_PATTERNS} patternProperties at ${path}`)
+    const hasOthers = limitsOthers(conjunction) || (listed.length === 0 && patterns.length === 0)
+    const sets = Array.from({ length: 2 ** patterns.length }, (_, bits) =>
+      patterns.filter((_, i) => ((bits >> i) & 1) === 1),
+    ).filter((matching) => hasOthers || matching.length > 0)
+    const members = sets.flatMap((matching) => {
+      const value = this.#member(otherPlaces(conjunction, new Set(matching)))
+      const key = value && this.#key(conjunction, matching, patterns, listed, path)
+      return key ? [this.#rule(`${key} ${literal(this.#separators.colon)} ${value}`)] : []
+    })
+    return members.length === 0 ? undefined : either(members)
+  }
+
+  /** Returns the rule of the names that match some patterns and no others; undefined if there are none. */
+  #key(
+    conjunction: Conjunction,
+    matching: readonly string[],
+    patterns: readonly string[],
+    listed: readonly string[],
+    path: string,
+  ): string | undefined {
+    const others = patterns.filter((pattern) => !matching.includes(pattern))
+    const names = this.#parts.alternatives(nameSchemas(conjunction))
+    const makers = names.map((one) => () => {
+      const { parts } = { parts: this.#parts }
+      const values = valuesOf(one, parts)?.filter((name): name is string => typeof name === 'string')
+      const schemas = one.map(({ schema }) => schema)
+      const isText = !schemas.some(({ type }) => type !== undefined) || commonTypes(schemas).includes('string')
+      if (!isText) throw new Impossible('names that are no texts')
+      const limits = textLimits(one)
+      const all = { ...limits, patterns: [...limits.patterns, ...matching] }
+      const isPlain = values === undefined && others.length + listed.length === 0
+      if (isPlain && isFree(all)) return this.#string()
+      const key = `name ${JSON.stringify([textKey(all), others, listed, values])}`
+      return this.#commonRule(key, () =>
+        isPlain ? addTexts(this.#rules, all) : addNames(this.#rules, all, { others, listed, values }),
+      )
+    })
+    try {
+      return within(path, () => this.#possible(path, makers))
+    } catch (error) {
+      if (error instanceof Impossible) return undefined
+      throw error
     }
-    const all = `(${item} ${repeated(next, Math.max(0, least - 1), most - 1)})`
-    return `"[" ${all}${least === 0 ? '?' : ''} "]"`
   }
 
-  /** Whether no document is valid against two of these schemas, by their types or a required constant. */
-  #areDisjoint(schemas: readonly unknown[]): boolean {
-    const parts = schemas.map((schema) =>
-      isObject(schema) && '$ref' in schema ? (resolve(this.#root, schema.$ref) ?? schema) : schema,
-    )
-    if (!parts.every(isObject)) return false
-    const marks = parts.flatMap(({ properties }) => (isObject(properties) ? Object.keys(properties) : []))
-    const valuesOf = ({ properties, required }: Schema, key: string) =>
-      Array.isArray(required) && required.includes(key) && isObject(properties) ? constants(properties[key]) : []
-    const apart = (lists: readonly (readonly unknown[])[]) => {
-      const all = lists.flat().map((value) => JSON.stringify(value))
-      return lists.every((list) => list.length > 0) && new Set(all).size === all.length
+  #array(conjunction: Conjunction, path: string): string {
+    const least = extreme(conjunction, 'minItems', 1)
+    const [from, most] = [least ?? 0, extreme(conjunction, 'maxItems', -1) ?? Number.POSITIVE_INFINITY]
+    if (from > MOST_ITEMS) throw new Inexpressible(`minItems above ${MOST_ITEMS} at ${path}`)
+    const fixed: string[] = []
+    const count = Math.min(fixedItems(conjunction), most)
+    while (fixed.length < count) {
+      const item = this.#member(itemPlaces(conjunction, fixed.length))
+      if (item === undefined) break
+      fixed.push(item)
     }
-    const types = parts.map((part) => [...new Set(typesOf(part).map((type) => (type === 'integer' ? 'number' : type)))])
-    return (
-      apart(types) ||
-      apart(parts.map(constants)) ||
-      [...new Set(marks)].some((key) => apart(parts.map((part) => valuesOf(part, key))))
-    )
+    const places = itemPlaces(conjunction, fixedItems(conjunction))
+    const isOpen = fixed.length > 0 && from <= fixed.length && places.every(({ schema }) => schema === true)
+    const hasMore = fixed.length === count && most > count && !isOpen
+    const item = hasMore ? this.#member(places) : undefined
+    const rule = item && this.#rule(item)
+    if (from > most || (!rule && from > fixed.length)) throw new Impossible(`minItems at ${path}`)
+    // Without a minimum, a tuple has all of its items.
+    const needed = least === undefined ? fixed.length : Math.min(from, fixed.length)
+    const next = `${this.#comma} ${rule}`
+    let rest = '""'
+    if (rule && fixed.length > 0) rest = repeated(next, Math.max(0, from - fixed.length), most - fixed.length)
+    if (rule && fixed.length === 0) {
+      const all = `(${rule} ${repeated(next, Math.max(0, from - 1), most - 1)})`
+      rest = from === 0 ? `${all}?` : all
+    }
+    for (let i = fixed.length - 1; i >= 0; i--) {
+      const taken = `${i > 0 ? `${this.#comma} ` : ''}${fixed[i]} ${rest}`
+      rest = i < needed ? taken : `(${taken})?`
+    }
+    return `"[" ${rest} "]"`
   }
 }
 
-/** @throws Inexpressible for what no schema is, unknown keywords, and values that their keywords cannot have */
-function checked(schema: unknown, path: string): Schema {
-  if (!isObject(schema)) throw new Inexpressible(`${shown(schema)} at ${path}`)
-  const keywords = Object.keys(schema).filter((key) => !ANNOTATIONS.includes(key))
-  const unknown = keywords.find((key) => !KNOWN.has(key))
-  if (unknown !== undefined) throw new Inexpressible(`${unknown} at ${path}`)
-  for (const key of keywords) {
-    const value = VALUE_OF.get(key)
-    if (value && !value.isFitting(schema[key]))
-      throw new Inexpressible(`${key} at ${path}, which is ${shown(schema[key])} and not ${value.words}`)
+function textLimits(conjunction: Conjunction): TextLimits {
+  const textsOf = (keyword: string) => [
+    ...new Set(conjunction.flatMap(({ schema }) => (schema[keyword] as string | undefined) ?? [])),
+  ]
+  return {
+    patterns: textsOf('pattern'),
+    formats: textsOf('format'),
+    least: extreme(conjunction, 'minLength', 1) ?? 0,
+    most: extreme(conjunction, 'maxLength', -1) ?? Number.POSITIVE_INFINITY,
   }
-  return schema
 }
 
-const shown = (value: unknown): string => shortened(JSON.stringify(value) ?? String(value), 60)
+const isFree = ({ patterns, formats, least, most }: TextLimits): boolean =>
+  patterns.length + formats.length + least === 0 && most === Number.POSITIVE_INFINITY
 
-/** Returns the keyword of a schema that excludes others, if it has one. */
-function wholeOf(schema: Schema, path: string): (typeof WHOLE)[number] | undefined {
-  const whole = WHOLE.find((key) => key in schema)
-  const isValue = whole === 'enum' || whole === 'const'
-  const isBeside = (key: string) => key !== whole && !(isValue && key === 'type') && !ANNOTATIONS.includes(key)
-  const other = whole && Object.keys(schema).find(isBeside)
-  if (other !== undefined) throw new Inexpressible(`${other} beside ${whole} at ${path}`)
-  return whole
-}
+const textKey = ({ most, ...others }: TextLimits): string => `${JSON.stringify(others)} ${most}`
 
-/** Returns the values of `enum` or `const` that are of the schema's types. */
-function valuesOf(schema: Schema): readonly unknown[] {
-  const types = schema.type === undefined ? undefined : [schema.type].flat()
-  return constants(schema).filter(
-    (value) => types === undefined || typesOfValue(value).some((type) => types.includes(type)),
-  )
-}
-
-function constants(schema: unknown): readonly unknown[] {
-  if (!isObject(schema)) return []
-  if ('const' in schema) return [schema.const]
-  return Array.isArray(schema.enum) ? schema.enum : []
-}
-
-/** Returns the types that a schema names, or else the types of its keywords. */
-function typesOf(schema: Schema): readonly string[] {
-  if (schema.type !== undefined) {
-    const types = [schema.type].flat().map(String)
-    return types.filter((type) => type !== 'integer' || !types.includes('number'))
-  }
-  return (['object', 'array', 'string', 'number'] as const).filter((type) =>
-    KEYWORDS[type].some((key) => key in schema),
-  )
-}
-
-function typesOfValue(value: unknown): readonly string[] {
-  if (value === null) return ['null']
-  if (Array.isArray(value)) return ['array']
-  return Number.isInteger(value) ? ['integer', 'number'] : [typeof value]
-}
-
-/** Returns the part of a schema that a JSON pointer names. */
-function resolve(root: unknown, pointer: unknown): unknown {
-  if (typeof pointer !== 'string' || !/^#(?:\/|$)/.test(pointer)) return undefined
-  const path = decoded(pointer)
-  const keys = path
-    ?.split('/')
-    .slice(1)
-    .map((key) => key.replaceAll('~1', '/').replaceAll('~0', '~'))
-  return keys?.reduce<unknown>((part, key) => {
-    if (Array.isArray(part)) return part[Number(key)]
-    return isObject(part) && Object.hasOwn(part, key) ? part[key] : undefined
-  }, root)
-}
-
-function decoded(pointer: string): string | undefined {
+/** Adds the path to the error for what no grammar can express. */
+function within(path: string, make: () => string): string {
   try {
-    return decodeURIComponent(pointer)
-  } catch {
-    return undefined
+    return make()
+  } catch (error) {
+    const isPlaced = error instanceof Error && error.message.endsWith(` at ${path}`)
+    if (isPlaced || !(error instanceof Inexpressible)) throw error
+    const message = `${error.message} at ${path}`
+    throw error instanceof Impossible ? new Impossible(message) : new Inexpressible(message)
   }
 }
 

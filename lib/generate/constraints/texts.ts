@@ -58,23 +58,41 @@ export function addTexts(rules: GrammarRules, limits: TextLimits): string {
   return rules.add(() => `"\\"" ${plainTexts(rules, least, most)}`)
 }
 
-/** Returns the language of the insides of strings within limits of which one is a pattern or a format. */
+/** Which names there are beside patterns. */
+interface NameLimits {
+  /** Patterns that no name matches. */
+  readonly others: readonly string[]
+  /** Names that are left out. */
+  readonly listed: readonly string[]
+  /** The only names, if they are known. */
+  readonly values: readonly string[] | undefined
+}
+
+/** Adds the rule of names. @throws as addTexts */
+export function addNames(rules: GrammarRules, limits: TextLimits, { others, listed, values }: NameLimits): string {
+  const inside = (text: string) => textLanguage(JSON.stringify(text).slice(1, -1))
+  const known: Language[] = values ? [{ any: values.map(inside) }] : []
+  const none = [...others.map(languageOf), ...listed.map(inside)]
+  return rules.addLanguage(inQuotes({ all: [textsWithin(limits, rules), ...known], none }))
+}
+
+const languageOf = (source: string): Language => regexLanguage(NARROWER[source] ?? source, { one: oneInJson })
+
+/** Returns the language of the insides of strings within limits, without escapes by code. */
 function textsWithin({ patterns, formats, least, most }: TextLimits, rules: GrammarRules): Language {
-  const languageOf = (source: string) => regexLanguage(NARROWER[source] ?? source, { one: oneInJson })
-  const sources = new Set(patterns)
   // zod names the format of a pattern, also by words of its own.
   const unknown = patterns.length > 0 ? undefined : formats.find((format) => !Object.hasOwn(FORMATS, format))
   if (unknown !== undefined) throw new Inexpressible(`the format ${unknown}`)
   const own = formats.flatMap((format) => (Object.hasOwn(FORMATS, format) ? FORMATS[format]! : []))
-  const lengths: Language[] = least > 0 || most !== Number.POSITIVE_INFINITY ? [{ part: CHARACTER, least, most }] : []
-  const within = (all: readonly string[]): Language => {
-    const [first, ...others] = all.map(languageOf)
-    return others.length + lengths.length === 0 ? first! : { all: [first!, ...others, ...lengths] }
+  const isCounted = least > 0 || most !== Number.POSITIVE_INFINITY
+  const lengths: Language[] = isCounted ? [{ part: CHARACTER, least, most }] : []
+  const allOf = (sources: readonly string[]): Language => {
+    const [first, ...rest] = [...new Set(sources.map((source) => NARROWER[source] ?? source))].map(languageOf)
+    return { all: [first ?? anyNumber(CHARACTER), ...rest, ...lengths] }
   }
-  if (patterns.length === 0) return within(own)
-  const both = within([...new Set([...sources, ...own])])
+  const both = allOf([...patterns, ...own])
   // A format is an annotation where its pattern differs: zod's times have no offset.
-  return own.length === 0 || rules.hasTexts(both) ? both : within([...sources])
+  return patterns.length * own.length === 0 || rules.hasTexts(both) ? both : allOf(patterns)
 }
 
 /** Returns an expression of `least` to `most` characters without escapes, and the quotation mark at their end. */

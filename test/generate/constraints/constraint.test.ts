@@ -17,7 +17,7 @@ import { assetPath, lacksRealModel, REAL_MODEL } from '../../assets.js'
 import { goldenPath } from '../../golden/files.js'
 import { needing } from '../../needs.js'
 import { randomSchema } from './random-schemas.js'
-import { written } from './written.js'
+import { allows as allowsText, bytesOf, written } from './written.js'
 
 const seed = Number(process.env.MORA_TEST_SEED ?? 1)
 const SCHEMAS = process.env.MORA_TEST_LONG ? 1000 : 60
@@ -31,27 +31,10 @@ beforeAll(async () => {
   eosId = tokenizer.eosId!
 })
 
-const bytesOf = ({ vocabularySize, specialIds, tokenBytes }: Tokenizer): Uint8Array[] =>
-  Array.from({ length: vocabularySize }, (_, id) => (specialIds.has(id) ? new Uint8Array() : tokenBytes!.of(id)))
-
 const open = (options: ConstraintOptions, signal?: AbortSignal) =>
   openConstraint(options, { tokenizer, eosIds: [eosId] }, signal)
 
-/** Whether a text is allowed, byte by byte, and complete. */
-async function allows(constraint: Constraint, text: string): Promise<boolean> {
-  constraint.reset()
-  try {
-    for (const byte of Buffer.from(text)) {
-      await constraint.mask()
-      constraint.accept(bytes.findIndex((one) => one.length === 1 && one[0] === byte))
-    }
-    await constraint.mask()
-    constraint.accept(eosId)
-  } catch {
-    return false
-  }
-  return constraint.done
-}
+const allows = (constraint: Constraint, text: string) => allowsText(constraint, text, { bytes, eosId })
 
 async function writtenTexts(options: ConstraintOptions, count: number): Promise<string[]> {
   const constraint = await open(options)
@@ -209,18 +192,19 @@ describe('a schema', () => {
   it.each([
     [{ type: 'integer', multipleOf: 2017 }, /the multipleOf 2017, whose remainders take more than 2000 states at #;/],
     [{ type: 'integer', multipleOf: 0 }, /multipleOf at #, which is 0 and not a number above 0/],
-    [{ properties: { a: { not: {} } } }, /not at #\/properties\/a;/],
-    [{ type: 'array', uniqueItems: true }, /uniqueItems/],
+    [{ properties: { a: { not: { type: 'null' } } } }, /not at #\/properties\/a;/],
+    [{ type: 'array', uniqueItems: true }, /uniqueItems at #, which is true and not false/],
     [{ type: 'string', pattern: '(?<=a)' }, /lookbehind or another special group in the regular expression \(\?<=a\)/],
     [{ type: 'string', pattern: '(?:(?=a)b)*' }, /an anchor or a lookahead that is repeated in the regular/],
     [{ type: 'string', format: 'iri' }, /the format iri at #/],
     [{ oneOf: [{ type: 'string' }, { maxLength: 3 }] }, /oneOf at #, whose schemas are not told apart/],
-    [{ allOf: [{}, {}] }, /allOf of several schemas/],
+    [{ allOf: [{ type: 'string' }, { type: 'null' }] }, /no type at #/],
+    [{ allOf: [{ pattern: '^a' }, { pattern: '^b' }] }, /a condition that no text fits at #;/],
     [{ type: 'number', exclusiveMinimum: 0.5, maximum: 0.5 }, /a condition that no text fits at #/],
     [{ $ref: 'https://example.org' }, /the reference https:\/\/example.org at #/],
     [{ type: 'object', additionalProperties: { type: 'null' }, minProperties: 2 }, /minProperties/],
     [{ type: 'integer', minimum: 3, maximum: 2 }, /a condition that no text fits at #/],
-    [{ type: 'object', properties: { a: true }, additionalProperties: { type: 'null' } }, /beside properties/],
+    [{ type: 'object', properties: { a: false }, required: ['a'] }, /the property a at #, which is required and/],
     [{ enum: [] }, /no value at #/],
     [z.date(), /Date/],
     [{ type: 'array', maxItems: 'x' }, /maxItems at #, which is "x" and not a whole number/],
@@ -229,7 +213,7 @@ describe('a schema', () => {
     [{ minimum: '0' }, /minimum at #, which is "0" and not a number/],
     [{ properties: { a: 5 } }, /properties at #, which is {"a":5} and not an object of schemas/],
     [{ required: 'a' }, /required at #/],
-    [{ items: [{}] }, /items at #, which is \[{}\] and not a schema/],
+    [{ items: [5] }, /items at #, which is \[5\] and not a schema or a list of schemas/],
     [{ type: 'strings' }, /type at #, which is "strings" and not a type/],
     [{ anyOf: [] }, /anyOf at #, which is \[\] and not a list of one schema or more/],
     [{ type: 'string', minLength: 5, maxLength: 3 }, /minLength above maxLength at #/],
@@ -241,7 +225,10 @@ describe('a schema', () => {
     [{ $ref: '#/%E0%A4%A' }, /the reference #\/%E0%A4%A at #/],
     [{ propertyNames: { not: { const: 'a' } } }, /not at #\/propertyNames/],
     [{ propertyNames: { const: 'a' }, required: ['b'] }, /the property b at #, which is required and forbidden/],
-    [{ propertyNames: { pattern: '^a' }, properties: { a: {} } }, /propertyNames beside properties at #/],
+    [
+      { patternProperties: Object.fromEntries([...'abcde'].map((one) => [one, {}])) },
+      /more than 4 patternProperties at #/,
+    ],
   ])('%j is refused by name', async (schema, message) => {
     await expect(open({ schema })).rejects.toThrow(
       expect.objectContaining({ code: 'unsupported-constraint', message: expect.stringMatching(message) }),

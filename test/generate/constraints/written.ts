@@ -1,5 +1,6 @@
 /** Texts of random tokens among those that a constraint allows. */
 import type { Constraint } from '../../../lib/generate/constraints/constraint.js'
+import type { Tokenizer } from '../../../lib/text/tokenizer.js'
 import { pick, type Random } from '../../fuzz/random.js'
 
 /** Tokens that bring a text nearer to its end. */
@@ -50,3 +51,27 @@ export async function written(
   }
   return { text: textOf(ids).toString(), isComplete: constraint.done, tokens: ids.length }
 }
+
+/** Whether a text is allowed, byte by byte, and complete. */
+export async function allows(
+  constraint: Constraint,
+  text: string,
+  { bytes, eosId }: { bytes: readonly Uint8Array[]; eosId: number },
+): Promise<boolean> {
+  constraint.reset()
+  try {
+    for (const byte of Buffer.from(text)) {
+      await constraint.mask()
+      constraint.accept(bytes.findIndex((one) => one.length === 1 && one[0] === byte))
+    }
+    await constraint.mask()
+    constraint.accept(eosId)
+  } catch {
+    return false
+  }
+  return constraint.done
+}
+
+/** Returns the bytes of each token. */
+export const bytesOf = ({ vocabularySize, specialIds, tokenBytes }: Tokenizer): Uint8Array[] =>
+  Array.from({ length: vocabularySize }, (_, id) => (specialIds.has(id) ? new Uint8Array() : tokenBytes!.of(id)))
