@@ -22,7 +22,7 @@ export const FORMATS: Readonly<Record<string, string>> = {
   time: '^(?:[01]\\d|2[0-3]):[0-5]\\d:[0-5]\\d(?:\\.\\d+)?(?:Z|[+-](?:[01]\\d|2[0-3]):[0-5]\\d)$',
   'date-time': z.regexes.datetime({ offset: true }).source,
   duration: '^P(?:\\d+W|(?=\\d|T)(?:\\d+Y)?(?:\\d+M)?(?:\\d+D)?(?:T(?=\\d)(?:\\d+H)?(?:\\d+M)?(?:\\d+S)?)?)$',
-  email: '^[A-Za-z0-9_+-]+(?:\\.[A-Za-z0-9_+-]+)*@(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?\\.)+[A-Za-z]{2,63}$',
+  email: '^[A-Za-z0-9_+-]+(?:\\.[A-Za-z0-9_+-]+)*@(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?\\.)+[A-Za-z]{2,}$',
   // A name of at most 63 characters has no label that is too long.
   hostname: `^(?=.{1,63}$)${LABEL}(?:\\.${LABEL})*$`,
   ipv4: z.regexes.ipv4.source,

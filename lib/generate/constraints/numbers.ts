@@ -219,5 +219,28 @@ function remainders(divisor: number, places: number, hasPoint: boolean): Machine
       isEnd: Array.from({ length: missing }).reduce<number>((rest) => (10 * rest) % divisor, remainder) === 0,
     }
   })
-  return { states }
+  return merged(states)
+}
+
+/** Returns an automaton of digits with one state for all from which the same texts lead to an end. */
+function merged(states: readonly MachineState[]): Machine {
+  let [classes, count] = [states.map(({ isEnd }) => Number(isEnd)), 0]
+  for (;;) {
+    const known = new Map<string, number>()
+    const before = classes
+    classes = states.map(({ edges }, i) => {
+      const key = [before[i], ...edges.map(([[digit], target]) => `${digit}:${before[target]}`)].join()
+      const found = known.get(key) ?? known.size
+      known.set(key, found)
+      return found
+    })
+    if (known.size === count) break
+    count = known.size
+  }
+  return {
+    states: Array.from({ length: count }, (_, one) => {
+      const { edges, isEnd } = states[classes.indexOf(one)]!
+      return { edges: edges.map(([range, target]) => [range, classes[target]!] as const), isEnd }
+    }),
+  }
 }

@@ -209,7 +209,13 @@ class SchemaReader {
         ...new Set(conjunction.flatMap(({ schema: { multipleOf } }) => (multipleOf as number | undefined) ?? [])),
       ],
     }
-    return this.#commonRule(`number ${JSON.stringify(limits)}`, () => this.#rules.addLanguage(numberLanguage(limits)))
+    try {
+      return this.#commonRule(`number ${JSON.stringify(limits)}`, () => this.#rules.addLanguage(numberLanguage(limits)))
+    } catch (error) {
+      if (limits.multipleOf.length === 0 || error instanceof Impossible) throw error
+      const steps = limits.multipleOf.join(' and ')
+      throw new Inexpressible(`the multipleOf ${steps}, whose remainders within these bounds take too many states`)
+    }
   }
 
   /** Returns the rule of an object or an array, which may contain itself. */

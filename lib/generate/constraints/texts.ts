@@ -1,4 +1,5 @@
 /** Rules of the strings of JSON that patterns, formats and lengths allow. */
+import { AutomatonWork, machineOf } from './automaton.js'
 import { FORMATS, NARROWER } from './formats.js'
 import type { GrammarRules } from './grammar-rules.js'
 import {
@@ -7,6 +8,8 @@ import {
   Impossible,
   Inexpressible,
   type Language,
+  type Machine,
+  type MachineState,
   oneInJson,
   type Range,
   textLanguage,
@@ -25,6 +28,8 @@ export interface TextLimits {
 
 /** Maximum bound of a text's length. */
 const MOST_LENGTH = 65_536
+/** Maximum bound of the length of a text that also has a pattern or a format. */
+const MOST_COUNTED = 2000
 /** Characters of a rule that longer texts repeat: compiling takes some milliseconds for each character of a rule. */
 const BLOCK = 64
 
@@ -85,7 +90,7 @@ function textsWithin({ patterns, formats, least, most }: TextLimits, rules: Gram
   if (unknown !== undefined) throw new Inexpressible(`the format ${unknown}`)
   const own = formats.flatMap((format) => (Object.hasOwn(FORMATS, format) ? FORMATS[format]! : []))
   const isCounted = least > 0 || most !== Number.POSITIVE_INFINITY
-  const lengths: Language[] = isCounted ? [{ part: CHARACTER, least, most }] : []
+  const lengths = isCounted ? [charactersWithin(least, most)] : []
   const allOf = (sources: readonly string[]): Language => {
     const [first, ...rest] = [...new Set(sources.map((source) => NARROWER[source] ?? source))].map(languageOf)
     return { all: [first ?? anyNumber(CHARACTER), ...rest, ...lengths] }
@@ -93,6 +98,24 @@ function textsWithin({ patterns, formats, least, most }: TextLimits, rules: Gram
   const both = allOf([...patterns, ...own])
   // A format is an annotation where its pattern differs: zod's times have no offset.
   return patterns.length * own.length === 0 || rules.hasTexts(both) ? both : allOf(patterns)
+}
+
+/** Returns the automaton of `least` to `most` characters. */
+function charactersWithin(least: number, most: number): Machine {
+  const count = most === Number.POSITIVE_INFINITY ? least : most
+  if (count > MOST_COUNTED) throw new Inexpressible(`a length above ${MOST_COUNTED} beside a pattern or a format`)
+  const { states } = machineOf(CHARACTER, new AutomatonWork())
+  // The character's end is the beginning of the next one.
+  const at = (index: number, state: number): number =>
+    states[state]!.isEnd ? at(Math.min(index + 1, count), 0) : index * states.length + state
+  return {
+    states: Array.from({ length: (count + 1) * states.length }, (_, i): MachineState => {
+      const [index, state] = [Math.floor(i / states.length), i % states.length]
+      const isLast = index === count && most !== Number.POSITIVE_INFINITY
+      const edges = isLast ? [] : states[state]!.edges.map(([range, target]) => [range, at(index, target)] as const)
+      return { edges, isEnd: state === 0 && index >= least }
+    }),
+  }
 }
 
 /** Returns an expression of `least` to `most` characters without escapes, and the quotation mark at their end. */

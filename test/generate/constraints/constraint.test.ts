@@ -61,7 +61,7 @@ function isSpaced(text: string, spacing: JsonSpacing): boolean {
 
 describe('a schema', () => {
   it('gives only valid documents, whatever it asks for', { timeout: 3_600_000 }, async () => {
-    const ajv = addFormats.default(new Ajv2020.default({ strict: false, logger: false }))
+    const ajv = addFormats.default(new Ajv2020.default({ strict: false, logger: false, multipleOfPrecision: 9 }))
     const faults: unknown[] = []
     for (let i = 0; i < SCHEMAS; i++) {
       const random = randomStream(seed, 'test', 'schema', i)
@@ -190,7 +190,10 @@ describe('a schema', () => {
   })
 
   it.each([
-    [{ type: 'integer', multipleOf: 2017 }, /the multipleOf 2017, whose remainders take more than 2000 states at #;/],
+    [
+      { type: 'integer', multipleOf: 2017 },
+      /the multipleOf 2017, whose remainders within these bounds take too many states at #;/,
+    ],
     [{ type: 'integer', multipleOf: 0 }, /multipleOf at #, which is 0 and not a number above 0/],
     [{ properties: { a: { not: { type: 'null' } } } }, /not at #\/properties\/a;/],
     [{ type: 'array', uniqueItems: true }, /uniqueItems at #, which is true and not false/],

@@ -12,7 +12,7 @@ const PATTERNS = [
   '^.?\\s\\w*$',
   '^\\u00e9[\\u4e00-\\u4e10]$',
 ]
-const FORMATS = ['date', 'time', 'date-time', 'email', 'uuid', 'ipv4']
+const FORMATS = ['date', 'time', 'date-time', 'email', 'uuid', 'ipv4', 'ipv6', 'duration', 'hostname', 'uri']
 const KEYS = ['a', 'b', 'name', 'two words', 'é"', 'x/y', '']
 
 /** A schema, whose definitions are in `$defs`. */
@@ -50,8 +50,10 @@ function schema(random: Random, depth: number): Record<string, unknown> {
     [2, () => ({ type: 'string', ...bounds('minLength', 'maxLength', 0, 6) })],
     [2, () => ({ type: 'string', pattern: pick(random, PATTERNS) })],
     [1, () => ({ type: 'string', format: pick(random, FORMATS) })],
+    [1, () => ({ type: 'string', pattern: '^[a-z]+\\d?', ...bounds('minLength', 'maxLength', 0, 6) })],
     [2, () => number('integer')],
     [2, () => number('number')],
+    [1, () => ({ type: 'number', multipleOf: pick(random, [0.01, 0.5, 3, 250]), minimum: -10.5, maximum: 1000.25 })],
     [1, () => ({ type: pick(random, ['boolean', 'null', 'string', 'number', 'array', 'object']) })],
     [1, () => ({ enum: [1, 'zwei\n"', null, [3.5], { four: true }].slice(random.integer(4)) })],
     [1, () => ({ const: pick<unknown>(random, ['é', -1e-7, false, { a: [] }]) })],
@@ -78,6 +80,9 @@ function schema(random: Random, depth: number): Record<string, unknown> {
     [2, () => ({ anyOf: several(3) })],
     [1, () => ({ oneOf: ['p', 'q'].map((kind) => tagged(kind, inner())) })],
     [1, () => ({ allOf: [inner()] })],
+    [1, () => ({ ...object(random, inner), allOf: [{ properties: { a: {}, more: inner() } }, { minProperties: 1 }] })],
+    [1, () => ({ type: 'object', patternProperties: { '^a': inner(), b$: {} }, additionalProperties: false })],
+    [1, () => ({ ...object(random, inner), additionalProperties: { type: 'boolean' } })],
   ])
 }
 

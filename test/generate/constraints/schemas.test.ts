@@ -52,6 +52,7 @@ const point = { type: 'object', properties: { x: { type: 'integer' } }, required
 /** Schemas with documents that are allowed, and others that are not. */
 const CASES: readonly (readonly [schema: object, valid: readonly unknown[], invalid: readonly unknown[]])[] = [
   [{ type: 'number', multipleOf: 0.01, minimum: 0 }, [0, 9.99, 12, 0.5, 1234.05], [0.001, -0.01, 1e21]],
+  [{ type: 'number', multipleOf: 0.125 }, [0, 0.125, -2.5, 7.75], [0.1, 0.3125]],
   [{ type: 'number', multipleOf: 2.5 }, [0, 2.5, -5, 7.5], [1, 2.25]],
   [{ type: 'integer', multipleOf: 7, minimum: 10, exclusiveMaximum: 28 }, [14, 21], [7, 10, 20, 28]],
   [{ type: 'integer', multipleOf: 3000 }, [0, 3000, -60000], [300, 1000, 30500]],
@@ -71,6 +72,7 @@ const CASES: readonly (readonly [schema: object, valid: readonly unknown[], inva
   [{ type: 'string', format: 'duration' }, ['P1Y2M', 'PT5S', 'P3W', 'P1DT12H'], ['P', 'PT', 'P1W2D', '1Y']],
   [{ type: 'string', format: 'email', maxLength: 12 }, ['a@example.de'], ['ab@example.de', 'a']],
   [{ type: 'string', format: 'date', pattern: '^2024' }, ['2024-02-29'], ['2023-01-01', '2024-02-30']],
+  [{ type: 'string', pattern: '^[a-z]+$', maxLength: 250 }, ['a'.repeat(250)], ['a'.repeat(251), '']],
   [{ type: 'string', pattern: '^[a-z]+$', minLength: 2, maxLength: 3 }, ['ab', 'abc'], ['a', 'abcd', 'AB']],
   [{ allOf: [{ pattern: '^a' }, { pattern: 'b$' }, { pattern: 'c' }] }, ['acb', 'a"cb'], ['ab', 'cb', 'ac']],
   [{ type: 'string', pattern: '^(?=.*\\d)(?!0)[a-z\\d]{2,4}$' }, ['a1', '10b'], ['ab', '01']],
@@ -273,8 +275,13 @@ describe('a schema', () => {
       { allOf: many(20, (i) => ({ anyOf: [{ minimum: i }, { maximum: -i }] })) },
       /more than 4096 alternatives/,
     ],
+    ['lengths', { pattern: 'a', maxLength: 1e9 }, /a length above 2000 beside a pattern or a format at #/],
     ['lookaheads', { pattern: '(?:(?=a)b|c)'.repeat(300) }, /so many anchors or lookaheads/],
-    ['products of remainders', { type: 'integer', allOf: [{ multipleOf: 991 }, { multipleOf: 997 }] }, /the size of a/],
+    [
+      'products of remainders',
+      { type: 'integer', allOf: [{ multipleOf: 991 }, { multipleOf: 997 }] },
+      /the multipleOf 991 and 997, whose remainders/,
+    ],
   ])('is counted, not timed: %s', async (_, schema, message) => {
     await expect(open(schema)).rejects.toThrow(message)
   })
