@@ -1,8 +1,7 @@
 import { basename } from 'node:path'
 import type { EmbeddingModelV4, LanguageModelV4, RerankingModelV4 } from '@ai-sdk/provider'
 import { badValue } from '../common/arguments.js'
-import { UsageError } from '../common/errors.js'
-import { type EmbeddingOptions, embeddingsOf, type ScoresOptions, scoresOf } from '../eval/index.js'
+import { type EmbeddingOptions, embeddingsOf, requireScore, type ScoresOptions, scoresOf } from '../eval/index.js'
 import { aModel, type ChatOptions, requireTokenizer, TextEngine } from '../generate/index.js'
 import type { LoadedModel } from '../models/index.js'
 import { DEFAULT_MAX_LENGTH } from '../rows/row-choices.js'
@@ -115,13 +114,7 @@ function reranking(
 ): RerankingModelV4 {
   const { adapter, ...options } = settings
   const { view, facts } = chosen(model, adapter)
-  const { labels } = view()
-  if (labels?.length !== 1) {
-    throw new UsageError(
-      'no-head',
-      `Reranking needs a head that gives one score (the objective reward trains one), and the model's has ${labels?.length ?? 'none'}.`,
-    )
-  }
+  requireScore(view(), 'Reranking')
   return {
     ...facts,
     async doRerank({ documents, query, topN = documents.values.length, abortSignal: signal }) {

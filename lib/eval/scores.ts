@@ -21,6 +21,15 @@ export function requireLabels({ labels }: LoadedModel): readonly string[] {
   )
 }
 
+/** @throws UsageError `no-head` for a model whose head does not give one score */
+export function requireScore({ labels }: LoadedModel, what: string): void {
+  if (labels?.length === 1) return
+  throw new UsageError(
+    'no-head',
+    `${what} needs a head that gives one score (the objective reward trains one), and the model's has ${labels?.length ?? 'none'}.`,
+  )
+}
+
 /** Yields the scores of each label, one row after the other; holds the rows of one forward pass only. */
 export async function* scoredLast<Row extends Document>(
   model: LoadedModel,
@@ -81,7 +90,17 @@ export async function scoresOf(
   options: ScoresOptions = {},
 ): Promise<number[][]> {
   check({ model, rows, options }, scoresOfArguments)
-  const { template = 'auto', maxLength = DEFAULT_MAX_LENGTH, batchSize = 8, signal } = options
+  const all: number[][] = []
+  for await (const { scores } of scoredTexts(model, rows, options)) all.push(scores)
+  return all
+}
+
+/** Yields the scores of each row for each label, and its number of tokens. @throws what `scoresOf` throws */
+export async function* scoredTexts(
+  model: LoadedModel,
+  rows: readonly (string | object)[],
+  { template = 'auto', maxLength = DEFAULT_MAX_LENGTH, batchSize = 8, signal }: ScoresOptions = {},
+): AsyncGenerator<{ tokens: number; scores: number[] }> {
   requireLabels(model)
   const { tokenizer } = model
   const how = {
@@ -100,8 +119,6 @@ export async function scoresOf(
       yield* encoded.rows.flatMap(({ documents }) => documents)
     }
   }
-  const all: number[][] = []
-  for await (const { scores } of scoredLast(model, encoded(), { batchSize, ...(signal && { signal }) }))
-    all.push(scores)
-  return all
+  for await (const { row, scores } of scoredLast(model, encoded(), { batchSize, ...(signal && { signal }) }))
+    yield { tokens: row.ids.length, scores }
 }

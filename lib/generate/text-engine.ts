@@ -45,6 +45,11 @@ export class TextEngine implements AsyncDisposable {
     this.#engine = new Engine(model, options)
   }
 
+  /** Maximum number of concurrent sequences. */
+  get sequences(): number {
+    return this.#engine.sequences
+  }
+
   /** Load of the engine. */
   get usage(): EngineUsage {
     return this.#engine.usage

@@ -17,7 +17,8 @@ import { GRADER_ROUTES } from './routes/graders.js'
 import { countMessageTokens, messages } from './routes/messages.js'
 import { pageRoute } from './routes/page.js'
 import { responses } from './routes/responses.js'
-import { health, listModels, oneModel, showMetrics, version } from './routes/status.js'
+import { rerank, score } from './routes/scores.js'
+import { health, listModels, oneModel, props, showMetrics, version } from './routes/status.js'
 import { detokenize, tokenize } from './routes/tokenize.js'
 import type { Serving } from './serving.js'
 
@@ -27,6 +28,7 @@ type Route = (request: Request, serving: Serving) => Promise<Response>
 const GET: Readonly<Record<string, Route>> = {
   '/health': health,
   '/metrics': showMetrics,
+  '/props': props,
   '/v1/models': listModels,
   '/version': version,
 }
@@ -38,6 +40,11 @@ const POST: Readonly<Record<string, Route>> = {
   '/v1/messages': messages,
   '/v1/messages/count_tokens': countMessageTokens,
   '/v1/embeddings': embeddings,
+  '/v1/score': score,
+  '/score': score,
+  '/v1/rerank': rerank,
+  '/v2/rerank': rerank,
+  '/rerank': rerank,
   '/v1/load_lora_adapter': loadAdapter,
   '/v1/unload_lora_adapter': unloadAdapter,
   '/tokenize': tokenize,

@@ -216,6 +216,19 @@ export const unsupportedOfEmbeddings: UnsupportedParameters = {
   adapter_id: adapter,
 }
 
+export const unsupportedOfScores: UnsupportedParameters = {
+  truncate_prompt_tokens: cut,
+  max_tokens_per_doc: cut,
+  truncate: cut,
+  queries: { instead: 'use text_1 and text_2' },
+  texts: { instead: 'use documents' },
+  raw_scores: { neutral: [false], instead: 'use use_activation: false' },
+  rank_fields: { instead: 'give documents as texts' },
+  encoding_format: { neutral: ['float'] },
+  lora_path: adapter,
+  adapter_id: adapter,
+}
+
 export const unsupportedOfTokenize: UnsupportedParameters = {
   chat_template: { instead: 'the template is chosen when the server starts' },
 }

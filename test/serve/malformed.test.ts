@@ -16,6 +16,7 @@ let ask: (path: string, body: string) => Promise<Response>
 let close: () => Promise<void>
 beforeAll(async () => {
   const model = await tinyModel()
+  model.addHead(['score'])
   await addRandomAdapter(model, 'written', 1)
   await model.saveAdapter('written', adapter)
   model.removeAdapter('written')
@@ -168,6 +169,8 @@ const RIGHT: Readonly<Record<string, object>> = {
   '/v1/messages/count_tokens': { model: NAME, messages: [{ role: 'user', content: 'a' }], system: 'b' },
   '/v1/completions': { ...sampling, prompt: ['a', 'b'], echo: true, logprobs: 2, best_of: 1, suffix: '' },
   '/v1/embeddings': { model: NAME, input: [[1, 2], [3]], encoding_format: 'float', dimensions: 32 },
+  '/v1/score': { model: NAME, text_1: 'a', text_2: ['b', 'c'], use_activation: false },
+  '/v1/rerank': { model: NAME, query: 'a', documents: ['b', { text: 'c' }], top_n: 1, return_documents: true },
   '/tokenize': { model: NAME, prompt: 'a', add_special_tokens: true, return_token_strs: true },
   '/detokenize': { model: NAME, tokens: [3, 4] },
   '/v1/fine_tuning/alpha/graders/validate': { grader },

@@ -1,5 +1,6 @@
-/** Routes that describe the server: `GET /health`, `/version`, `/metrics`, `/v1/models` and `/v1/models/NAME`. */
+/** Routes that describe the server: `GET /health`, `/version`, `/props`, `/metrics`, `/v1/models` and `/v1/models/NAME`. */
 import { packageVersion } from '../../common/package-info.js'
+import { promptTemplate } from '../../generate/index.js'
 import { serverEnds } from '../active-requests.js'
 import { clientOf } from '../clients.js'
 import type { Serving } from '../serving.js'
@@ -13,6 +14,23 @@ export async function health(_: Request, { requests }: Serving): Promise<Respons
 /** The version of node-mora. */
 export async function version(): Promise<Response> {
   return Response.json({ version: packageVersion() })
+}
+
+/** Facts of the model, as llama.cpp names them. */
+export async function props(_: Request, { model, engine, adapters, template }: Serving): Promise<Response> {
+  const { tokenizer, config } = model
+  const textOf = (id: number | undefined | null) => (id == null ? '' : (tokenizer?.tokenOf(id) ?? ''))
+  return Response.json({
+    default_generation_settings: { n_ctx: config.maxPositions },
+    total_slots: engine.sequences,
+    model_path: adapters.baseName,
+    chat_template: (tokenizer && (await promptTemplate(model, { template }))?.source) ?? '',
+    bos_token: textOf(tokenizer?.bosId),
+    eos_token: textOf(tokenizer?.eosId),
+    modalities: { vision: false, audio: false },
+    build_info: `node-mora ${packageVersion()}`,
+    is_sleeping: false,
+  })
 }
 
 /** Metrics for Prometheus. */

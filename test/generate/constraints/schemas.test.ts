@@ -249,6 +249,7 @@ describe('a schema', () => {
         { type: 'function', function: { name: 'go', parameters: { ...parameters, $defs: { v: { type: 'null' } } } } },
       ],
       tool_choice: 'auto',
+      parallel_tool_calls: true,
       response_format: {
         type: 'json_schema',
         json_schema: { schema: { ...parameters, $defs: { v: { type: 'integer' } } } },
