@@ -1,9 +1,7 @@
-/**
- * Items of OpenAI's Responses (`openai` 6, `ResponseInputItem` and `ResponseOutputItem`) as messages: reasoning, text and calls of one
- * turn are one message of the assistant.
- */
+/** Items of OpenAI's Responses (`openai` 6, `ResponseInputItem` and `ResponseOutputItem`) as messages. */
 import { quoted } from '../../common/errors.js'
 import { isJsonObject, type JsonObject } from '../../io/json.js'
+import { JoinedTurns } from '../../text/tool-calls/joined-turns.js'
 import { malformedRow } from '../check.js'
 import { isListOfObjects } from './call.js'
 
@@ -17,43 +15,23 @@ export const areItems = (value: unknown): value is JsonObject[] =>
   isListOfObjects(value) &&
   value.some(({ type, content }) => ITEMS.has(type) || (Array.isArray(content) && content.some(isText)))
 
-interface Turn {
-  role: string
-  content: unknown
-  tool_calls: unknown[]
-  [key: string]: unknown
-}
-
 /** @throws InputError `malformed-row` for items of tools that the service runs */
 export function messagesOfItems(items: readonly JsonObject[], at: string, where: string): JsonObject[] {
-  const turns: Turn[] = []
-  /** Returns the assistant's last message, unless something of it exists already. */
-  const turn = (isOver: (last: Turn) => boolean = () => false): Turn => {
-    const last = turns.at(-1)
-    if (last?.role === 'assistant' && !isOver(last)) return last
-    const next = { role: 'assistant', content: null, tool_calls: [] }
-    turns.push(next)
-    return next
-  }
-  const hasSaid = ({ content, tool_calls: calls }: Turn) => content !== null || calls.length > 0
+  const turns = new JoinedTurns<unknown, JsonObject, JsonObject>()
   for (const [i, { type = 'message', ...item }] of items.entries()) {
     const { call_id: id, role } = item
-    if (type === 'reasoning') {
-      const thought = textIn(item.content) || textIn(item.summary)
-      if (thought !== '') turn((last) => hasSaid(last) || 'reasoning_content' in last).reasoning_content = thought
-    } else if (type === 'function_call') {
+    if (type === 'reasoning') turns.think(textIn(item.content) || textIn(item.summary))
+    else if (type === 'function_call') {
       const { name, arguments: given } = item
-      turn().tool_calls.push({ id, type: 'function', function: { name, arguments: given } })
+      turns.call({ id, type: 'function', function: { name, arguments: given } })
     } else if (type === 'function_call_output') {
-      turns.push({ role: 'tool', tool_call_id: id, content: contentIn(item.output), tool_calls: [] })
+      turns.add({ role: 'tool', tool_call_id: id, content: contentIn(item.output) })
     } else if (type !== 'message') {
       throw malformedRow(where, `${at}[${i}]: an item of type ${quoted(type)} cannot be trained`)
-    } else if (role === 'assistant') turn(hasSaid).content = contentIn(item.content)
-    else turns.push({ role: String(role), content: contentIn(item.content), tool_calls: [] })
+    } else if (role === 'assistant') turns.say(contentIn(item.content))
+    else turns.add({ role: String(role), content: contentIn(item.content) })
   }
-  return turns.map(({ tool_calls: calls, ...message }) =>
-    calls.length > 0 ? { ...message, tool_calls: calls } : message,
-  )
+  return turns.messages.map((message) => ({ ...message }))
 }
 
 /** Returns texts as parts of chats; one alone is a text, and other parts remain as they are. */

@@ -1,6 +1,7 @@
 /** The items of a response's input, and the messages that they make up. */
 import { z } from 'zod'
 import { anyText, aText, isObject } from '../../common/arguments.js'
+import { JoinedTurns } from '../../text/tool-calls/joined-turns.js'
 import { type ChatCompletionRequest, contentField, MESSAGES } from '../chat-fields.js'
 import { listField, wordField, wrongField } from '../fields.js'
 import { calledName } from './tools.js'
@@ -112,40 +113,29 @@ function reasoningOf({ summary, content, encrypted_content: encrypted }: InputIt
   return textOf(content) || own || textOf(summary)
 }
 
-/** Returns messages for a chat template: reasoning, text and calls of one turn are one message of the assistant. */
+/** Returns messages for a chat template. */
 export function messagesOfInput(items: readonly InputItem[]): ChatMessages {
-  const messages: Turn[] = []
+  const turns = new JoinedTurns<string, NonNullable<Turn['tool_calls']>[number], Turn>()
   const names = new Map<string, string>()
-  /** Returns the assistant's last message if what follows `isOver` belongs to it, or else a new one. */
-  const turn = (isOver: (last: Turn) => boolean): Turn => {
-    const last = messages.at(-1)
-    if (last?.role === 'assistant' && !isOver(last)) return last
-    const next: Turn = { role: 'assistant', content: null, tool_calls: [] }
-    messages.push(next)
-    return next
-  }
-  const hasText = ({ content, tool_calls: calls }: Turn) => content !== null || (calls?.length ?? 0) > 0
   for (const one of items) {
-    if (one.type === 'reasoning') {
-      const reasoning = reasoningOf(one)
-      if (reasoning) turn((last) => hasText(last) || 'reasoning_content' in last).reasoning_content = reasoning
-    } else if (one.type === 'function_call') {
+    if (one.type === 'reasoning') turns.think(reasoningOf(one))
+    else if (one.type === 'function_call') {
       const { call_id: id, arguments: json } = one
       const name = calledName(one.name, one.namespace)
       names.set(id, name)
-      const { tool_calls: calls } = turn(() => false)
-      calls!.push({ id, type: 'function', function: { name, arguments: json } })
+      turns.call({ id, type: 'function', function: { name, arguments: json } })
     } else if (one.type === 'function_call_output') {
       const name = names.get(one.call_id)
-      messages.push({ role: 'tool', tool_call_id: one.call_id, ...(name && { name }), content: textOf(one.output) })
+      turns.add({ role: 'tool', tool_call_id: one.call_id, ...(name && { name }), content: textOf(one.output) })
     } else if (one.type === 'message') {
-      if (one.role === 'assistant') turn(hasText).content = textOf(one.content)
-      else messages.push({ role: one.role, content: chatContentOf(one.content) })
+      if (one.role === 'assistant') turns.say(textOf(one.content))
+      else turns.add({ role: one.role, content: chatContentOf(one.content) })
     }
   }
-  return messages.map(({ tool_calls: calls, content, ...message }) =>
-    calls?.length ? { ...message, content, tool_calls: calls } : { ...message, content: content ?? '' },
-  )
+  return turns.messages.map((message) => ({
+    ...message,
+    ...(!message.tool_calls && { content: message.content ?? '' }),
+  }))
 }
 
 function chatContentOf(given: Content): Turn['content'] {
