@@ -10,10 +10,13 @@ import { json, text } from 'node:stream/consumers'
 import { baseURL, model } from './common.mjs'
 
 const GREETING = 'Good day.'
+const CALL = '<tool_call>\n{"name": "exec_command", "arguments": {"cmd": "echo hello"}}\n</tool_call>'
 
 // Codex has no setting for what a small model is to say, so that it would ramble up to the limit of tokens.
 const between = createServer(async (request, response) => {
-  const body = { ...(await json(request)), structured_outputs: { choice: [GREETING] } }
+  const asked = await json(request)
+  const results = asked.input.filter(({ type }) => type === 'function_call_output')
+  const body = { ...asked, structured_outputs: { choice: [results.length > 0 ? GREETING : CALL] } }
   const headers = { 'content-type': 'application/json' }
   const answer = await fetch(baseURL + request.url, { method: 'POST', headers, body: JSON.stringify(body) })
   response.writeHead(answer.status, { 'content-type': answer.headers.get('content-type') })
@@ -60,10 +63,13 @@ const events = stdout
 const end = events.at(-1)
 assert.equal(end?.type, 'turn.completed', stdout + stderr)
 assert(end.usage.input_tokens > 1000 && end.usage.output_tokens > 0)
+const ran = events.filter(({ type, item }) => type === 'item.completed' && item.type === 'command_execution')
+assert.equal(ran.length, 1)
+assert.match(ran[0].item.command, /echo hello/)
 const said = events.filter(({ type, item }) => type === 'item.completed' && item.type === 'agent_message')
 assert.deepEqual(
   said.map(({ item }) => item.text),
   [GREETING],
 )
 between.close()
-console.log(`a turn of ${end.usage.input_tokens} tokens`)
+console.log(`a call and an answer, with ${end.usage.input_tokens} tokens`)
