@@ -29,19 +29,19 @@ interface StepsInTurns {
   pause?: () => Promise<void>
 }
 
-/** Share of the time that work takes beside what the device computes for others. */
+/** Share of the time that work takes beside what the CPU computes for others. */
 const SHARE_BESIDE = 1 / 5
 
 /**
- * Returns a function that ends a step of work that needs no device: the event loop runs, and while the device computes, the next step
- * waits, so that a processor's cores are left to what it computes.
+ * Returns a function to call between two steps of work on the main thread: the event loop runs, and while the CPU computes operations,
+ * the next step waits, which leaves the cores to them.
  */
 export function pauseBeside(device: NativeDevice): () => Promise<void> {
   let start = performance.now()
   return async () => {
     const taken = performance.now() - start
     await setImmediate()
-    if (device.queueDepth() > 0) await setTimeout(taken * (1 / SHARE_BESIDE - 1))
+    if (device.kind === 'cpu' && device.queueDepth() > 0) await setTimeout(taken * (1 / SHARE_BESIDE - 1))
     start = performance.now()
   }
 }
