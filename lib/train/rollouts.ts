@@ -84,8 +84,9 @@ export async function sampledFor(
 ): Promise<SampledStep> {
   const { model, objective, passes, facts, sync, signal } = work
   passes.setDropout(null)
+  const template = model.tokenizer && (await resolveTemplate(options.template, model.tokenizer))
   const tokenizer = model.tokenizer!
-  const stopIds = await stopTokens(model, await resolveTemplate(options.template, tokenizer))
+  const stopIds = await stopTokens(model, template)
   return objective.sample!(some, {
     ...what,
     seed: options.seed,
