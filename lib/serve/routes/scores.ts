@@ -44,13 +44,15 @@ export async function score(request: Request, serving: Serving): Promise<Respons
   const given = await readBody(request, serving.maxBodyBytes)
   refuseUnsupported(given, unsupportedOfScores)
   const body = parseFields(ScoreBody, given)
-  const [first, second] = [body.text_1, body.text_2].map((texts) => (typeof texts === 'string' ? [texts] : texts))
-  if (first!.length !== 1 && first!.length !== second!.length)
+  const [first, second] = [listOf(body.text_1), listOf(body.text_2)]
+  if (first.length !== 1 && first.length !== second.length)
     throw wrongField(
       'text_2',
-      `Expected ${first!.length} texts for text_2, as text_1 has, but received ${second!.length}.`,
+      `Expected ${first.length} texts for text_2, as text_1 has, but received ${second.length}.`,
     )
-  const pairs = second!.map((completion, i) => ({ prompt: first![i] ?? first![0]!, completion }))
+  requireRoom(first, 'text_1', serving.model)
+  requireRoom(second, 'text_2', serving.model)
+  const pairs = second.map((completion, i) => ({ prompt: first[first.length === 1 ? 0 : i]!, completion }))
   const { model, scores, tokens } = await scoresOfPairs(pairs, body, request, serving)
   return Response.json({
     id: `score-${randomUUID()}`,
@@ -67,6 +69,8 @@ export async function rerank(request: Request, serving: Serving): Promise<Respon
   refuseUnsupported(given, unsupportedOfScores)
   const body = parseFields(RerankBody, given)
   const texts = body.documents.map((one) => (typeof one === 'string' ? one : one.text))
+  requireRoom([body.query], 'query', serving.model)
+  requireRoom(texts, 'documents', serving.model)
   const pairs = texts.map((completion) => ({ prompt: body.query, completion }))
   const { model, scores, tokens } = await scoresOfPairs(pairs, body, request, serving)
   const results = scores
@@ -83,6 +87,8 @@ export async function rerank(request: Request, serving: Serving): Promise<Respon
     usage: { prompt_tokens: tokens, total_tokens: tokens },
   })
 }
+
+const listOf = (texts: string | readonly string[]): readonly string[] => (typeof texts === 'string' ? [texts] : texts)
 
 interface Asked {
   readonly model?: string | undefined
@@ -114,7 +120,6 @@ async function headScores(
 ): Promise<{ scores: number[]; tokens: number }> {
   const view = model.withAdapters(active.used.adapters)
   requireScore(view, 'A score')
-  for (const { prompt, completion } of pairs) requireRoom([prompt, completion], 'documents', model)
   const { maxPositions } = model.config
   const all: number[] = []
   let sum = 0
