@@ -1,8 +1,8 @@
 // How many tokens a second many sequences at once give, against one stream and against llama.cpp with as many sequences:
 // the same GGUF files, prompts and threads, in turn. And how fast prompts of mixed lengths are read, against one long prompt,
-// and constrained texts and texts with an adapter each are written, against plain ones; and how long /health takes meanwhile. Fetches node-llama-cpp, which is
-// no dependency, into a temporary folder, unless --packages names one that has it:
-//   node bench/serving.mjs [MODEL] [--formats bfloat16,q8_0,stored] [--parts many,prompts,constrained,adapters,health] [--no-llama-cpp]
+// and constrained texts and texts with an adapter each are written, against plain ones; and how long /health takes meanwhile.
+// Fetches node-llama-cpp, which is no dependency, into a temporary folder, unless --packages names one that has it:
+//   node bench/serving.mjs [MODEL] [--formats bfloat16,q8_0,stored] [--parts many,adapters,streams] [--no-llama-cpp]
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { loadModel, randomStream } from 'node-mora'

@@ -17,16 +17,11 @@ export class ForcedCalls {
   #depth = 0
   #isText = false
   #isEscaped = false
-  #calls = 0
-
-  /** Number of calls that have begun. */
-  get count(): number {
-    return this.#calls
-  }
+  #hasBegun = false
 
   /** Whether the last call is complete. */
   get isComplete(): boolean {
-    return this.#calls > 0 && !this.#isOpen && !this.#pending.includes('{')
+    return this.#hasBegun && !this.#isOpen && !this.#pending.includes('{')
   }
 
   /** Returns what a text adds. */
@@ -45,7 +40,7 @@ export class ForcedCalls {
         name = called!
         rest = rest.slice(beginning.length)
         this.#isOpen = true
-        this.#calls++
+        this.#hasBegun = true
       }
       const end = this.#endOfArguments(rest)
       pieces.push({ ...(name !== undefined && { name }), argumentsText: rest.slice(0, end) })

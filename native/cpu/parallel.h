@@ -3,6 +3,7 @@
 #pragma once
 #include <algorithm>
 #include <cstdint>
+#include <utility>
 
 #include "cpu/team.h"
 
@@ -10,10 +11,6 @@ namespace mora::cpu {
 
 /// Work below this many elements is cheaper on one thread than waking the team.
 constexpr int64_t kSmallWork = 32768;
-
-/// Elements of a range of weights that are read from memory once: processors fetch a run ahead, and each new range
-/// begins without.
-constexpr int64_t kLongRange = 524288;
 
 /// Calls body(begin, end) for ranges that cover [0, count); boundaries are multiples of `multiple`. An item touches
 /// `elementsPerItem` elements. With much work, a member gets several ranges of at least `least` elements, so that others
@@ -33,6 +30,14 @@ void parallelRanges(int64_t count, int64_t elementsPerItem, Body&& body, int64_t
     const int64_t begin = units * range / ranges * multiple;
     body(begin, std::min(count, units * (range + 1) / ranges * multiple));
   });
+}
+
+/// `parallelRanges` for items that are read from memory once, such as the weights of a product of few rows: processors
+/// fetch a long run ahead, and each new range begins without.
+template <typename Body>
+void parallelRuns(int64_t count, int64_t elementsPerItem, Body&& body) {
+  constexpr int64_t kLongRun = 524288;
+  parallelRanges(count, elementsPerItem, std::forward<Body>(body), 1, kLongRun);
 }
 
 }  // namespace mora::cpu

@@ -346,8 +346,7 @@ class SchemaReader {
     const others = patterns.filter((pattern) => !matching.includes(pattern))
     const names = this.#parts.alternatives(nameSchemas(conjunction))
     const makers = names.map((one) => () => {
-      const { parts } = { parts: this.#parts }
-      const values = valuesOf(one, parts)?.filter((name): name is string => typeof name === 'string')
+      const values = valuesOf(one, this.#parts)?.filter((name): name is string => typeof name === 'string')
       const schemas = one.map(({ schema }) => schema)
       const isText = !schemas.some(({ type }) => type !== undefined) || commonTypes(schemas).includes('string')
       if (!isText) throw new Impossible('names that are no texts')

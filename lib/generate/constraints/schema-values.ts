@@ -22,7 +22,7 @@ const MOST_LEVELS = 4
 
 /** Returns the values that schemas list and that fit all of them; undefined if none lists values. */
 export function valuesOf(conjunction: Conjunction, parts: SchemaParts): readonly unknown[] | undefined {
-  const [listed] = conjunction.flatMap(({ schema }) => [listedValues(schema) ?? []].filter(() => listedValues(schema)))
+  const listed = conjunction.map(({ schema }) => listedValues(schema)).find((values) => values !== undefined)
   return listed?.filter((value) => fits(value, conjunction, parts))
 }
 

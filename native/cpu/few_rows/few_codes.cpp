@@ -219,15 +219,12 @@ void multiplyFewRows(const TensorDesc& a, const CodedMatrix& weight, const Tenso
     convertRow(a.dtype, from, DType::f32, halves ? row : to, depth);
     for (int64_t n = 0; halves && n < half; ++n) to[n] = row[2 * n + low], to[half + n] = row[2 * n + 1 - low];
   }
-  parallelRanges(
-      outputs, depth,
-      [&](int64_t begin, int64_t end) {
-        if (inBytes)
-          HWY_DYNAMIC_DISPATCH(MultiplyGroups)(values, weight, c, begin, end, alpha, accumulate);
-        else
-          HWY_DYNAMIC_DISPATCH(MultiplyUnpacked)(values, weight, c, begin, end, alpha, accumulate);
-      },
-      1, kLongRange);
+  parallelRuns(outputs, depth, [&](int64_t begin, int64_t end) {
+    if (inBytes)
+      HWY_DYNAMIC_DISPATCH(MultiplyGroups)(values, weight, c, begin, end, alpha, accumulate);
+    else
+      HWY_DYNAMIC_DISPATCH(MultiplyUnpacked)(values, weight, c, begin, end, alpha, accumulate);
+  });
 }
 
 }  // namespace mora::cpu

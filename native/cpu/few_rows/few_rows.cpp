@@ -131,10 +131,9 @@ void multiplyStored(const TensorDesc& a, const TensorDesc& weight, const TensorD
   Scratch scratch;
   const FixedRows<Format> x(scratch, c.shape[0], depth / kGroup);
   parallelRanges(x.count(), kGroup, [&](int64_t begin, int64_t end) { x.fill(a, begin, end); });
-  parallelRanges(
-      c.shape[1], depth,
-      [&](int64_t begin, int64_t end) { multiplyOutputs<Format>(x, weight, c, begin, end, alpha, accumulate); }, 1,
-      kLongRange);
+  parallelRuns(c.shape[1], depth, [&](int64_t begin, int64_t end) {
+    multiplyOutputs<Format>(x, weight, c, begin, end, alpha, accumulate);
+  });
 }
 
 /// Dequantises to f32 and multiplies.
@@ -152,10 +151,9 @@ void multiplyDequantised(const TensorDesc& a, const TensorDesc& weight, const Te
     dequantiseRow(weight.dtype, static_cast<const uint8_t*>(weight.data) + block * blocks.blockBytes, count, DType::f32,
                   values);
   };
-  parallelRanges(
-      c.shape[1], depth,
-      [&](int64_t begin, int64_t end) { multiplyUnpacked(x, depth, c, begin, end, alpha, accumulate, unpack); }, 1,
-      kLongRange);
+  parallelRuns(c.shape[1], depth, [&](int64_t begin, int64_t end) {
+    multiplyUnpacked(x, depth, c, begin, end, alpha, accumulate, unpack);
+  });
 }
 
 void MultiplyFewRows(const TensorDesc& a, const TensorDesc& weight, const TensorDesc& c, float alpha, bool accumulate) {
@@ -193,12 +191,9 @@ void multiplyFewFloats(const TensorDesc& a, const TensorDesc& weight, const Tens
                  DType::f32, values + row * depth, depth);
     x = values;
   }
-  parallelRanges(
-      outputs, depth,
-      [&](int64_t begin, int64_t end) {
-        HWY_DYNAMIC_DISPATCH(MultiplyFloats)(x, weight, c, begin, end, alpha, accumulate);
-      },
-      1, kLongRange);
+  parallelRuns(outputs, depth, [&](int64_t begin, int64_t end) {
+    HWY_DYNAMIC_DISPATCH(MultiplyFloats)(x, weight, c, begin, end, alpha, accumulate);
+  });
 }
 
 }  // namespace mora::cpu
