@@ -71,7 +71,7 @@ it('is streamed in the events of Anthropic, in their order', async () => {
 })
 
 it('is whole and streamed alike for its client', async () => {
-  const body = { ...chosen, max_tokens: 8, seed: 1 }
+  const body = { ...chosen, max_tokens: 8, seed: 1, ignore_eos: true }
   const whole = await client.messages.create(body)
   const streamed = await client.messages.stream(body).finalMessage()
   expect(whole).toMatchObject({ stop_reason: 'max_tokens', usage: { output_tokens: 8 } })
@@ -85,7 +85,12 @@ it('is whole and streamed alike for its client', async () => {
 })
 
 it('begins with the tokens of its prompt, and those from the prefix cache', async () => {
-  const body = { ...chosen, max_tokens: 2, messages: [{ role: 'user' as const, content: 'When? '.repeat(60) }] }
+  const body = {
+    ...chosen,
+    max_tokens: 2,
+    ignore_eos: true,
+    messages: [{ role: 'user' as const, content: 'When? '.repeat(60) }],
+  }
   const { input_tokens: tokens } = await client.messages.countTokens({ model, messages: body.messages })
   const begins: Anthropic.Usage[] = []
   for (let i = 0; i < 2; i++) {

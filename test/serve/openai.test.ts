@@ -212,7 +212,8 @@ describe('chats', () => {
   })
 
   it('have usage in a chunk without choices, before the end', async () => {
-    const request = { model, messages, max_tokens: 2, stream: true, stream_options: { include_usage: true } } as const
+    const streamed = { stream: true, stream_options: { include_usage: true } }
+    const request = { model, messages, max_tokens: 2, ignore_eos: true, ...streamed }
     const response = await server.post('/v1/chat/completions', request)
     const lines = (await response.text()).trim().split('\n\n')
     expect(response.headers.get('content-type')).toMatch(/^text\/event-stream/)
