@@ -5,6 +5,7 @@
 #include "cpu/float_types.h"
 #include "cpu/kernels.h"
 #include "cpu/parallel.h"
+#include "cpu/prefetch.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "cpu/layers/activation.cpp"
@@ -107,26 +108,26 @@ struct Function<Activation::relu, T> {
 };
 
 template <Activation f, bool kGated, typename T>
-void forwardRow(const T* gate, const T* up, T* y, int64_t count) {
+void forwardRow(Row<const T> gate, Row<const T> up, Row<T> y, int64_t count) {
   forVectors(count, [&](int64_t i, auto part) HWY_ATTR {
-    FloatVector value = Function<f, T>::value(load(gate + i, part));
-    if constexpr (kGated) value = hn::Mul(value, load(up + i, part));
-    store(value, y + i, part);
+    FloatVector value = Function<f, T>::value(load(gate.at(i), part));
+    if constexpr (kGated) value = hn::Mul(value, load(up.at(i), part));
+    store(value, y.at(i), part);
   });
 }
 
 /// Outputs may be the inputs' own memory.
 template <Activation f, bool kGated, typename T>
-void backwardRow(const T* dY, const T* gate, const T* up, T* dGate, T* dUp, int64_t count) {
+void backwardRow(Row<const T> dY, Row<const T> gate, Row<const T> up, Row<T> dGate, Row<T> dUp, int64_t count) {
   forVectors(count, [&](int64_t i, auto part) HWY_ATTR {
-    const auto [value, slope] = Function<f, T>::differentiate(load(gate + i, part));
-    const FloatVector gradient = load(dY + i, part);
+    const auto [value, slope] = Function<f, T>::differentiate(load(gate.at(i), part));
+    const FloatVector gradient = load(dY.at(i), part);
     if constexpr (kGated) {
-      const FloatVector u = load(up + i, part);
-      store(hn::Mul(hn::Mul(gradient, u), slope), dGate + i, part);
-      store(hn::Mul(gradient, value), dUp + i, part);
+      const FloatVector u = load(up.at(i), part);
+      store(hn::Mul(hn::Mul(gradient, u), slope), dGate.at(i), part);
+      store(hn::Mul(gradient, value), dUp.at(i), part);
     } else {
-      store(hn::Mul(gradient, slope), dGate + i, part);
+      store(hn::Mul(gradient, slope), dGate.at(i), part);
     }
   });
 }
@@ -149,8 +150,8 @@ void ForwardRows(Activation f, const TensorDesc& gate, const TensorDesc& up, con
   withKernel(gate.dtype, f, present(up), [&](auto type, auto function, auto gated) HWY_ATTR {
     using T = decltype(type);
     for (int64_t row = begin; row < end; ++row)
-      forwardRow<decltype(function)::value, decltype(gated)::value>(rowOf<const T>(gate, row), rowOf<const T>(up, row),
-                                                                    rowOf<T>(y, row), columnsOf(gate));
+      forwardRow<decltype(function)::value, decltype(gated)::value, T>({gate, row}, {up, row}, {y, row},
+                                                                       columnsOf(gate));
   });
 }
 
@@ -159,9 +160,8 @@ void BackwardRows(Activation f, const TensorDesc& dY, const TensorDesc& gate, co
   withKernel(gate.dtype, f, present(up), [&](auto type, auto function, auto gated) HWY_ATTR {
     using T = decltype(type);
     for (int64_t row = begin; row < end; ++row)
-      backwardRow<decltype(function)::value, decltype(gated)::value>(rowOf<const T>(dY, row), rowOf<const T>(gate, row),
-                                                                     rowOf<const T>(up, row), rowOf<T>(dGate, row),
-                                                                     rowOf<T>(dUp, row), columnsOf(gate));
+      backwardRow<decltype(function)::value, decltype(gated)::value, T>(
+          {dY, row}, {gate, row}, {up, row}, {dGate, row}, {dUp, row}, columnsOf(gate));
   });
 }
 
