@@ -7,7 +7,7 @@ import { describeMachine } from './common/machine.mjs'
 import { lacksPeftNote, pytorchMethods } from './common/pytorch.mjs'
 import { scratchFolder } from './common/scratch.mjs'
 import { boundOf } from './training/bound.mjs'
-import { agreementContest, ownContest, pytorchContest, sidesAgainst } from './training/contest.mjs'
+import { agreementContest, ownContest, pairContest, sidesAgainst } from './training/contest.mjs'
 import { trainingOptions } from './training/options.mjs'
 import { prepare } from './training/prepare.mjs'
 import {
@@ -51,7 +51,11 @@ for (const [label, { method }] of new Map(against.map((one) => [one.method.label
 // The time that is left is shared by the contests that are left, by how many sides each has.
 let left = options.minutes * 60
 let waiting = options.cases.length + dtypes.length
-for (const { method } of against) waiting += sidesAgainst(options, method).length
+const pairs = against.flatMap(({ dtype, method }, i) => {
+  const asItComes = !options.quick && against.findIndex((one) => one.dtype === dtype) === i
+  return sidesAgainst(options, method, asItComes).map((side) => ({ dtype, method, side }))
+})
+waiting += 2 * pairs.length
 const share = (sides) => {
   const seconds = (left * sides) / waiting
   waiting -= sides
@@ -78,15 +82,14 @@ for (const dtype of dtypes) {
   own.push(contest)
 }
 const cases = []
-for (const [i, { dtype, method }] of against.entries()) {
-  const asItComes = !options.quick && against.findIndex((one) => one.dtype === dtype) === i
-  say(`${dtype}, ${method.label} against PyTorch`)
-  const seconds = share(sidesAgainst(options, method, asItComes).length)
-  const contest = await pytorchContest({ options, folder, method, dtype, asItComes, seconds })
+for (const { dtype, method, side } of pairs) {
+  say(`${dtype}, ${method.label} against ${side.name}`)
+  const contest = await pairContest({ options, folder, method, dtype, side, seconds: share(2) })
   left -= contest.seconds
   for (const note of contest.notes) notes.add(note)
-  for (const side of contest.sides.slice(1))
-    side.comparison = lossAgreement(contest.sides[0].losses, side.losses, dtype)
+  const [ours, theirs] = contest.sides
+  if (!theirs) continue
+  theirs.comparison = lossAgreement(ours.losses, theirs.losses, dtype)
   cases.push({ method, trainedParameters: trained[method.label], ...contest })
 }
 

@@ -14,19 +14,20 @@ export function ownContest({ options, folder, methods, dtype, seconds }) {
   return contest({ options, folder, dtype, sides, seconds })
 }
 
-/** One method of ours against PyTorch's. */
-export function pytorchContest({ options, folder, method, dtype, asItComes, seconds }) {
-  return contest({ options, folder, dtype, sides: sidesAgainst(options, method, asItComes), seconds })
+/** One method of ours against one of `sidesAgainst`: more trainers at once may need more memory than there is. */
+export function pairContest({ options, folder, method, dtype, side, seconds }) {
+  return contest({ options, folder, dtype, sides: [own(method), side], seconds })
 }
 
+const own = (method) => ({ kind: 'ours', name: 'node-mora', method })
+
 /**
- * Ours, PyTorch in its best setting, and transformers with PEFT where the interpreter has both; these also compiled if
+ * PyTorch in its best setting, and transformers with PEFT where the interpreter has both; these also compiled if
  * `options.compileMinutes` allow it; and, with `asItComes`, PyTorch with default settings.
  */
 export function sidesAgainst(options, method, asItComes = false) {
   const compiles = options.compileMinutes > 0
-  const sides = [{ kind: 'ours', name: 'node-mora', method }]
-  sides.push({ kind: 'pytorch best', name: 'PyTorch, best', method })
+  const sides = [{ kind: 'pytorch best', name: 'PyTorch, best', method }]
   if (compiles) sides.push({ kind: 'pytorch best', compiled: true, name: 'PyTorch, compiled', method })
   if (options.peft && method.name === 'lora') {
     sides.push({ kind: 'peft', name: 'PEFT, best', method })
@@ -41,40 +42,30 @@ export function sidesAgainst(options, method, asItComes = false) {
  * A few float32 steps of ours and of PyTorch on few tokens with large updates, which show whether both do the same arithmetic.
  */
 export function agreementContest({ options, folder, method }) {
-  const sides = [
-    { kind: 'ours', name: 'node-mora', method },
-    { kind: 'pytorch best', name: 'PyTorch', method },
-  ]
+  const sides = [own(method), { kind: 'pytorch best', name: 'PyTorch', method }]
   const few = { ...options, rows: 1, length: Math.min(64, options.length), rounds: 2, learningRate: 1e-3 }
   return contest({ options: few, folder, dtype: 'float32', sides, seconds: Number.POSITIVE_INFINITY })
 }
 
 /**
- * Resolves with each side's steps, memory and facts, and the seconds of all steps. The first step of each is not counted.
- * Rounds end at `options.rounds`, or when `seconds` have gone.
+ * Resolves with each side's steps, memory and facts, and the seconds of all steps; with no sides if one of them cannot take
+ * part, which a note says. The first step of each is not counted. Rounds end at `options.rounds`, or when `seconds` have gone.
  */
 async function contest({ options, folder, dtype, sides, seconds }) {
   const trainers = []
-  const notes = []
   try {
     for (const side of sides) {
       const trainer = startTrainer(side, { options, folder, dtype })
       trainers.push(trainer)
       const facts = side.compiled ? await compiled(trainer, options) : await trainer.ready()
-      if (!facts) {
-        notes.push(notCompiled(side.name, dtype, side.method, options))
-        trainers.pop()
-        continue
-      }
+      if (!facts) return { sides: [], notes: [notCompiled(side.name, dtype, side.method, options)], seconds: 0 }
       const plainAdapters = side.kind === 'pytorch' // they are float32
-      if ((dtype === 'bfloat16' && !plainAdapters) || !lacksBlas(facts)) continue
-      notes.push(lacksBlasNote(side.name, dtype))
-      trainers.pop()
-      await trainer.stop()
+      if ((dtype === 'float32' || plainAdapters) && lacksBlas(facts))
+        return { sides: [], notes: [lacksBlasNote(side.name, dtype)], seconds: 0 }
     }
     const start = performance.now()
     await takeRounds(trainers, options.rounds, seconds)
-    return { dtype, sides: trainers.map(resultOf), notes, seconds: (performance.now() - start) / 1000 }
+    return { dtype, sides: trainers.map(resultOf), notes: [], seconds: (performance.now() - start) / 1000 }
   } finally {
     for (const trainer of trainers) await trainer.stop()
   }
