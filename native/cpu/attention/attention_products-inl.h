@@ -21,8 +21,8 @@
 #include <cstring>
 #include <type_traits>
 
-#include "cpu/attention/attention_matrices-inl.h"
 #include "cpu/attention/attention_plan.h"
+#include "cpu/products/matrix_units-inl.h"
 #include "cpu/simd_float-inl.h"
 #include "cpu/transpose-inl.h"
 

@@ -9,6 +9,7 @@
 #include "cpu/float_types.h"
 #include "cpu/kernels.h"
 #include "cpu/mora/merge_ranges.h"
+#include "cpu/mora/section_tiles.h"
 #include "cpu/parallel.h"
 #include "cpu/products/product_library.h"
 
@@ -203,12 +204,17 @@ void unfoldSections(SectionPlan plan, TensorDesc dFolded, TensorDesc dMatrix, bo
 }
 
 void sectionsForward(SectionPlan plan, TensorDesc x, TensorDesc folded, TensorDesc y, bool accumulate) {
+  if (multipliesSectionTiles(x, y)) return multiplySectionTiles(plan, x, folded, y, accumulate);
   CpuOperations operations;
   multiplySections(operations, plan, x, folded, y, accumulate);
 }
 
 void sectionsBackwardInput(SectionPlan plan, TensorDesc dY, TensorDesc folded, TensorDesc dX, bool accumulate) {
   CpuOperations operations;
+  if (multipliesSectionTiles(dY, dX)) {
+    const TensorDesc gradient = distinctGradient(operations, plan, dY, DType::bf16);
+    return multiplySectionTilesTransposed(plan, gradient, folded, dX, accumulate);
+  }
   multiplySectionsTransposed(operations, plan, dY, folded, dX, accumulate);
 }
 

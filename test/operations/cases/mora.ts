@@ -204,8 +204,13 @@ const unfoldSections = plans.flatMap((of) =>
   ),
 )
 
-const forPlans = (make: (of: SectionPlan, tokens: number, accumulate: boolean) => OperationCase): OperationCase[] =>
-  plans.flatMap((of) => [make(of, 5, false), make(of, 1, true), make(of, 0, false)])
+// Matrix units multiply blocks of 32 rows, 16 columns and 32 terms, and write 256 columns at a time.
+const forPlans = (make: (of: SectionPlan, tokens: number, accumulate: boolean) => OperationCase): OperationCase[] => [
+  ...plans.flatMap((of) => [make(of, 5, false), make(of, 1, true), make(of, 0, false)]),
+  ...plans.flatMap((of) => [make(of, 37, true), make(of, 67, false)]),
+  make(plan(290, 600, 270, 'rotate'), 33, false),
+  make(plan(600, 290, 270, 'decouple'), 16, true),
+]
 
 // With several products for one output, bfloat16 rounds the intermediate results.
 const rewritten = { bfloat16: 2 ** -7 }

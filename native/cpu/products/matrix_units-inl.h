@@ -2,11 +2,11 @@
 // of 16 rows of 64 bytes. MORA_MATRIX_UNITS says whether the target has them, hasMatrixUnits whether the machine does.
 //
 // Include it after hwy/foreach_target.h, once per file.
-#if defined(MORA_CPU_ATTENTION_MATRICES_INL_H_) == defined(HWY_TARGET_TOGGLE)
-#ifdef MORA_CPU_ATTENTION_MATRICES_INL_H_
-#undef MORA_CPU_ATTENTION_MATRICES_INL_H_
+#if defined(MORA_CPU_MATRIX_UNITS_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef MORA_CPU_MATRIX_UNITS_INL_H_
+#undef MORA_CPU_MATRIX_UNITS_INL_H_
 #else
-#define MORA_CPU_ATTENTION_MATRICES_INL_H_
+#define MORA_CPU_MATRIX_UNITS_INL_H_
 #endif
 
 #include <hwy/highway.h>
