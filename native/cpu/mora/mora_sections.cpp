@@ -219,6 +219,10 @@ void sectionsBackwardInput(SectionPlan plan, TensorDesc dY, TensorDesc folded, T
 }
 
 void sectionsBackwardWeight(SectionPlan plan, TensorDesc x, TensorDesc dY, TensorDesc dFolded) {
+  if (multipliesSectionTiles(x, dY)) {
+    CpuOperations operations;
+    return multiplySectionTileGradients(plan, x, distinctGradient(operations, plan, dY, DType::bf16), dFolded);
+  }
   // Sections are too narrow for matmul to widen one by one: here one widened tile of rows serves all of them.
   const int64_t T = x.shape[0], k = plan.inFeatures;
   const DType dtype = x.dtype == DType::bf16 && hasFastBfloat16() ? DType::bf16 : DType::f32;

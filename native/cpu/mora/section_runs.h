@@ -86,4 +86,35 @@ struct SectionProducts {
   int64_t together;  // rows that go through a section before the next one
 };
 
+/// The gradients of sections, which read rows of x and write rows of `gradient`. Parts of the rows, and strips of the
+/// sections' outputs, are items of work. Sums of a part: for each section, blocks [32, 32] of its rows and columns.
+struct SectionGradients {
+  TensorDesc x, gradient;
+  std::vector<Section> sections;
+  int64_t length;  // of the longest vector of a section, in whole blocks
+  int64_t parts = 1, strips = 1;
+  int64_t blocks = 0;  // of 32 outputs, in all sections
+  int64_t chunk = 0;   // rows that are packed together
+  int64_t sumsOfPart = 0;
+  float* sums = nullptr;
+
+  int64_t partOf(int64_t part) const {
+    const int64_t T = x.shape[0];
+    return std::min(T, tilesOf(T, kTileDepth) * part / parts * kTileDepth);
+  }
+  std::pair<int64_t, int64_t> stripOf(int64_t strip) const {
+    return {blocks * strip / strips, blocks * (strip + 1) / strips};
+  }
+  static int64_t sumsOf(const Section& section) {
+    return tilesOf(section.width, kBlockRows) * tilesOf(section.depth, kBlockRows) * kBlockRows * kBlockRows;
+  }
+};
+
+/// Packed operands of a chunk, and lines of a section's vectors.
+struct GradientBuffers {
+  uint16_t *left, *right;
+  uint32_t* pairs;
+  uint16_t *lines, *zeros;
+};
+
 }  // namespace mora::cpu

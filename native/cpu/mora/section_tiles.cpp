@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
-#include <vector>
+#include <type_traits>
 
 #include "cpu/float_types.h"
 #include "cpu/mora/section_runs.h"
@@ -19,6 +19,7 @@
 
 #include "cpu/products/matrix_units-inl.h"
 #include "cpu/simd_float-inl.h"
+#include "cpu/transpose-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace mora::cpu::HWY_NAMESPACE {
@@ -63,33 +64,53 @@ void gatherRows(const TensorDesc& from, const Section& section, int64_t row, int
   }
 }
 
-/// sums [32, 16 kColumns] = left [steps, 2, 16, 32] right, tiles [kColumns, steps, 16, 16, 2]
-template <int kColumns>
+/// sums [16 kRows, 16 kColumns] (+)= left, tiles [steps, 2, 16, 32], times right, tiles [kColumns, steps, 16, 16, 2].
+template <int kRows, int kColumns, bool kAdd>
 HWY_INLINE void multiplyTiles(const uint16_t* left, const uint16_t* right, int64_t steps, float* sums,
                               int64_t stride) {
-  clearMatrix<0>();
-  clearMatrix<1>();
-  if constexpr (kColumns > 1) {
-    clearMatrix<2>();
-    clearMatrix<3>();
-  }
+  const auto forEach = [&](auto&& body) HWY_ATTR {
+    body(std::integral_constant<int, 0>(), sums);
+    if constexpr (kRows > 1) body(std::integral_constant<int, 1>(), sums + kTileSide * stride);
+    if constexpr (kColumns > 1) body(std::integral_constant<int, 2>(), sums + kTileSide);
+    if constexpr (kRows > 1 && kColumns > 1)
+      body(std::integral_constant<int, 3>(), sums + kTileSide * stride + kTileSide);
+  };
+  forEach([&](auto sum, float* from) HWY_ATTR {
+    if constexpr (kAdd)
+      loadMatrix<sum>(from, stride);
+    else
+      clearMatrix<sum>();
+  });
   for (int64_t step = 0; step < steps; ++step) {
     loadMatrix<4>(left + 2 * step * kTileValues, kTileSide);
-    loadMatrix<5>(left + (2 * step + 1) * kTileValues, kTileSide);
     loadMatrix<6>(right + step * kTileValues, kTileSide);
     addProduct<0, 4, 6>();
-    addProduct<1, 5, 6>();
+    if constexpr (kRows > 1) {
+      loadMatrix<5>(left + (2 * step + 1) * kTileValues, kTileSide);
+      addProduct<1, 5, 6>();
+    }
     if constexpr (kColumns > 1) {
       loadMatrix<7>(right + (steps + step) * kTileValues, kTileSide);
       addProduct<2, 4, 7>();
-      addProduct<3, 5, 7>();
+      if constexpr (kRows > 1) addProduct<3, 5, 7>();
     }
   }
-  storeMatrix<0>(sums, stride);
-  storeMatrix<1>(sums + kTileSide * stride, stride);
-  if constexpr (kColumns > 1) {
-    storeMatrix<2>(sums + kTileSide, stride);
-    storeMatrix<3>(sums + kTileSide * stride + kTileSide, stride);
+  forEach([&](auto sum, float* to) HWY_ATTR { storeMatrix<sum>(to, stride); });
+}
+
+/// The same with counts that are known at run time.
+template <bool kAdd>
+HWY_INLINE void multiplyTiles(int64_t rows, int64_t columns, const uint16_t* left, const uint16_t* right,
+                              int64_t steps, float* sums, int64_t stride) {
+  if (rows > 1) {
+    if (columns > 1)
+      multiplyTiles<2, 2, kAdd>(left, right, steps, sums, stride);
+    else
+      multiplyTiles<2, 1, kAdd>(left, right, steps, sums, stride);
+  } else if (columns > 1) {
+    multiplyTiles<1, 2, kAdd>(left, right, steps, sums, stride);
+  } else {
+    multiplyTiles<1, 1, kAdd>(left, right, steps, sums, stride);
   }
 }
 
@@ -128,10 +149,8 @@ void multiplySection(const SectionProducts& products, const Section& section, in
       const int64_t beyond = std::min(tiles * kTileSide, first + kChunk);
       for (int64_t column = first; column < beyond; column += 2 * kTileSide) {
         const uint16_t* const right = section.right + column / kTileSide * steps * kTileValues;
-        if (column + kTileSide < beyond)
-          multiplyTiles<2>(left, right, steps, sums + column - first, kStride);
-        else
-          multiplyTiles<1>(left, right, steps, sums + column - first, kStride);
+        multiplyTiles<false>(tilesOf(count, kTileSide), (beyond - column) / kTileSide, left, right, steps,
+                             sums + column - first, kStride);
       }
       for (const Run& run : section.writes) {
         const int64_t at = std::max(run.at, first), length = std::min(run.at + run.count, beyond) - at;
@@ -167,9 +186,132 @@ void MultiplyRows(const SectionProducts& products, int64_t begin, int64_t end) {
   }
 }
 
+/// Units of two values, of neighbouring rows, in 16 columns from `column` on.
+HWY_INLINE BitsVector pairUnits(const uint16_t* even, const uint16_t* odd, int64_t column, int64_t columns) {
+  const ShortTag tag;
+  const auto count = static_cast<size_t>(std::min(columns - column, kTileSide));
+  const auto low = hn::PromoteTo(BitsTag(), hn::LoadN(tag, even + column, count));
+  const auto high = hn::PromoteTo(BitsTag(), hn::LoadN(tag, odd + column, count));
+  return hn::Or(low, hn::ShiftLeft<16>(high));
+}
+
+/// A section's vectors of rows [begin, end), in pairs of rows: calls body(pair, even, odd) with entries, up to a
+/// multiple of 16 pairs; `zeros` stand for rows past the end.
+template <class Body>
+HWY_INLINE void forPairs(const TensorDesc& from, const Runs& runs, int64_t begin, int64_t end, uint16_t* lines,
+                         int64_t length, const uint16_t* zeros, Body&& body) {
+  for (int64_t pair = 0; pair < tilesOf(end - begin, kTileDepth) * kTileSide; ++pair) {
+    const auto entries = [&](int64_t row, uint16_t* line) HWY_ATTR {
+      if (row >= end) return zeros;
+      const uint16_t* const values = rowOf<const uint16_t>(from, row);
+      if (row + kTileDepth < from.shape[0]) prefetchRow(values + kTileDepth * from.strides[0], runs);
+      return entriesOf(values, runs, line);
+    };
+    const int64_t row = begin + 2 * pair;
+    const uint16_t *const even = entries(row, lines), *const odd = entries(row + 1, lines + length);
+    body(pair, even, odd);
+  }
+}
+
+/// Adds rows [begin, end) to the gradients of a section's tiles of rows [first, last), which start at `sums`.
+void addSectionGradient(const SectionGradients& gradients, const Section& section, int64_t begin, int64_t end,
+                        int64_t first, int64_t last, bool add, const GradientBuffers& buffers, float* sums) {
+  const int64_t steps = tilesOf(end - begin, kTileDepth), columns = tilesOf(section.depth, kTileSide);
+  forPairs(gradients.x, section.reads, begin, end, buffers.lines, gradients.length, buffers.zeros,
+           [&](int64_t pair, const uint16_t* even, const uint16_t* odd) HWY_ATTR {
+             auto* const to = reinterpret_cast<uint32_t*>(buffers.right) + pair * kTileSide;
+             for (int64_t j = 0; j < columns; ++j)
+               hn::Store(pairUnits(even, odd, j * kTileSide, section.depth), BitsTag(),
+                         to + j * steps * kTileSide * kTileSide);
+           });
+  const int64_t units = (last - first) * kTileSide;
+  forPairs(gradients.gradient, section.writes, begin, end, buffers.lines, gradients.length, buffers.zeros,
+           [&](int64_t pair, const uint16_t* even, const uint16_t* odd) HWY_ATTR {
+             uint32_t* const strip = buffers.pairs + pair % kTileSide * units;
+             for (int64_t i = first; i < last; ++i)
+               hn::Store(pairUnits(even, odd, i * kTileSide, section.width), BitsTag(),
+                         strip + (i - first) * kTileSide);
+             if (pair % kTileSide < kTileSide - 1) return;
+             for (int64_t i = 0; i < last - first; ++i) {
+               const int64_t tile = (i / 2 * steps + pair / kTileSide) * 2 + i % 2;
+               transposeUnits(buffers.pairs + i * kTileSide, units, kTileSide, kTileSide,
+                              reinterpret_cast<uint32_t*>(buffers.left + tile * kTileValues), kTileSide);
+             }
+           });
+  for (int64_t i = first; i < last; i += 2) {
+    for (int64_t j = 0; j < columns; j += 2, sums += kBlockRows * kBlockRows) {
+      const uint16_t *const left = buffers.left + (i - first) * steps * kTileValues,
+                            *const right = buffers.right + j * steps * kTileValues;
+      if (add)
+        multiplyTiles<true>(last - i, columns - j, left, right, steps, sums, kBlockRows);
+      else
+        multiplyTiles<false>(last - i, columns - j, left, right, steps, sums, kBlockRows);
+    }
+  }
+}
+
+void AddGradients(const SectionGradients& gradients, int64_t part, int64_t strip) {
+  const MatrixUnits<hwy::bfloat16_t> units;
+  Scratch scratch;
+  const int64_t length = gradients.length;
+  const GradientBuffers buffers{scratch.take<uint16_t>(gradients.chunk * length),
+                                scratch.take<uint16_t>(gradients.chunk * length),
+                                scratch.take<uint32_t>(kTileSide * length), scratch.take<uint16_t>(2 * length),
+                                scratch.take<uint16_t>(length)};
+  std::memset(buffers.zeros, 0, static_cast<size_t>(length) * sizeof(uint16_t));
+  const auto [from, to] = gradients.stripOf(strip);
+  const int64_t begin = gradients.partOf(part), end = gradients.partOf(part + 1);
+  for (int64_t row = begin; row < end; row += gradients.chunk) {
+    const int64_t last = std::min(end, row + gradients.chunk);
+    float* sums = gradients.sums + part * gradients.sumsOfPart;
+    int64_t tile = 0;  // of the first row of a section
+    for (const Section& section : gradients.sections) {
+      const int64_t tiles = tilesOf(section.width, kBlockRows);
+      const int64_t first = std::max(from, tile) - tile, beyond = std::min(to, tile + tiles) - tile;
+      if (first < beyond)
+        addSectionGradient(gradients, section, row, last, 2 * first,
+                           std::min(2 * beyond, tilesOf(section.width, kTileSide)), row > begin, buffers,
+                           sums + first * tilesOf(section.depth, kBlockRows) * kBlockRows * kBlockRows);
+      sums += tiles * tilesOf(section.depth, kBlockRows) * kBlockRows * kBlockRows;
+      tile += tiles;
+    }
+  }
+}
+
+/// Rows [begin, end) of all dFolded, stacked: the sums of the parts.
+void SumParts(const SectionGradients& gradients, const TensorDesc& dFolded, int64_t begin, int64_t end) {
+  const int64_t R = dFolded.shape[1];
+  for (int64_t row = begin; row < end; ++row) {
+    const int64_t b = row / R, i = row % R;
+    const Section& section = gradients.sections[static_cast<size_t>(b)];
+    float* const to = static_cast<float*>(dFolded.data) + row * R;
+    if (i >= section.width) {
+      std::fill(to, to + R, 0.0f);
+      continue;
+    }
+    const float* sums = gradients.sums + i % kBlockRows * kBlockRows;
+    for (int64_t before = 0; before < b; ++before)
+      sums += gradients.sumsOf(gradients.sections[static_cast<size_t>(before)]);
+    sums += i / kBlockRows * tilesOf(section.depth, kBlockRows) * kBlockRows * kBlockRows;
+    forVectors(R, [&](int64_t j, auto part) HWY_ATTR {
+      FloatVector sum = hn::Zero(FloatTag());
+      if (j < section.depth) {
+        const float* const values = sums + j / kBlockRows * kBlockRows * kBlockRows + j % kBlockRows;
+        sum = hn::LoadU(FloatTag(), values);
+        for (int64_t other = 1; other < gradients.parts; ++other)
+          sum = hn::Add(sum, hn::LoadU(FloatTag(), values + other * gradients.sumsOfPart));
+      }
+      store(sum, to + j, part);
+    });
+  }
+}
+
 #else
 
 constexpr bool kHasTiles = false;
+
+void AddGradients(const SectionGradients&, int64_t, int64_t) { unsupported("sections by matrix units"); }
+void SumParts(const SectionGradients&, const TensorDesc&, int64_t, int64_t) { unsupported("sections by matrix units"); }
 
 void MultiplyRows(const SectionProducts&, int64_t, int64_t) { unsupported("sections by matrix units"); }
 
@@ -185,6 +327,8 @@ namespace mora::cpu {
 
 HWY_EXPORT(HasTiles);
 HWY_EXPORT(MultiplyRows);
+HWY_EXPORT(AddGradients);
+HWY_EXPORT(SumParts);
 
 namespace {
 
@@ -238,6 +382,33 @@ void multiplySectionTilesTransposed(const SectionPlan& plan, const TensorDesc& g
     products.sections.emplace_back(outputRuns(plan, b), inputRuns(plan, b));
   }
   multiplySections(std::move(products), folded, true);
+}
+
+void multiplySectionTileGradients(const SectionPlan& plan, const TensorDesc& x, const TensorDesc& gradient,
+                                  const TensorDesc& dFolded) {
+  constexpr int64_t kPanelBytes = 768 << 10, kLeastRows = 512, kMostSums = 8 << 20;
+  SectionGradients gradients{x, gradient, {}, tilesOf(plan.side, kBlockRows) * kBlockRows};
+  for (int64_t b = 0; b < plan.liveSections(); ++b)
+    gradients.sections.emplace_back(inputRuns(plan, b), outputRuns(plan, b));
+  int64_t strips = 0;
+  for (const Section& section : gradients.sections) {
+    gradients.sumsOfPart += gradients.sumsOf(section);
+    strips += tilesOf(section.width, kBlockRows);
+  }
+  const int64_t members = teamSize(), T = x.shape[0];
+  // Parts of the rows share no work, but each has sums of its own.
+  gradients.parts = std::clamp<int64_t>(std::min(T / kLeastRows, kMostSums / gradients.sumsOfPart), 1, members);
+  gradients.strips = gradients.parts == members ? 1 : std::min(strips, tilesOf(2 * members, gradients.parts));
+  gradients.chunk = std::clamp<int64_t>(kPanelBytes / (4 * plan.side) / kTileDepth, 4, 16) * kTileDepth;
+  gradients.blocks = strips;
+  Scratch scratch;
+  gradients.sums = scratch.take<float>(gradients.parts * gradients.sumsOfPart);
+  shareItems(gradients.parts * gradients.strips, [&](int64_t item, int) {
+    HWY_DYNAMIC_DISPATCH(AddGradients)(gradients, item / gradients.strips, item % gradients.strips);
+  });
+  parallelRanges(plan.liveSections() * plan.side, plan.side * gradients.parts, [&](int64_t begin, int64_t end) {
+    HWY_DYNAMIC_DISPATCH(SumParts)(gradients, dFolded, begin, end);
+  });
 }
 
 }  // namespace mora::cpu

@@ -17,4 +17,8 @@ void multiplySectionTiles(const SectionPlan& plan, const TensorDesc& x, const Te
 void multiplySectionTilesTransposed(const SectionPlan& plan, const TensorDesc& gradient, const TensorDesc& folded,
                                     const TensorDesc& dX, bool accumulate);
 
+/// dFolded [n, R, R] (f32) = gradient_b^T x_b for every live section
+void multiplySectionTileGradients(const SectionPlan& plan, const TensorDesc& x, const TensorDesc& gradient,
+                                  const TensorDesc& dFolded);
+
 }  // namespace mora::cpu

@@ -1,7 +1,15 @@
 import { type Grouping, type NativeTensor, native, type SectionPlan } from '../../../lib/native/addon.js'
 import { liveSections } from '../../../lib/tensor/operations/mora.js'
 import { deltaOfGroups, deltaOfSections, foldedOf, groupsOf, rotatedWith, rotationOf, sectionTerms } from '../delta.js'
-import { decode, encode, type OperationCase, operationCase, testDevice } from '../harness.js'
+import {
+  type ActivationDType,
+  activationDTypes,
+  decode,
+  encode,
+  type OperationCase,
+  operationCase,
+  testDevice,
+} from '../harness.js'
 import { Host, sum } from '../host.js'
 
 const tile = (width: number, side: number, wrap: boolean): Grouping => ({ kind: 'tile', wrap, width, side })
@@ -204,7 +212,8 @@ const unfoldSections = plans.flatMap((of) =>
   ),
 )
 
-// Matrix units multiply blocks of 32 rows, 16 columns and 32 terms, and write 256 columns at a time.
+// Matrix units multiply many rows of bfloat16, in blocks of 32 rows, 16 columns and 32 terms, and write 256 columns at a time.
+const activationsOf = (tokens: number): readonly ActivationDType[] => (tokens < 16 ? activationDTypes : ['bfloat16'])
 const forPlans = (make: (of: SectionPlan, tokens: number, accumulate: boolean) => OperationCase): OperationCase[] => [
   ...plans.flatMap((of) => [make(of, 5, false), make(of, 1, true), make(of, 0, false)]),
   ...plans.flatMap((of) => [make(of, 37, true), make(of, 67, false)]),
@@ -218,6 +227,7 @@ const rewritten = { bfloat16: 2 ** -7 }
 const sectionsForward = forPlans((of, tokens, accumulate) =>
   operationCase({
     name: `sectionsForward of ${nameOf(of)}, ${tokens} tokens${accumulate ? ', added' : ''}`,
+    dtypes: activationsOf(tokens),
     operands: {
       x: { shape: [tokens, of.inFeatures], dtype: 'activation' },
       folded: { shape: foldedShape(of), dtype: 'activation', layouts: 'dense' },
@@ -237,6 +247,7 @@ const sectionsForward = forPlans((of, tokens, accumulate) =>
 const sectionsBackwardInput = forPlans((of, tokens, accumulate) =>
   operationCase({
     name: `sectionsBackwardInput of ${nameOf(of)}, ${tokens} tokens${accumulate ? ', added' : ''}`,
+    dtypes: activationsOf(tokens),
     operands: {
       dY: { shape: [tokens, of.outFeatures], dtype: 'activation' },
       folded: { shape: foldedShape(of), dtype: 'activation', layouts: 'dense' },
@@ -253,16 +264,21 @@ const sectionsBackwardInput = forPlans((of, tokens, accumulate) =>
   }),
 )
 
-const sectionsBackwardWeight = forPlans((of, tokens) =>
+/** Whether outputs repeat, because the sections' are fewer. */
+const repeats = ({ inFeatures, outFeatures, side, truncate }: SectionPlan) =>
+  !truncate && Math.ceil(inFeatures / side) * side < outFeatures
+
+const backwardWeight = (of: SectionPlan, tokens: number): OperationCase =>
   operationCase({
     name: `sectionsBackwardWeight of ${nameOf(of)}, ${tokens} tokens`,
+    dtypes: activationsOf(tokens),
     operands: {
       x: { shape: [tokens, of.inFeatures], dtype: 'activation' },
       dY: { shape: [tokens, of.outFeatures], dtype: 'activation' },
       dFolded: { shape: foldedShape(of), dtype: 'float32', role: 'out', layouts: 'dense' },
     },
     // Gradients of repeated outputs are summed in the activations' dtype first: a rounding for each token.
-    slack: { bfloat16: Math.max(2, tokens) * 2 ** -9 },
+    slack: { bfloat16: repeats(of) ? Math.max(2, tokens) * 2 ** -9 : 2 ** -14 },
     call: ({ x, dY, dFolded }) => native.sectionsBackwardWeight(of, x, dY, dFolded),
     reference: ({ x, dY }) => {
       const result = new Host(foldedShape(of))
@@ -270,8 +286,13 @@ const sectionsBackwardWeight = forPlans((of, tokens) =>
         for (let t = 0; t < tokens; t++) result.add(dY.at(t, output) * x.at(t, input), section, row, column)
       return { dFolded: result }
     },
-  }),
-)
+  })
+// Parts of many rows are summed apart.
+const sectionsBackwardWeight = [
+  ...forPlans(backwardWeight),
+  backwardWeight(plan(70, 45, 20, 'rotate'), 1100),
+  backwardWeight(plan(9, 31, 30, 'fold'), 1025),
+]
 
 const mergeSections = plans.map((of) =>
   operationCase({
