@@ -35,9 +35,9 @@ void parallelRanges(int64_t count, int64_t elementsPerItem, Body&& body, int64_t
 /// `parallelRanges` for items that are read from memory once, such as the weights of a product of few rows: processors
 /// fetch a long run ahead, and each new range begins without.
 template <typename Body>
-void parallelRuns(int64_t count, int64_t elementsPerItem, Body&& body) {
+void parallelRuns(int64_t count, int64_t elementsPerItem, Body&& body, int64_t multiple = 1) {
   constexpr int64_t kLongRun = 524288;
-  parallelRanges(count, elementsPerItem, std::forward<Body>(body), 1, kLongRun);
+  parallelRanges(count, elementsPerItem, std::forward<Body>(body), multiple, kLongRun);
 }
 
 }  // namespace mora::cpu

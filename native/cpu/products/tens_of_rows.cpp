@@ -9,7 +9,6 @@
 #include "cpu/float_types.h"
 #include "cpu/parallel.h"
 #include "cpu/prefetch.h"
-#include "cpu/products/matrix_units.h"
 #include "cpu/products/panel_order.h"
 #include "cpu/stored/dequantise.h"
 #include "cpu/tensor_view.h"
@@ -19,6 +18,7 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
+#include "cpu/products/matrix_units-inl.h"
 #include "cpu/simd_float-inl.h"
 #include "cpu/transpose-inl.h"
 
@@ -27,8 +27,16 @@ namespace mora::cpu::HWY_NAMESPACE {
 
 constexpr int64_t kBlock = 16;    // rows of activations in a vector
 constexpr int64_t kOutputs = 16;  // outputs whose weights are unpacked together
+constexpr int64_t kDepth = 32;    // columns of activations and weights are padded with zeros to whole ones
 
-// Activations x [blocks, pairs, kBlock, 2]: a block has pairs of neighbouring columns, of each row in turn.
+// Activations x [blocks, pairs, kBlock, 2]: a block has pairs of neighbouring columns, of each row in turn. Matrix units
+// read a right operand in this order, too.
+
+/// A weight's rows of the same outputs [kOutputs, depth] in bf16.
+struct Weights {
+  const uint16_t* values;
+  int64_t stride;
+};
 
 #if HWY_NATIVE_DOT_BF16 && HWY_ARCH_X86
 
@@ -40,7 +48,7 @@ using PairTag = hn::FixedTag<hwy::bfloat16_t, 2 * kBlock>;
 
 /// sums [kBlocks, kOutputs, kBlock] = the products of kRows rows of a weight with kBlocks blocks from `block` on.
 template <int kRows, int kBlocks>
-HWY_INLINE void multiplyTile(const uint16_t* const* weights, const TensorDesc& x, int64_t block, int64_t pairs,
+HWY_INLINE void multiplyTile(const Weights& weights, const TensorDesc& x, int64_t block, int64_t pairs,
                              float* HWY_RESTRICT sums) {
   hn::Vec<SumTag> own[kRows][kBlocks];
   for (auto& row : own)
@@ -55,7 +63,7 @@ HWY_INLINE void multiplyTile(const uint16_t* const* weights, const TensorDesc& x
 #pragma GCC unroll 16
     for (int row = 0; row < kRows; ++row) {
       uint32_t both;
-      std::memcpy(&both, weights[row] + 2 * pair, sizeof(both));
+      std::memcpy(&both, weights.values + row * weights.stride + 2 * pair, sizeof(both));
       const auto weight = hn::BitCast(PairTag(), hn::Set(WordTag(), both));
 #pragma GCC unroll 4
       for (int i = 0; i < kBlocks; ++i) {
@@ -68,12 +76,13 @@ HWY_INLINE void multiplyTile(const uint16_t* const* weights, const TensorDesc& x
     for (int i = 0; i < kBlocks; ++i) hn::Store(own[row][i], SumTag(), sums + (i * kOutputs + row) * kBlock);
 }
 
-/// sums [blocks, kOutputs, kBlock] = the products of kOutputs rows of a weight.
-void multiplyOutputs(const uint16_t* const* weights, const TensorDesc& x, int64_t pairs, float* sums) {
+/// sums [blocks, kOutputs, kBlock] = the products of a weight's rows.
+void multiplyByVectors(const Weights& weights, const TensorDesc& x, int64_t depth, float* sums) {
   const auto multiply = [&](int64_t block, auto blocks) HWY_ATTR {
     constexpr int kBlocks = decltype(blocks)::value, kRows = kBlocks == 1 ? 16 : 8;
     for (int64_t row = 0; row < kOutputs; row += kRows)
-      multiplyTile<kRows, kBlocks>(weights + row, x, block, pairs, sums + (block * kOutputs + row) * kBlock);
+      multiplyTile<kRows, kBlocks>({weights.values + row * weights.stride, weights.stride}, x, block, depth / 2,
+                                   sums + (block * kOutputs + row) * kBlock);
   };
   for (int64_t block = 0; block < x.shape[0];) {
     const int64_t left = x.shape[0] - block;
@@ -94,8 +103,54 @@ void multiplyOutputs(const uint16_t* const* weights, const TensorDesc& x, int64_
 
 constexpr bool kMultiplies = false;
 
-void multiplyOutputs(const uint16_t* const*, const TensorDesc&, int64_t, float*) {
-  unsupported("matmul of bf16 by pairs");
+void multiplyByVectors(const Weights&, const TensorDesc&, int64_t, float*) { unsupported("matmul of bf16 by pairs"); }
+
+#endif
+
+#if MORA_MATRIX_UNITS
+
+/// sums [kBlocks, kOutputs, kBlock] = the products of a weight's rows with kBlocks blocks from `block` on.
+template <int kBlocks>
+HWY_INLINE void multiplyMatrices(const Weights& weights, const TensorDesc& x, int64_t block, int64_t depth,
+                                 float* sums) {
+  constexpr int kWeights = 4, kValues = 5;  // registers; the sums are in the first ones
+  const auto* const values = rowOf<const uint16_t>(x, block);
+  const int64_t ofBlock = x.strides[0];
+  const auto forBlocks = [](const auto& body) HWY_ATTR {
+    body(std::integral_constant<int, 0>());
+    if constexpr (kBlocks > 1) body(std::integral_constant<int, 1>());
+    if constexpr (kBlocks > 2) body(std::integral_constant<int, 2>());
+    if constexpr (kBlocks > 3) body(std::integral_constant<int, 3>());
+  };
+  forBlocks([](auto i) HWY_ATTR { clearMatrix<decltype(i)::value>(); });
+  for (int64_t at = 0; at < depth; at += kDepth) {
+    loadMatrix<kWeights>(weights.values + at, weights.stride / 2);
+    forBlocks([&](auto i) HWY_ATTR {
+      constexpr int kSum = decltype(i)::value, kRight = kValues + kSum % 3;
+      loadMatrix<kRight>(values + kSum * ofBlock + at * kBlock, kBlock);
+      addProduct<kSum, kWeights, kRight>();
+    });
+  }
+  forBlocks([&](auto i) HWY_ATTR {
+    constexpr int kSum = decltype(i)::value;
+    storeMatrix<kSum>(sums + (block + kSum) * kOutputs * kBlock, kBlock);
+  });
+}
+
+/// The same as multiplyByVectors, for a `depth` of whole kDepth.
+void multiplyByMatrices(const Weights& weights, const TensorDesc& x, int64_t depth, float* sums) {
+  int64_t block = 0;
+  for (; block + 4 <= x.shape[0]; block += 4) multiplyMatrices<4>(weights, x, block, depth, sums);
+  const int64_t left = x.shape[0] - block;
+  if (left == 1) multiplyMatrices<1>(weights, x, block, depth, sums);
+  if (left == 2) multiplyMatrices<2>(weights, x, block, depth, sums);
+  if (left == 3) multiplyMatrices<3>(weights, x, block, depth, sums);
+}
+
+#else
+
+void multiplyByMatrices(const Weights& weights, const TensorDesc& x, int64_t depth, float* sums) {
+  multiplyByVectors(weights, x, depth, sums);
 }
 
 #endif
@@ -105,27 +160,34 @@ bool MultipliesPairs() { return kMultiplies; }
 /// Outputs [begin, end).
 void MultiplyTensOfRows(const TensorDesc& x, const TensorDesc& weight, const TensorDesc& c, int64_t begin, int64_t end,
                         float alpha, bool accumulate) {
-  const int64_t depth = weight.shape[1];
+  const int64_t depth = weight.shape[1], padded = (depth + kDepth - 1) / kDepth * kDepth;
   const DTypeTraits traits = traitsOf(weight.dtype);
   const auto bytesOfRow = [&](int64_t values) { return values / traits.blockSize * traits.blockBytes; };
   const int64_t stride = bytesOfRow(weight.strides[0]), used = bytesOfRow(depth);
+  const MatrixUnits<hwy::bfloat16_t> units;
   Scratch scratch;
-  auto* const unpacked = scratch.take<uint16_t>(kOutputs * depth);
+  auto* const unpacked = scratch.take<uint16_t>(kOutputs * padded);
+  std::fill_n(unpacked, kOutputs * padded, uint16_t{0});
   auto* const sums = scratch.take<float>(x.shape[0] * kOutputs * kBlock);
   auto* const ofRows = scratch.take<float>(kBlock * kOutputs);
+  const bool byMatrices = hasMatrixUnits();
+  const bool isReadable = weight.dtype == DType::bf16 && depth == padded && weight.strides[0] % 2 == 0;
   for (int64_t first = begin; first < end; first += kOutputs) {
     const int64_t count = std::min(kOutputs, end - first);
-    const uint16_t* rows[kOutputs];
-    for (int64_t i = 0; i < kOutputs; ++i) {
-      const auto* const stored = static_cast<const uint8_t*>(weight.data) + (first + std::min(i, count - 1)) * stride;
-      // The next outputs' weights arrive while these are multiplied.
-      for (int64_t at = 0; at < used; at += kLine) hwy::Prefetch(stored + kOutputs * stride + at);
-      rows[i] = reinterpret_cast<const uint16_t*>(stored);
-      if (weight.dtype == DType::bf16) continue;
-      dequantiseRow(weight.dtype, stored, depth, DType::bf16, unpacked + i * depth);
-      rows[i] = unpacked + i * depth;
+    const auto* const stored = static_cast<const uint8_t*>(weight.data) + first * stride;
+    const bool inPlace = isReadable && count == kOutputs;
+    for (int64_t i = 0; i < count; ++i) {
+      const auto* const row = stored + i * stride;
+      // The next outputs' weights arrive while these are multiplied. Processors with matrix units fetch them anyway.
+      for (int64_t at = 0; at < used && !byMatrices; at += kLine) hwy::Prefetch(row + kOutputs * stride + at);
+      if (!inPlace) dequantiseRow(weight.dtype, row, depth, DType::bf16, unpacked + i * padded);
     }
-    multiplyOutputs(rows, x, depth / 2, sums);
+    const Weights weights = inPlace ? Weights{reinterpret_cast<const uint16_t*>(stored), weight.strides[0]}
+                                    : Weights{unpacked, padded};
+    if (byMatrices)
+      multiplyByMatrices(weights, x, padded, sums);
+    else
+      multiplyByVectors(weights, x, padded, sums);
     withFloatType(c.dtype, "matmul", [&](auto type) HWY_ATTR {
       for (int64_t row = 0; row < c.shape[0]; ++row) {
         if (row % kBlock == 0) transpose(sums + row * kOutputs, kOutputs, kBlock, ofRows, kOutputs);
@@ -150,20 +212,21 @@ HWY_EXPORT(MultiplyTensOfRows);
 HWY_EXPORT(MultipliesPairs);
 
 bool prefersTensOfRows(const TensorDesc& a, const TensorDesc& weight, const TensorDesc& c) {
-  // Blocks of fewer rows are too empty; with more, the order of the weight costs less than it saves.
-  constexpr int64_t kLeast = 25, kMost = 64;
-  // Matrix units multiply faster than these vectors, whatever the order costs.
-  static const bool multiplies = HWY_DYNAMIC_DISPATCH(MultipliesPairs)() && !hasMatrixUnits();
+  static const bool multiplies = HWY_DYNAMIC_DISPATCH(MultipliesPairs)();
+  // Vectors of fewer rows are too empty, matrix units are not. With more rows, the order of the weight costs less than
+  // it saves.
+  constexpr int64_t kMost = 64;
+  const int64_t least = hasMatrixUnits() ? 2 : 25;
   const bool areRows = a.rank == 2 && a.strides[1] == 1 && weight.strides[1] == 1 && c.strides[1] == 1;
-  return multiplies && areRows && a.dtype == DType::bf16 && a.shape[1] % 2 == 0 && c.shape[0] >= kLeast &&
+  return multiplies && areRows && a.dtype == DType::bf16 && a.shape[1] % 2 == 0 && c.shape[0] >= least &&
          c.shape[0] <= kMost;
 }
 
 void multiplyTensOfRows(const TensorDesc& a, const TensorDesc& weight, const TensorDesc& c, float alpha,
                         bool accumulate) {
-  constexpr int64_t kRows = 16, kBlockColumns = 32;
+  constexpr int64_t kRows = 16, kDepth = 32;
   const int64_t rows = a.shape[0], depth = a.shape[1], blocks = (rows + kRows - 1) / kRows;
-  const int64_t values = (depth + kBlockColumns - 1) / kBlockColumns * kBlockColumns * kRows;  // of a block
+  const int64_t values = (depth + kDepth - 1) / kDepth * kDepth * kRows;  // of a block
   Scratch scratch;
   auto* const ordered = scratch.take<uint16_t>(blocks * values);
   parallelRanges(blocks, kRows * depth, [&](int64_t begin, int64_t end) {
@@ -182,8 +245,8 @@ void multiplyTensOfRows(const TensorDesc& a, const TensorDesc& weight, const Ten
     }
   });
   const TensorDesc x{ordered, DType::bf16, 2, {blocks, values}, {values, 1}};
-  parallelRanges(
-      c.shape[1], depth * rows,
+  parallelRuns(
+      c.shape[1], depth,
       [&](int64_t begin, int64_t end) {
         HWY_DYNAMIC_DISPATCH(MultiplyTensOfRows)
         (x, weight, c, begin, end, alpha, accumulate);

@@ -36,6 +36,23 @@ HWY_INLINE float halfAt(const uint8_t* bytes) {
 #endif
 }
 
+struct TwoHalves {
+  FloatVector first, second;
+};
+
+/// The two f16 at `bytes`, each in all lanes.
+HWY_INLINE TwoHalves halvesAt(const uint8_t* bytes) {
+#if HWY_TARGET <= HWY_AVX3
+  uint32_t both;
+  std::memcpy(&both, bytes, sizeof(both));
+  const hn::Half<hn::ScalableTag<uint32_t>> words;
+  const FloatVector halves = hn::PromoteTo(FloatTag(), hn::BitCast(Float16Tag(), hn::Set(words, both)));
+  return {hn::DupEven(halves), hn::DupOdd(halves)};
+#else
+  return {broadcast(halfAt(bytes)), broadcast(halfAt(bytes + 2))};
+#endif
+}
+
 HWY_INLINE uint32_t wordAt(const uint8_t* bytes) {
   return bytes[0] | static_cast<uint32_t>(bytes[1]) << 8 | static_cast<uint32_t>(bytes[2]) << 16 |
          static_cast<uint32_t>(bytes[3]) << 24;
@@ -67,16 +84,15 @@ HWY_INLINE void unpackPairs(const uint8_t* HWY_RESTRICT pairs, T* HWY_RESTRICT v
 #if HWY_TARGET <= HWY_AVX3
   // Looks up the 16 possible values, which are rounded once.
   if constexpr (sizeof(T) == sizeof(uint16_t)) {
-    const hn::FixedTag<uint8_t, 16> pair;
+    const hn::FixedTag<uint8_t, 32> pair;
     const hn::FixedTag<uint16_t, 32> words;
     alignas(32) T table[16];
     store(valuesOf(hn::Iota(CodeTag(), 0)), table, WholeVector{});
     const auto known =
         hn::ZeroExtendVector(words, hn::Load(hn::Half<decltype(words)>(), reinterpret_cast<const uint16_t*>(table)));
-    const auto both = hn::LoadU(pair, pairs);
-    const auto codes =
-        hn::Combine(hn::FixedTag<uint8_t, 32>(), hn::ShiftRight<4>(both), hn::And(both, hn::Set(pair, 15)));
-    const auto found = hn::TableLookupLanes(known, hn::IndicesFromVec(words, hn::PromoteTo(words, codes)));
+    const auto shifts = hn::IfThenElseZero(hn::Ge(hn::Iota(words, 0), hn::Set(words, 16)), hn::Set(words, 4));
+    const auto codes = hn::Shr(hn::PromoteTo(words, hn::LoadDup128(pair, pairs)), shifts);
+    const auto found = hn::TableLookupLanes(known, hn::IndicesFromVec(words, hn::And(codes, hn::Set(words, 15))));
     hn::StoreU(found, words, reinterpret_cast<uint16_t*>(values));
     return;
   }
@@ -107,8 +123,10 @@ HWY_INLINE void unpackQ4_0(const uint8_t* HWY_RESTRICT block, T* HWY_RESTRICT va
 /// d, m, 16 bytes of codes; value = d code + m
 template <typename T>
 HWY_INLINE void unpackQ4_1(const uint8_t* HWY_RESTRICT block, T* HWY_RESTRICT values) {
-  const float scale = halfAt(block), minimum = halfAt(block + 2);
-  unpackPairs(block + 4, values, [&](CodeVector codes) HWY_ATTR { return raised(codes, scale, minimum); });
+  const auto [scale, minimum] = halvesAt(block);
+  unpackPairs(block + 4, values, [&](CodeVector codes) HWY_ATTR {
+    return hn::MulAdd(scale, hn::ConvertTo(FloatTag(), codes), minimum);
+  });
 }
 
 /// values [32] = valuesOf(codes); 16 bytes contain the lower halves of two codes each, `fifths` their fifth bits.

@@ -88,7 +88,9 @@ const matmul = [
   ...[64, 150, 211, 530].flatMap((rows) =>
     [false, true].map((b) => product([rows, 70, 128], { a: false, b }, { accumulate: b, alpha: b ? 1 : 0.5 })),
   ),
-  // Tens of rows, whose activations the CPU reorders; an odd depth.
+  // Up to tens of rows, whose activations the CPU reorders; an odd depth, a whole one, many outputs.
+  ...[2, 9, 17, 48, 64].map((rows) => product([rows, 53, 96], { a: false, b: true }, { accumulate: rows === 17 })),
+  product([20, 1030, 544], { a: false, b: true }, { alpha: 0.5, accumulate: true }),
   ...[25, 32, 41, 64].map((rows) => product([rows, 53, 98], { a: false, b: true }, { accumulate: rows % 2 === 1 })),
   product([33, 40, 64], { a: false, b: true }, { alpha: -1.5, float32Result: true }),
   product([30, 21, 35], { a: false, b: true }),
