@@ -8,6 +8,7 @@
 #include "cpu/few_rows/few_rows.h"
 #include "cpu/products/panel_products.h"
 #include "cpu/products/product_library.h"
+#include "cpu/products/rank_updates.h"
 #include "cpu/products/small_products.h"
 #include "cpu/products/tens_of_rows.h"
 #include "cpu/tensor_view.h"
@@ -156,6 +157,8 @@ void matmul(TensorDesc a, bool transposeA, TensorDesc b, bool transposeB, Tensor
   if (ofRows && areDense && (m == 1 || alone)) return multiplyFewFloats(a, b, c, alpha, accumulate);
   if (ofRows && b.dtype == DType::bf16 && prefersTensOfRows(a, b, c))
     return multiplyTensOfRows(a, b, c, alpha, accumulate);
+  if (!transposeA && c.rank == 2 && prefersRankUpdate(a, b, transposeB, c))
+    return multiplyRankUpdate(a, b, transposeB, c, alpha, accumulate);
   if (isSmall(a, b, c)) return multiplySmall(a, transposeA, b, transposeB, c, alpha, accumulate);
   const bool widen = a.dtype != b.dtype || a.dtype == DType::f16;
   if (widen || (a.dtype == DType::bf16 && (!multipliesBfloat16() || (slowBfloat16() && widenPays(m, n, k)))))

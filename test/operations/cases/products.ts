@@ -88,6 +88,13 @@ const matmul = [
   ...[64, 150, 211, 530].flatMap((rows) =>
     [false, true].map((b) => product([rows, 70, 128], { a: false, b }, { accumulate: b, alpha: b ? 1 : 0.5 })),
   ),
+  // Short sums, over which the CPU goes once.
+  ...[false, true].flatMap((b) => [
+    product([70, 100, 8], { a: false, b }, { accumulate: true, alpha: 2 }),
+    product([131, 65, 5], { a: false, b }),
+    product([65, 130, 16], { a: false, b }, { accumulate: true, float32Result: true }),
+    product([264, 576, 1], { a: false, b }, { alpha: -0.5 }),
+  ]),
   // Up to tens of rows, whose activations the CPU reorders; an odd depth, a whole one, many outputs.
   ...[2, 9, 17, 48, 64].map((rows) => product([rows, 53, 96], { a: false, b: true }, { accumulate: rows === 17 })),
   product([20, 1030, 544], { a: false, b: true }, { alpha: 0.5, accumulate: true }),
