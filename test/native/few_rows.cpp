@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "check.h"
+#include "cpu/few_rows/block_matrices.h"
 #include "cpu/stored/dequantise.h"
 
 using namespace mora;
@@ -51,7 +52,7 @@ std::vector<uint8_t> randomBlocks(DType type, int64_t count, std::mt19937& gener
 }
 
 /// The largest error of a product, relative to the bound of few_rows.h.
-double errorOf(DType type, int64_t rows, int64_t outputs, int64_t blocks, unsigned seed) {
+double errorOf(decltype(&multiplyBlockMatrices) multiply, DType type, int64_t rows, int64_t outputs, int64_t blocks, unsigned seed) {
   std::mt19937 generator(seed);
   std::normal_distribution<float> normal;
   const int64_t depth = blocks * traitsOf(type).blockSize;
@@ -61,8 +62,8 @@ double errorOf(DType type, int64_t rows, int64_t outputs, int64_t blocks, unsign
   dequantiseRow(type, bytes.data(), outputs * depth, DType::f32, weight.data());
   for (size_t i = 0; i < a.size(); ++i) a[i] = normal(generator) * (i / 32 % 3 == 0 ? 30.0f : 1.0f);
   const TensorDesc stored{const_cast<uint8_t*>(bytes.data()), type, 2, {outputs, depth}, {depth, 1}};
-  multiplyFewRows({a.data(), DType::f32, 2, {rows, depth}, {depth, 1}}, stored,
-                  {c.data(), DType::f32, 2, {rows, outputs}, {outputs, 1}}, 1, false);
+  multiply({a.data(), DType::f32, 2, {rows, depth}, {depth, 1}}, stored,
+           {c.data(), DType::f32, 2, {rows, outputs}, {outputs, 1}}, 1, false);
   double worst = 0;
   for (int64_t row = 0; row < rows; ++row) {
     for (int64_t output = 0; output < outputs; ++output) {
@@ -84,6 +85,9 @@ double errorOf(DType type, int64_t rows, int64_t outputs, int64_t blocks, unsign
   return worst;
 }
 
+/// A matrix of `rows` rows, without values.
+TensorDesc rowsOf(int64_t rows) { return {nullptr, DType::f32, 2, {rows, 1}, {1, 1}}; }
+
 }  // namespace
 
 int main() {
@@ -94,10 +98,14 @@ int main() {
           DType::q5_k, DType::q6_k, DType::iq4_nl, DType::iq4_xs, DType::mxfp4, DType::tq1_0, DType::tq2_0}) {
       for (int64_t rows = 1; rows <= kMostFewRows; ++rows) {
         for (const int64_t blocks : {1, 2, 3, 4, 5, 18}) {
-          const double error = errorOf(type, rows, 5, blocks, static_cast<unsigned>(rows * 100 + blocks));
-          if (!CHECK(error < 1))
-            std::fprintf(stderr, "%s, %s, %d rows, %d blocks: %g\n", hwy::TargetName(target), traitsOf(type).name,
-                         static_cast<int>(rows), static_cast<int>(blocks), error);
+          const auto check = [&](decltype(&multiplyBlockMatrices) multiply, int64_t outputs, const char* name) {
+            const double error = errorOf(multiply, type, rows, outputs, blocks, static_cast<unsigned>(rows * 100 + blocks));
+            if (!CHECK(error < 1))
+              std::fprintf(stderr, "%s, %s, %s, %d rows, %d blocks: %g\n", name, hwy::TargetName(target),
+                           traitsOf(type).name, static_cast<int>(rows), static_cast<int>(blocks), error);
+          };
+          check(multiplyFewRows, 5, "few rows");
+          if (prefersBlockMatrices(rowsOf(rows), rowsOf(1), rowsOf(rows))) check(multiplyBlockMatrices, 21, "matrices");
         }
       }
     }

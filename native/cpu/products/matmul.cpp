@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "cpu/few_rows/block_matrices.h"
 #include "cpu/few_rows/few_rows.h"
 #include "cpu/products/panel_products.h"
 #include "cpu/products/product_library.h"
@@ -138,6 +139,8 @@ void matmul(TensorDesc a, bool transposeA, TensorDesc b, bool transposeB, Tensor
     return;
   }
   if (isQuantised(b.dtype)) {
+    if (transposeB && !rowsAlone && prefersBlockMatrices(a, b, c))
+      return multiplyBlockMatrices(a, b, c, alpha, accumulate);
     if (transposeB && c.shape[0] <= mostStoredRows()) return multiplyFewRows(a, b, c, alpha, accumulate);
     if (transposeB && prefersTensOfRows(a, b, c)) return multiplyTensOfRows(a, b, c, alpha, accumulate);
     return multiplyQuantised(a, b, transposeB, c, alpha, accumulate);
