@@ -68,23 +68,72 @@ constexpr int64_t tilesOf(int64_t count, int64_t size) { return (count + size - 
 /// A section's product.
 struct Section {
   Runs reads, writes;
-  int64_t depth, width;       // entries that it reads and writes
-  uint16_t* right = nullptr;  // its matrix in tiles [columns, steps] (packPairs)
+  int64_t depth, width;  // entries that it reads and writes
 
   Section(Runs from, Runs to)
       : reads(std::move(from)), writes(std::move(to)), depth(lengthOf(reads)), width(lengthOf(writes)) {}
+};
+
+/// The product of a section, or of a part of its results, which starts at `begin`.
+struct SectionPart {
+  int64_t section, begin, width;
+  Runs reads;
+  int64_t depth;
+  int64_t left, sums;         // where its vectors and its results start in a group's buffers
+  uint16_t* right = nullptr;  // its matrix in tiles [columns, steps] (packPairs)
+
   int64_t steps() const { return tilesOf(depth, kTileDepth); }
-  int64_t tiles() const { return steps() * tilesOf(width, kTileSide); }
+  int64_t columns() const { return tilesOf(width, kTileSide); }
+};
+
+/// Parts whose matrices stay in the second cache while rows go through them.
+struct SectionGroup {
+  std::vector<SectionPart> parts;
+  Runs writes;                 // from a row of sums, in the order of columns
+  int64_t left = 0, sums = 0;  // values of a row
 };
 
 /// Rows [T, ..] times sections.
 struct SectionProducts {
   TensorDesc from, to;
-  std::vector<Section> sections;
   int64_t written;  // columns of `to`; the rest is zeros
   bool accumulate;
-  int64_t together;  // rows that go through a section before the next one
+  std::vector<SectionGroup> groups;
 };
+
+/// Puts sections into groups of limited size.
+inline std::vector<SectionGroup> groupsOf(const std::vector<Section>& sections) {
+  constexpr int64_t kMost = (1 << 20) / sizeof(uint16_t);
+  std::vector<SectionGroup> groups;
+  int64_t values = kMost + 1;  // of the matrices of a group
+  for (size_t b = 0; b < sections.size(); ++b) {
+    const Section& section = sections[b];
+    const int64_t depth = tilesOf(section.depth, kTileDepth) * kTileDepth;
+    const int64_t most = std::max(kMost / depth / kBlockRows, int64_t{1}) * kBlockRows;
+    for (int64_t begin = 0; begin < section.width; begin += most) {
+      const int64_t width = std::min(most, section.width - begin);
+      values += depth * width;
+      if (values > kMost) {
+        groups.emplace_back();
+        values = depth * width;
+      }
+      SectionGroup& group = groups.back();
+      group.parts.push_back(
+          {static_cast<int64_t>(b), begin, width, section.reads, section.depth, group.left, group.sums});
+      for (Run run : section.writes) {
+        const int64_t from = std::max(run.at, begin), to = std::min(run.at + run.count, begin + width);
+        if (from < to)
+          group.writes.push_back({run.column + from - run.at, to - from, group.sums + from - begin, run.adds});
+      }
+      group.left += depth;
+      group.sums += tilesOf(width, kTileSide) * kTileSide;
+    }
+  }
+  for (SectionGroup& group : groups)
+    std::stable_sort(group.writes.begin(), group.writes.end(),
+                     [](const Run& a, const Run& b) { return !a.adds && (b.adds || a.column < b.column); });
+  return groups;
+}
 
 /// The gradients of sections, which read rows of x and write rows of `gradient`. Parts of the rows, and strips of the
 /// sections' outputs, are items of work. Sums of a part: for each section, blocks [32, 32] of its rows and columns.

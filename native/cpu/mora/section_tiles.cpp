@@ -27,7 +27,6 @@ namespace mora::cpu::HWY_NAMESPACE {
 #if MORA_MATRIX_UNITS
 
 constexpr bool kHasTiles = true;
-constexpr int64_t kChunk = 256;  // columns of results that are summed before they are written
 using Shorts = hn::FixedTag<uint16_t, kTileDepth>;
 
 /// A section's vector in a row: the row itself, or its runs one after the other in `line`.
@@ -43,24 +42,20 @@ HWY_INLINE void prefetchRow(const uint16_t* row, const Runs& runs) {
     for (int64_t i = 0; i < run.count; i += kTileDepth) hwy::Prefetch(row + run.column + i);
 }
 
-HWY_INLINE void prefetchForWriting(const uint16_t* row, const Runs& runs) {
-  for (const Run& run : runs)
-    for (int64_t i = 0; i < run.count; i += kTileDepth) __builtin_prefetch(row + run.column + i, 1);
-}
-
-/// left [steps, 2, 16, 32] = the section's vectors of `count` rows, with zeros after the last entry.
-void gatherRows(const TensorDesc& from, const Section& section, int64_t row, int64_t count, uint16_t* line,
+/// left [steps, 2, 16, 32] of each part = the vectors of `count` rows, with zeros after the last entry.
+void gatherRows(const TensorDesc& from, const SectionGroup& group, int64_t row, int64_t count, uint16_t* line,
                 uint16_t* left) {
   const Shorts tag;
-  const int64_t whole = section.depth / kTileDepth, rest = section.depth % kTileDepth;
   for (int64_t i = 0; i < count; ++i) {
     const uint16_t* const source = rowOf<const uint16_t>(from, row + i);
-    const uint16_t* const entries = entriesOf(source, section.reads, line);
-    uint16_t* to = left + i * kTileDepth;
-    for (int64_t step = 0; step < whole; ++step, to += 2 * kTileValues)
-      hn::Store(hn::LoadU(tag, entries + step * kTileDepth), tag, to);
-    if (rest > 0) hn::Store(hn::LoadN(tag, entries + whole * kTileDepth, static_cast<size_t>(rest)), tag, to);
-    if (row + i + kBlockRows < from.shape[0]) prefetchRow(source + kBlockRows * from.strides[0], section.reads);
+    for (const SectionPart& part : group.parts) {
+      const int64_t whole = part.depth / kTileDepth, rest = part.depth % kTileDepth;
+      const uint16_t* const entries = entriesOf(source, part.reads, line);
+      uint16_t* to = left + part.left * kBlockRows + i * kTileDepth;
+      for (int64_t step = 0; step < whole; ++step, to += 2 * kTileValues)
+        hn::Store(hn::LoadU(tag, entries + step * kTileDepth), tag, to);
+      if (rest > 0) hn::Store(hn::LoadN(tag, entries + whole * kTileDepth, static_cast<size_t>(rest)), tag, to);
+    }
   }
 }
 
@@ -136,33 +131,31 @@ HWY_INLINE void writeRun(const float* sums, hwy::bfloat16_t* to, int64_t count) 
   });
 }
 
-/// Rows [begin, end) times one section.
-void multiplySection(const SectionProducts& products, const Section& section, int64_t begin, int64_t end,
-                     uint16_t* line, uint16_t* left, float* sums) {
-  constexpr int64_t kStride = kChunk + kTileSide;
-  const int64_t tiles = tilesOf(section.width, kTileSide), steps = section.steps();
+/// Rows [begin, end) times a group of sections.
+void multiplyGroup(const SectionProducts& products, const SectionGroup& group, int64_t begin, int64_t end) {
+  const int64_t stride = group.sums + kTileSide;
+  Scratch scratch;
+  auto* const line = scratch.take<uint16_t>(group.left);
+  auto* const left = scratch.take<uint16_t>(group.left * kBlockRows);
+  auto* const sums = scratch.take<float>(stride * kBlockRows);
   for (int64_t row = begin; row < end; row += kBlockRows) {
     const int64_t count = std::min(kBlockRows, end - row);
-    for (int64_t i = 0; i < count; ++i) prefetchForWriting(rowOf<uint16_t>(products.to, row + i), section.writes);
-    gatherRows(products.from, section, row, count, line, left);
-    for (int64_t first = 0; first < section.width; first += kChunk) {
-      const int64_t beyond = std::min(tiles * kTileSide, first + kChunk);
-      for (int64_t column = first; column < beyond; column += 2 * kTileSide) {
-        const uint16_t* const right = section.right + column / kTileSide * steps * kTileValues;
-        multiplyTiles<false>(tilesOf(count, kTileSide), (beyond - column) / kTileSide, left, right, steps,
-                             sums + column - first, kStride);
-      }
-      for (const Run& run : section.writes) {
-        const int64_t at = std::max(run.at, first), length = std::min(run.at + run.count, beyond) - at;
-        const bool adds = products.accumulate || run.adds;
-        for (int64_t i = 0; i < count && length > 0; ++i) {
-          const float* const values = sums + i * kStride + at - first;
-          auto* const to = rowOf<hwy::bfloat16_t>(products.to, row + i) + run.column + at - run.at;
-          if (adds)
-            writeRun<true>(values, to, length);
-          else
-            writeRun<false>(values, to, length);
-        }
+    gatherRows(products.from, group, row, count, line, left);
+    for (const SectionPart& part : group.parts)
+      for (int64_t column = 0; column < part.columns(); column += 2)
+        multiplyTiles<false>(tilesOf(count, kTileSide), part.columns() - column, left + part.left * kBlockRows,
+                             part.right + column * part.steps() * kTileValues, part.steps(),
+                             sums + part.sums + column * kTileSide, stride);
+    for (int64_t i = 0; i < count; ++i) {
+      auto* const to = rowOf<hwy::bfloat16_t>(products.to, row + i);
+      const auto* const next = to + products.to.strides[0];
+      for (const Run& run : group.writes) {
+        if (i + 1 < count)
+          for (int64_t at = 0; at < run.count; at += kTileDepth) __builtin_prefetch(next + run.column + at, 1);
+        if (products.accumulate || run.adds)
+          writeRun<true>(sums + i * stride + run.at, to + run.column, run.count);
+        else
+          writeRun<false>(sums + i * stride + run.at, to + run.column, run.count);
       }
     }
   }
@@ -170,20 +163,11 @@ void multiplySection(const SectionProducts& products, const Section& section, in
 
 void MultiplyRows(const SectionProducts& products, int64_t begin, int64_t end) {
   const MatrixUnits<hwy::bfloat16_t> units;
-  int64_t depth = 0;
-  for (const Section& section : products.sections) depth = std::max(depth, section.steps() * kTileDepth);
-  Scratch scratch;
-  auto* const line = scratch.take<uint16_t>(depth);
-  auto* const left = scratch.take<uint16_t>(depth * kBlockRows);
-  auto* const sums = scratch.take<float>(kBlockRows * (kChunk + kTileSide));
+  for (const SectionGroup& group : products.groups) multiplyGroup(products, group, begin, end);
   const int64_t columns = products.to.shape[1];
-  for (int64_t row = begin; row < end; row += products.together) {
-    const int64_t last = std::min(end, row + products.together);
-    for (const Section& section : products.sections) multiplySection(products, section, row, last, line, left, sums);
-    for (int64_t i = row; i < last && products.written < columns && !products.accumulate; ++i)
-      std::memset(rowOf<uint16_t>(products.to, i) + products.written, 0,
-                  static_cast<size_t>(columns - products.written) * sizeof(uint16_t));
-  }
+  for (int64_t i = begin; i < end && products.written < columns && !products.accumulate; ++i)
+    std::memset(rowOf<uint16_t>(products.to, i) + products.written, 0,
+                static_cast<size_t>(columns - products.written) * sizeof(uint16_t));
 }
 
 /// Units of two values, of neighbouring rows, in 16 columns from `column` on.
@@ -333,28 +317,36 @@ HWY_EXPORT(SumParts);
 namespace {
 
 /// Packs the sections' matrices and multiplies.
-void multiplySections(SectionProducts products, const TensorDesc& folded, bool transposed) {
-  const int64_t R = folded.shape[1], T = products.from.shape[0];
+void multiplySections(SectionProducts products, const std::vector<Section>& sections, const TensorDesc& folded,
+                      bool transposed) {
+  const int64_t R = folded.shape[1];
+  products.groups = groupsOf(sections);
+  std::vector<SectionPart*> parts;
+  int64_t tiles = 0;
+  for (SectionGroup& group : products.groups)
+    for (SectionPart& part : group.parts) {
+      parts.push_back(&part);
+      tiles += part.columns() * part.steps();
+    }
   Scratch scratch;
-  int64_t values = 0;
-  for (const Section& section : products.sections) values += section.tiles() * kTileValues;
-  auto* right = scratch.take<uint16_t>(values);
-  for (Section& section : products.sections) {
-    section.right = right;
-    right += section.tiles() * kTileValues;
+  auto* right = scratch.take<uint16_t>(tiles * kTileValues);
+  for (SectionPart* const part : parts) {
+    part->right = right;
+    right += part->columns() * part->steps() * kTileValues;
   }
-  shareItems(static_cast<int64_t>(products.sections.size()), [&](int64_t i, int) {
-    const Section& section = products.sections[static_cast<size_t>(i)];
-    const uint16_t* const matrix = static_cast<const uint16_t*>(folded.data) + i * R * R;
+  shareItems(static_cast<int64_t>(parts.size()), [&](int64_t i, int) {
+    const SectionPart& part = *parts[static_cast<size_t>(i)];
     const int64_t rowStride = transposed ? R : 1, columnStride = transposed ? 1 : R;
-    packPairs({matrix, section.depth, section.width, rowStride, columnStride}, kTileSide, section.right);
+    const uint16_t* const matrix =
+        static_cast<const uint16_t*>(folded.data) + part.section * R * R + part.begin * columnStride;
+    packPairs({matrix, part.depth, part.width, rowStride, columnStride}, kTileSide, part.right);
   });
-  // Matrices that leave no room for anything else in the second cache are read once for many rows.
-  constexpr int64_t kCached = 1 << 20, kMany = 256;
-  products.together = values * 2 <= kCached ? kBlockRows : kMany;
+  // With several groups, each of them serves many rows.
+  constexpr int64_t kMany = 256;
   parallelRanges(
-      T, products.from.shape[1] + products.to.shape[1],
-      [&](int64_t begin, int64_t end) { HWY_DYNAMIC_DISPATCH(MultiplyRows)(products, begin, end); }, products.together);
+      products.from.shape[0], products.from.shape[1] + products.to.shape[1],
+      [&](int64_t begin, int64_t end) { HWY_DYNAMIC_DISPATCH(MultiplyRows)(products, begin, end); },
+      products.groups.size() == 1 ? kBlockRows : kMany);
 }
 
 }  // namespace
@@ -367,21 +359,18 @@ bool multipliesSectionTiles(const TensorDesc& from, const TensorDesc& to) {
 
 void multiplySectionTiles(const SectionPlan& plan, const TensorDesc& x, const TensorDesc& folded, const TensorDesc& y,
                           bool accumulate) {
-  SectionProducts products{x, y, {}, plan.truncate ? std::min(plan.side, plan.outFeatures) : plan.outFeatures,
-                           accumulate, 0};
-  for (int64_t b = 0; b < plan.liveSections(); ++b) {
-    products.sections.emplace_back(inputRuns(plan, b), repeatedRuns(plan, b));
-  }
-  multiplySections(std::move(products), folded, false);
+  std::vector<Section> sections;
+  for (int64_t b = 0; b < plan.liveSections(); ++b) sections.emplace_back(inputRuns(plan, b), repeatedRuns(plan, b));
+  const int64_t written = plan.truncate ? std::min(plan.side, plan.outFeatures) : plan.outFeatures;
+  multiplySections({x, y, written, accumulate, {}}, sections, folded, false);
 }
 
 void multiplySectionTilesTransposed(const SectionPlan& plan, const TensorDesc& gradient, const TensorDesc& folded,
                                     const TensorDesc& dX, bool accumulate) {
-  SectionProducts products{gradient, dX, {}, std::min(plan.liveSections() * plan.side, plan.inFeatures), accumulate, 0};
-  for (int64_t b = 0; b < plan.liveSections(); ++b) {
-    products.sections.emplace_back(outputRuns(plan, b), inputRuns(plan, b));
-  }
-  multiplySections(std::move(products), folded, true);
+  std::vector<Section> sections;
+  for (int64_t b = 0; b < plan.liveSections(); ++b) sections.emplace_back(outputRuns(plan, b), inputRuns(plan, b));
+  const int64_t written = std::min(plan.liveSections() * plan.side, plan.inFeatures);
+  multiplySections({gradient, dX, written, accumulate, {}}, sections, folded, true);
 }
 
 void multiplySectionTileGradients(const SectionPlan& plan, const TensorDesc& x, const TensorDesc& gradient,
@@ -399,7 +388,7 @@ void multiplySectionTileGradients(const SectionPlan& plan, const TensorDesc& x, 
   // Parts of the rows share no work, but each has sums of its own.
   gradients.parts = std::clamp<int64_t>(std::min(T / kLeastRows, kMostSums / gradients.sumsOfPart), 1, members);
   gradients.strips = gradients.parts == members ? 1 : std::min(strips, tilesOf(2 * members, gradients.parts));
-  gradients.chunk = std::clamp<int64_t>(kPanelBytes / (4 * plan.side) / kTileDepth, 4, 16) * kTileDepth;
+  gradients.chunk = std::clamp<int64_t>(kPanelBytes / (4 * plan.side) / kTileDepth, 4, 8) * kTileDepth;
   gradients.blocks = strips;
   Scratch scratch;
   gradients.sums = scratch.take<float>(gradients.parts * gradients.sumsOfPart);
