@@ -212,13 +212,15 @@ const unfoldSections = plans.flatMap((of) =>
   ),
 )
 
-// Matrix units multiply many rows of bfloat16, in blocks of 32 rows, 16 columns and 32 terms, and write 256 columns at a time.
+// Matrix units multiply many rows of bfloat16, in blocks of 32 rows, 16 columns and 32 terms; the results of the widest
+// sections in parts, whose matrices fit a cache.
 const activationsOf = (tokens: number): readonly ActivationDType[] => (tokens < 16 ? activationDTypes : ['bfloat16'])
 const forPlans = (make: (of: SectionPlan, tokens: number, accumulate: boolean) => OperationCase): OperationCase[] => [
   ...plans.flatMap((of) => [make(of, 5, false), make(of, 1, true), make(of, 0, false)]),
   ...plans.flatMap((of) => [make(of, 37, true), make(of, 67, false)]),
   make(plan(290, 600, 270, 'rotate'), 33, false),
   make(plan(600, 290, 270, 'decouple'), 16, true),
+  make(plan(700, 740, 740, 'rotate'), 17, false),
 ]
 
 // With several products for one output, bfloat16 rounds the intermediate results.
