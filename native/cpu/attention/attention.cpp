@@ -81,7 +81,7 @@ void ForwardAttention(const TensorDesc& q, const TensorDesc& k, const TensorDesc
     withPackedType<T>([&](auto packed) {
       using P = decltype(packed);
       const int64_t kvHeads = k.shape[1], group = q.shape[1] / kvHeads;
-      const AttentionSizes sizes = attentionSizes<P>(q.shape[2], group);
+      const AttentionSizes sizes = attentionSizes<P>(q.shape[2], group, kForwardKeys);
       const ForwardArguments<T> arguments{
           Heads<const T>(q), KeyHeads<T>(k, keyRows), KeyHeads<T>(v, keyRows), Heads<T>(out), lse, scoring, sizes};
       forwardTasks<P>(arguments, planForward(documents, kvHeads, group, sizes.chunkQueries));
@@ -112,7 +112,7 @@ void BackwardAttention(const TensorDesc& dOut, const TensorDesc& q, const Tensor
     withPackedType<T>([&](auto packed) {
       using P = decltype(packed);
       const int64_t kvHeads = k.shape[1];
-      const AttentionSizes sizes = attentionSizes<P>(q.shape[2], q.shape[1] / kvHeads);
+      const AttentionSizes sizes = attentionSizes<P>(q.shape[2], q.shape[1] / kvHeads, kBackwardKeys);
       const BackwardArguments<T> arguments{Heads<const T>(dOut),
                                            Heads<const T>(q),
                                            KeyHeads<T>(k),

@@ -36,6 +36,7 @@ struct BackwardArguments {
   AttentionSizes sizes;
 };
 
+constexpr int64_t kBackwardKeys = 256;
 constexpr int64_t kStripRows = 96;  // rows per step of a reduction over rows
 
 /// Number of zeros after the last key that a tile of rows sees, since a tile of keys may read them; with matrix units,

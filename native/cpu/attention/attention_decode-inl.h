@@ -184,8 +184,8 @@ void sumFewRows(const ForwardArguments<T>& arguments, const QueryRows& rows, con
                                         buffers.scores + row * blockKeys, blockKeys);
       });
       prepareScores(buffers.scores, blockKeys, seen, arguments.scoring);
-      softmaxTile(buffers.scores, blockKeys, seen.visible, seen.width, slope, sums.maxima + tile,
-                  buffers.laneSums + tile * kLanes, factors);
+      softmaxTile<float>(buffers.scores, blockKeys, seen.visible, seen.width, slope, sums.maxima + tile,
+                         buffers.laneSums + tile * kLanes, factors);
       byThrees(count, [&](int64_t row, auto three) HWY_ATTR {
         addValues<decltype(three)::value>(buffers.scores + row * blockKeys, blockKeys, v, factors + row,
                                           sums.out + (tile + row) * columns, columns);

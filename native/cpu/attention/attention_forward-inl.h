@@ -42,11 +42,13 @@ struct SoftmaxSums {
         totals(carver.take<float>(rows)) {}
 };
 
+// Matrix units read a block's keys and values for every 16 rows: 128 of 64 bfloat16 stay in the nearest cache.
+constexpr int64_t kForwardKeys = MORA_MATRIX_UNITS ? 128 : 256;
 constexpr int64_t kFewRows = 12;  // so few rows do not justify packing keys
 
 template <class P>
 struct ForwardBuffers {
-  Unit *q, *k, *v, *kTransposed, *vPairs, *p;
+  Unit *q, *k, *v, *kTransposed, *vPairs;
   float *scores, *laneSums;
   float* fewQueries;  // for decoding
   Range* visible;
@@ -66,7 +68,6 @@ struct ForwardBuffers {
         v(carver->take<Unit>(sizes.blockKeys * packedStride<P>(sizes.E))),
         kTransposed(carver->take<Unit>(sizes.blockKeys * packedStride<P>(sizes.E))),
         vPairs(carver->take<Unit>(kTerms<P> == 1 ? 0 : sizes.blockKeys / 2 * columnStride(sizes.E))),
-        p(carver->take<Unit>(kTerms<P> == 1 ? 0 : kTileRows * sizes.blockKeys / 2)),
         scores(carver->take<float>(kTileRows * sizes.blockKeys)),
         laneSums(carver->take<float>(sizes.chunkRows * kLanes)),
         fewQueries(carver->take<float>(kFewRows * columnStride(sizes.E))),
@@ -132,17 +133,11 @@ void sumRows(const ForwardArguments<T>& arguments, const QueryRows& rows, const 
       prepareScores(buffers.scores, blockKeys, seen, arguments.scoring);
       float factors[kTileRows];
       const int64_t keySteps = stepsOf<P>(seen.width), weights = keySteps * kTerms<P>;
-      softmaxTile(buffers.scores, blockKeys, seen.visible, weights, slope, sums.maxima + row,
-                  buffers.laneSums + row * kLanes, factors);
+      softmaxTile<P>(buffers.scores, blockKeys, seen.visible, weights, slope, sums.maxima + row,
+                     buffers.laneSums + row * kLanes, factors);
       const Unit* p = reinterpret_cast<const Unit*>(buffers.scores);
-      if constexpr (kTerms<P> == 2) {
-        for (int64_t i = 0; i < kTileRows; ++i) {
-          roundRow(buffers.scores + i * blockKeys, weights, buffers.p + i * blockKeys / 2);
-        }
-        p = buffers.p;
-      }
-      multiplyRows<P, Left::byRows, Start::scaledResult>(p, blockKeys / kTerms<P>, v, columns, keySteps,
-                                                         sums.out + row * columns, columns, E, factors);
+      multiplyRows<P, Left::byRows, Start::scaledResult>(p, blockKeys, v, columns, keySteps, sums.out + row * columns,
+                                                         columns, E, factors);
     }
   }
   addLanes(rows, buffers, sums);

@@ -90,11 +90,13 @@ HWY_NOINLINE void multiplyMatrices(const Unit* HWY_RESTRICT left, int64_t leftSt
                                    int64_t rightStride, int64_t steps, float* HWY_RESTRICT result, int64_t resultStride,
                                    const float* HWY_RESTRICT factors) {
   if constexpr (kStart == Start::scaledResult) {
-    for (int64_t row = 0; row < kMatrixRows; ++row)
+    for (int64_t row = 0; row < kMatrixRows; ++row) {
+      if (factors[row] == 1.0f) continue;  // as in most blocks but the first
       for (int64_t i = 0; i < kCount * kMatrixRows; i += kLanes) {
         float* const at = result + row * resultStride + i;
         hn::StoreU(hn::Mul(hn::LoadU(FloatTag(), at), broadcast(factors[row])), FloatTag(), at);
       }
+    }
   }
   const auto forEach = [](auto&& body) HWY_ATTR {
     body(std::integral_constant<int, 0>());

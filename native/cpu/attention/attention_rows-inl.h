@@ -26,12 +26,13 @@ struct AttentionSizes {
   int64_t blockKeys;     // keys of a block; a block of K and V stays in the nearest caches
 };
 
+/// @param mostKeys the largest number of keys of a block
 template <class P>
-AttentionSizes attentionSizes(int64_t E, int64_t group) {
-  constexpr int64_t kChunkRows = 384, kBlockUnits = 8192, kMostKeys = 256;
+AttentionSizes attentionSizes(int64_t E, int64_t group, int64_t mostKeys) {
+  constexpr int64_t kChunkRows = 384, kBlockUnits = 8192;
   const int64_t queries = std::max<int64_t>(1, kChunkRows / std::max<int64_t>(1, group));
   const int64_t keys = kBlockUnits / std::max<int64_t>(1, packedStride<P>(E)) / kPanel * kPanel;
-  return {E, group, queries, roundUp(queries * group, kRowMultiple), std::clamp(keys, kPanel, kMostKeys)};
+  return {E, group, queries, roundUp(queries * group, kRowMultiple), std::clamp(keys, kPanel, mostKeys)};
 }
 
 /// The rows of a range of queries of one document and one key-value head.

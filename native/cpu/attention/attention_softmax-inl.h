@@ -44,9 +44,21 @@ HWY_INLINE void prepareScores(float* scores, int64_t stride, const TileKeys& til
   }
 }
 
+/// Stores a vector of f32 as elements from `i` of a row of P; for bf16, elements of f32 from `i` on stay as they are.
+template <class P>
+HWY_INLINE void packVector(FloatVector v, float* row, int64_t i) {
+  if constexpr (std::is_same_v<P, float>) {
+    hn::StoreU(v, FloatTag(), row + i);
+  } else {
+    hn::StoreU(roundUnits(v), hn::Rebind<uint16_t, FloatTag>(), reinterpret_cast<uint16_t*>(row) + i);
+  }
+}
+
 /// One block of the online softmax over a tile of rows. Scores [kTileRows, stride] become 2^(slope (score - maximum))
-/// for the first visible[row] of a row and 0 after that, up to `width` rounded up to whole vectors. `maxima` and the
-/// lane-wise `sums` [.., lanes] are carried from block to block; `factors` are the factors for older results.
+/// for the first visible[row] of a row and 0 after that, up to `width` rounded up to whole vectors. They are packed as
+/// P from the start of each row of scores. `maxima` and the lane-wise `sums` [.., lanes], of weights that are not
+/// rounded, are carried from block to block; `factors` are the factors for older results.
+template <class P>
 HWY_INLINE void softmaxTile(float* scores, int64_t stride, const int64_t* visible, int64_t width, float slope,
                             float* maxima, float* sums, float* factors) {
   const FloatTag tag;
@@ -82,10 +94,10 @@ HWY_INLINE void softmaxTile(float* scores, int64_t stride, const int64_t* visibl
         p = hn::IfThenElseZero(hn::FirstN(tag, part.count), p);
       }
       sum = hn::Add(sum, p);
-      hn::StoreU(p, tag, values + i);
+      packVector<P>(p, values, i);
     });
     hn::StoreU(sum, tag, sums + row * kLanes);
-    clearTail(values, visible[row], width);
+    for (int64_t i = roundUp(visible[row], kLanes); i < width; i += kLanes) packVector<P>(hn::Zero(tag), values, i);
   }
 }
 
