@@ -100,6 +100,39 @@ async function errorOfProduct(name: string, { rows, outputs, blocks, dtype, adde
   return worst
 }
 
+test('rows that are summed as if they were alone do not depend on others', async () => {
+  const [rows, outputs, depth] = [8, 37, 256]
+  const random = randomStream(1, 'test', 'rows alone')
+  const pool = tensors.get('Q4_1.raw')!.bytes
+  const size = ((outputs * depth) / 32) * blockBytes('q4_1')
+  const weight = native.fromArray(
+    device,
+    'q4_1',
+    [outputs, depth],
+    Uint8Array.from({ length: size }, (_, i) => pool[i % (pool.length - (pool.length % 20))]!),
+  )
+  const a = native.fromArray(
+    device,
+    'float32',
+    [rows, depth],
+    Float32Array.from({ length: rows * depth }, () => random.normal() / 256),
+  )
+  const together = native.empty(device, 'float32', [rows, outputs])
+  const apart = native.empty(device, 'float32', [rows, outputs])
+  device.setRowsAlone(true)
+  native.matmul({ a, b: weight, transposeB: true, c: together })
+  for (let row = 0; row < rows; row++) {
+    const own = a.view([1, depth], [depth, 1], row * depth)
+    const c = apart.view([1, outputs], [outputs, 1], row * outputs)
+    native.matmul({ a: own, b: weight, transposeB: true, c })
+    for (const tensor of [own, c]) tensor.dispose()
+  }
+  device.setRowsAlone(false)
+  // A GPU sums rows in an order of its own.
+  if (device.kind === 'cpu') expect(await together.read()).toEqual(await apart.read())
+  for (const tensor of [weight, a, together, apart]) tensor.dispose()
+})
+
 describe.each(formats)('%s', (format) => {
   const rows = [1, 2, 3, 4, 5, 6, 7, 8, 9]
   test.each(drawn(`rows of ${format}`, rows, 2))('%i rows in every dtype', async (rows) => {
