@@ -44,7 +44,6 @@ void forwardTasks(const ForwardArguments<T>& arguments, const ForwardPlan& plan)
   shareTasks(plan.tasks, sizes.E, [&](const AttentionTask& tasks, int member) {
     const MatrixUnits<P> units;
     const ForwardBuffers<P> buffers(Carver(memory + bytes * static_cast<size_t>(member)), sizes);
-    if (tasks.kvHeads > 1) fetchKeys(arguments, tasks);
     for (int64_t head = 0; head < tasks.kvHeads; ++head) {
       const AttentionTask task = tasks.ofHead(head);
       const QueryRows rows{task, task.queries, sizes.group};

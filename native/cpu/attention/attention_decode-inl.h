@@ -24,21 +24,15 @@ struct HeadRows {
   int64_t first, head, count, E;
 
   const T* at(int64_t key) const { return from.at(first + key, head); }
-};
 
-/// Prefetches a task's keys and values in memory order: those of one head have gaps, which hardware does not predict.
-template <typename T>
-void fetchKeys(const ForwardArguments<T>& arguments, const AttentionTask& task) {
-  constexpr int64_t kLine = 64 / sizeof(T);
-  for (int64_t row = task.keys.begin; row < task.keys.end; ++row) {
-    for (const KeyHeads<T>* keys : {&arguments.k, &arguments.v}) {
-      for (int64_t head = task.kvHead; head < task.kvHead + task.kvHeads; ++head) {
-        const T* const elements = keys->at(task.document.firstKey + row, head);
-        for (int64_t i = 0; i < arguments.sizes.E; i += kLine) hwy::Prefetch(elements + i);
-      }
-    }
+  /// Prefetches elements [begin, end) of `rows` keys that are read some keys after `key`: those of one head have gaps,
+  /// which hardware does not predict.
+  HWY_INLINE void fetchAfter(int64_t key, int64_t rows, int64_t begin, int64_t end) const {
+    constexpr int64_t kAhead = 16, kLine = 64 / sizeof(T);
+    for (int64_t row = key + kAhead; row < std::min(key + kAhead + rows, count); ++row)
+      for (int64_t i = begin; i < end; i += kLine) hwy::Prefetch(at(row) + i);
   }
-}
+};
 
 using FourTag = hn::CappedTag<float, 4>;
 
@@ -75,6 +69,7 @@ HWY_INLINE void dotKeys(const float* HWY_RESTRICT q, int64_t qStride, const Head
     for (auto& row : sums)
       for (FloatVector& sum : row) sum = hn::Zero(FloatTag());
     const T* const four[4] = {keys.at(key), keys.at(key + 1), keys.at(key + 2), keys.at(key + 3)};
+    keys.fetchAfter(key, 4, 0, keys.E);
     forVectors(keys.E, [&](int64_t i, auto part) HWY_ATTR {
       FloatVector k[4];
 #pragma GCC unroll 4
@@ -116,6 +111,7 @@ HWY_INLINE void addValueColumns(const float* HWY_RESTRICT p, int64_t pStride, co
   }
   for (int64_t key = 0; key < values.count; ++key) {
     const T* const elements = values.at(key) + column;
+    values.fetchAfter(key, 1, column, std::min(column + kVectors * kLanes, values.E));
     FloatVector v[kVectors];
 #pragma GCC unroll 4
     for (int i = 0; i < kVectors; ++i) v[i] = load(elements + i * kLanes, part);
