@@ -11,12 +11,10 @@ HWY_BEFORE_NAMESPACE();
 namespace mora::cpu::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-constexpr int64_t kBlockRows = 32;
-
 /// Packs part of a block, value by value, with zeros beyond the end of b.
 inline void packValues(const RightOperand& b, int64_t firstRow, int64_t firstColumn, int64_t from, int64_t width,
                        uint16_t* block) {
-  for (int64_t row = 0; row < kBlockRows; ++row) {
+  for (int64_t row = 0; row < kPackedRows; ++row) {
     for (int64_t column = from; column < width; ++column) {
       const int64_t i = firstRow + row, j = firstColumn + column;
       block[(row / 2 * width + column) * 2 + row % 2] =
@@ -30,7 +28,7 @@ inline void interleaveRows(const RightOperand& b, int64_t firstRow, int64_t firs
                            uint16_t* block) {
   const hn::CappedTag<uint16_t, 16> tag;
   const auto lanes = static_cast<int64_t>(hn::Lanes(tag));
-  for (int64_t pair = 0; pair < kBlockRows / 2; ++pair) {
+  for (int64_t pair = 0; pair < kPackedRows / 2; ++pair) {
     const uint16_t* const row = b.values + (firstRow + 2 * pair) * b.rowStride + firstColumn;
     for (int64_t column = 0; column < count; column += lanes) {
       const auto upper = hn::LoadU(tag, row + column), lower = hn::LoadU(tag, row + b.rowStride + column);
@@ -47,7 +45,7 @@ inline void transposePairs(const RightOperand& b, int64_t firstRow, int64_t firs
                            uint16_t* block) {
   const hn::FixedTag<uint32_t, 4> words;
   const hn::FixedTag<uint64_t, 2> doubles;
-  constexpr int64_t kSide = 4, kPairs = kBlockRows / 2;
+  constexpr int64_t kSide = 4, kPairs = kPackedRows / 2;
   auto* const to = reinterpret_cast<uint32_t*>(block);
   for (int64_t column = 0; column < count; column += kSide) {
     const uint16_t* const first = b.values + firstRow + (firstColumn + column) * b.columnStride;
@@ -74,8 +72,8 @@ inline void transposePairs(const RightOperand& b, int64_t firstRow, int64_t firs
 void PackPairs(const RightOperand& b, int64_t width, uint16_t* packed) {
   constexpr int64_t kStep = 16;  // columns per step of vectors
   for (int64_t column = 0; column < b.columns; column += width) {
-    for (int64_t row = 0; row < b.rows; row += kBlockRows, packed += kBlockRows * width) {
-      const bool whole = row + kBlockRows <= b.rows && (b.columnStride == 1 || b.rowStride == 1);
+    for (int64_t row = 0; row < b.rows; row += kPackedRows, packed += kPackedRows * width) {
+      const bool whole = row + kPackedRows <= b.rows && (b.columnStride == 1 || b.rowStride == 1);
       const int64_t count = whole ? std::min(width, b.columns - column) / kStep * kStep : 0;
       if (b.columnStride == 1)
         interleaveRows(b, row, column, count, width, packed);

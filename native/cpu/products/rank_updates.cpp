@@ -18,18 +18,16 @@
 HWY_BEFORE_NAMESPACE();
 namespace mora::cpu::HWY_NAMESPACE {
 
-constexpr int64_t kWidth = 64;  // columns of a panel of packPairs, which has kPanel values
-constexpr int64_t kPanel = 32 * kWidth;
-
 #if HWY_NATIVE_DOT_BF16 && HWY_ARCH_X86
 
 constexpr bool kMultiplies = true;
+constexpr int64_t kWidth = 64;    // of a block of packPairs
 constexpr int64_t kColumns = 16;  // of a vector
 using SumTag = hn::FixedTag<float, kColumns>;
 using WordTag = hn::FixedTag<uint32_t, kColumns>;
 using PairTag = hn::FixedTag<hwy::bfloat16_t, 2 * kColumns>;
 
-/// kRows rows of c (+)= alpha left [kRows, pairs] right, whose panels have pairs of values, too.
+/// kRows rows of c (+)= alpha left [kRows, pairs] right, in blocks of packPairs.
 template <int kRows, typename T>
 HWY_INLINE void multiplyRows(const uint32_t* HWY_RESTRICT left, int64_t pairs, const uint16_t* HWY_RESTRICT right,
                              const TensorDesc& c, int64_t first, float alpha, bool accumulate) {
@@ -37,12 +35,12 @@ HWY_INLINE void multiplyRows(const uint32_t* HWY_RESTRICT left, int64_t pairs, c
   T* rows[kRows];
   for (int row = 0; row < kRows; ++row) rows[row] = rowOf<T>(c, first + row);
   for (int64_t column = 0; column < columns; column += kColumns) {
-    const uint16_t* const panel = right + column / kWidth * kPanel + column % kWidth * 2;
+    const uint16_t* const block = right + column / kWidth * kPackedRows * kWidth + column % kWidth * 2;
     hn::Vec<SumTag> sums[kRows];
     for (auto& sum : sums) sum = hn::Zero(SumTag());
     for (int64_t pair = 0; pair < pairs; ++pair) {
       const auto values =
-          hn::BitCast(PairTag(), hn::LoadU(hn::Repartition<uint16_t, PairTag>(), panel + pair * 2 * kWidth));
+          hn::BitCast(PairTag(), hn::LoadU(hn::Repartition<uint16_t, PairTag>(), block + pair * 2 * kWidth));
 #pragma GCC unroll 8
       for (int row = 0; row < kRows; ++row) {
         auto unused = hn::Zero(SumTag());
@@ -90,7 +88,8 @@ void MultiplyRankUpdate(const uint32_t*, int64_t, const uint16_t*, const TensorD
 
 #endif
 
-bool UpdatesRanks() { return kMultiplies; }
+// On other processors the library's kernels have not been measured beside it.
+bool UpdatesRanks() { return kMultiplies && hasMatrixUnits(); }
 
 }  // namespace mora::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
@@ -104,19 +103,19 @@ HWY_EXPORT(UpdatesRanks);
 bool prefersRankUpdate(const TensorDesc& a, const TensorDesc& b, bool transposeB, const TensorDesc& c) {
   // Longer sums, and fewer columns or rows, leave other kernels enough to do with what they read.
   constexpr int64_t kMostDepth = 16, kLeastColumns = 64, kLeastRows = 64;
-  static const bool multiplies = HWY_DYNAMIC_DISPATCH(UpdatesRanks)() && hasMatrixUnits();
+  static const bool updates = HWY_DYNAMIC_DISPATCH(UpdatesRanks)();
   const bool areRows = a.rank == 2 && a.strides[1] == 1 && b.strides[1] == 1 && c.strides[1] == 1;
-  return multiplies && areRows && a.dtype == DType::bf16 && b.dtype == DType::bf16 && a.shape[1] <= kMostDepth &&
+  return updates && areRows && a.dtype == DType::bf16 && b.dtype == DType::bf16 && a.shape[1] <= kMostDepth &&
          c.shape[0] >= kLeastRows && c.shape[1] >= kLeastColumns && b.shape[transposeB ? 1 : 0] == a.shape[1];
 }
 
 void multiplyRankUpdate(const TensorDesc& a, const TensorDesc& b, bool transposeB, const TensorDesc& c, float alpha,
                         bool accumulate) {
-  constexpr int64_t kWidth = 64, kRows = 32;
+  constexpr int64_t kWidth = 64;
   const int64_t rows = c.shape[0], columns = c.shape[1], depth = a.shape[1], pairs = (depth + 1) / 2;
   Scratch scratch;
   auto* const left = scratch.take<uint32_t>(rows * pairs);
-  auto* const right = scratch.take<uint16_t>((columns + kWidth - 1) / kWidth * kWidth * kRows);
+  auto* const right = scratch.take<uint16_t>((columns + kWidth - 1) / kWidth * kWidth * kPackedRows);
   packPairs({static_cast<const uint16_t*>(b.data), depth, columns, transposeB ? 1 : b.strides[0],
              transposeB ? b.strides[0] : 1},
             kWidth, right);

@@ -1,4 +1,5 @@
-// Products whose summed dimension is short, as of LoRA's B with what A made of the activations: c is read and written once.
+// Products whose summed dimension is short, as of LoRA's B with what A made of the activations: c is read and written
+// once.
 #pragma once
 #include "core/backend.h"
 

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
+#include <optional>
 #include <type_traits>
 
 #include "cpu/float_types.h"
@@ -27,12 +29,11 @@ namespace mora::cpu::HWY_NAMESPACE {
 
 constexpr int64_t kBlock = 16;    // rows of activations in a vector
 constexpr int64_t kOutputs = 16;  // outputs whose weights are unpacked together
-constexpr int64_t kDepth = 32;    // columns of activations and weights are padded with zeros to whole ones
 
-// Activations x [blocks, pairs, kBlock, 2]: a block has pairs of neighbouring columns, of each row in turn. Matrix units
-// read a right operand in this order, too.
+// Activations x [blocks, pairs, kBlock, 2]: a block has pairs of neighbouring columns, of each row in turn. Matrix
+// units read a right operand in this order, too.
 
-/// A weight's rows of the same outputs [kOutputs, depth] in bf16.
+/// Rows [kOutputs, depth] of a weight in bf16.
 struct Weights {
   const uint16_t* values;
   int64_t stride;
@@ -123,7 +124,7 @@ HWY_INLINE void multiplyMatrices(const Weights& weights, const TensorDesc& x, in
     if constexpr (kBlocks > 3) body(std::integral_constant<int, 3>());
   };
   forBlocks([](auto i) HWY_ATTR { clearMatrix<decltype(i)::value>(); });
-  for (int64_t at = 0; at < depth; at += kDepth) {
+  for (int64_t at = 0; at < depth; at += kPackedRows) {
     loadMatrix<kWeights>(weights.values + at, weights.stride / 2);
     forBlocks([&](auto i) HWY_ATTR {
       constexpr int kSum = decltype(i)::value, kRight = kValues + kSum % 3;
@@ -137,7 +138,7 @@ HWY_INLINE void multiplyMatrices(const Weights& weights, const TensorDesc& x, in
   });
 }
 
-/// The same as multiplyByVectors, for a `depth` of whole kDepth.
+/// The same as multiplyByVectors, for a `depth` of whole kPackedRows.
 void multiplyByMatrices(const Weights& weights, const TensorDesc& x, int64_t depth, float* sums) {
   int64_t block = 0;
   for (; block + 4 <= x.shape[0]; block += 4) multiplyMatrices<4>(weights, x, block, depth, sums);
@@ -155,22 +156,29 @@ void multiplyByMatrices(const Weights& weights, const TensorDesc& x, int64_t dep
 
 #endif
 
-bool MultipliesPairs() { return kMultiplies; }
+/// The least number of rows for which these kernels are faster than others. Vectors of fewer rows are too empty, matrix
+/// units are not.
+int64_t LeastRows() {
+  constexpr int64_t kNever = std::numeric_limits<int64_t>::max();
+  if (hasMatrixUnits()) return MORA_MATRIX_UNITS ? 2 : kNever;
+  return kMultiplies ? 25 : kNever;
+}
 
 /// Outputs [begin, end).
 void MultiplyTensOfRows(const TensorDesc& x, const TensorDesc& weight, const TensorDesc& c, int64_t begin, int64_t end,
                         float alpha, bool accumulate) {
-  const int64_t depth = weight.shape[1], padded = (depth + kDepth - 1) / kDepth * kDepth;
+  const int64_t depth = weight.shape[1], padded = paddedRows(depth);
   const DTypeTraits traits = traitsOf(weight.dtype);
   const auto bytesOfRow = [&](int64_t values) { return values / traits.blockSize * traits.blockBytes; };
   const int64_t stride = bytesOfRow(weight.strides[0]), used = bytesOfRow(depth);
-  const MatrixUnits<hwy::bfloat16_t> units;
+  const bool byMatrices = MORA_MATRIX_UNITS && hasMatrixUnits();
+  std::optional<MatrixUnits<hwy::bfloat16_t>> units;
+  if (byMatrices) units.emplace();
   Scratch scratch;
   auto* const unpacked = scratch.take<uint16_t>(kOutputs * padded);
   std::fill_n(unpacked, kOutputs * padded, uint16_t{0});
   auto* const sums = scratch.take<float>(x.shape[0] * kOutputs * kBlock);
   auto* const ofRows = scratch.take<float>(kBlock * kOutputs);
-  const bool byMatrices = hasMatrixUnits();
   const bool isReadable = weight.dtype == DType::bf16 && depth == padded && weight.strides[0] % 2 == 0;
   for (int64_t first = begin; first < end; first += kOutputs) {
     const int64_t count = std::min(kOutputs, end - first);
@@ -182,8 +190,8 @@ void MultiplyTensOfRows(const TensorDesc& x, const TensorDesc& weight, const Ten
       for (int64_t at = 0; at < used && !byMatrices; at += kLine) hwy::Prefetch(row + kOutputs * stride + at);
       if (!inPlace) dequantiseRow(weight.dtype, row, depth, DType::bf16, unpacked + i * padded);
     }
-    const Weights weights = inPlace ? Weights{reinterpret_cast<const uint16_t*>(stored), weight.strides[0]}
-                                    : Weights{unpacked, padded};
+    const Weights weights =
+        inPlace ? Weights{reinterpret_cast<const uint16_t*>(stored), weight.strides[0]} : Weights{unpacked, padded};
     if (byMatrices)
       multiplyByMatrices(weights, x, padded, sums);
     else
@@ -209,24 +217,20 @@ HWY_AFTER_NAMESPACE();
 namespace mora::cpu {
 
 HWY_EXPORT(MultiplyTensOfRows);
-HWY_EXPORT(MultipliesPairs);
+HWY_EXPORT(LeastRows);
 
 bool prefersTensOfRows(const TensorDesc& a, const TensorDesc& weight, const TensorDesc& c) {
-  static const bool multiplies = HWY_DYNAMIC_DISPATCH(MultipliesPairs)();
-  // Vectors of fewer rows are too empty, matrix units are not. With more rows, the order of the weight costs less than
-  // it saves.
-  constexpr int64_t kMost = 64;
-  const int64_t least = hasMatrixUnits() ? 2 : 25;
+  static const int64_t least = HWY_DYNAMIC_DISPATCH(LeastRows)();
+  constexpr int64_t kMost = 64;  // with more rows, the order of the weight costs less than it saves
   const bool areRows = a.rank == 2 && a.strides[1] == 1 && weight.strides[1] == 1 && c.strides[1] == 1;
-  return multiplies && areRows && a.dtype == DType::bf16 && a.shape[1] % 2 == 0 && c.shape[0] >= least &&
-         c.shape[0] <= kMost;
+  return areRows && a.dtype == DType::bf16 && a.shape[1] % 2 == 0 && c.shape[0] >= least && c.shape[0] <= kMost;
 }
 
 void multiplyTensOfRows(const TensorDesc& a, const TensorDesc& weight, const TensorDesc& c, float alpha,
                         bool accumulate) {
-  constexpr int64_t kRows = 16, kDepth = 32;
+  constexpr int64_t kRows = 16;
   const int64_t rows = a.shape[0], depth = a.shape[1], blocks = (rows + kRows - 1) / kRows;
-  const int64_t values = (depth + kDepth - 1) / kDepth * kDepth * kRows;  // of a block
+  const int64_t values = paddedRows(depth) * kRows;  // of a block
   Scratch scratch;
   auto* const ordered = scratch.take<uint16_t>(blocks * values);
   parallelRanges(blocks, kRows * depth, [&](int64_t begin, int64_t end) {

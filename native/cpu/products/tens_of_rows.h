@@ -1,5 +1,5 @@
-// Products of tens of rows of bf16 (with matrix units, of few rows too) with a frozen weight, as in writing many texts at
-// once. Instead of the weight, which has more values, the activations are put in the order of the kernel.
+// Products of tens of rows of bf16 (with matrix units, of few rows too) with a frozen weight, as in writing many texts
+// at once. Instead of the weight, which has more values, the activations are put in the order of the kernel.
 #pragma once
 #include "core/backend.h"
 
