@@ -24,29 +24,8 @@ inline int64_t lengthOf(const Runs& runs) {
   return length;
 }
 
-/// The inputs of a section: its own columns, then the wrap-around padding of the last one.
-inline Runs inputRuns(const SectionPlan& plan, int64_t section) {
-  const int64_t k = plan.inFeatures, R = plan.side, own = std::min(R, k - section * R);
-  Runs runs{{section * R, own, 0, false}};
-  for (int64_t at = own; at < R && !plan.truncate; at += k) runs.push_back({0, std::min(R - at, k), at, true});
-  return runs;
-}
-
-/// The distinct outputs of a section.
-inline Runs outputRuns(const SectionPlan& plan, int64_t section) {
-  const int64_t d = plan.outFeatures, R = plan.side, first = section * R;
-  if (!plan.foldOutput) return {{first, std::min(R, d - first), 0, false}};
-  Runs runs;
-  for (int64_t at = 0; at < R; at += runs.back().count) {
-    const int64_t column = (first + at) % d;
-    runs.push_back({column, std::min(R - at, d - column), at, first + at >= d});
-  }
-  return runs;
-}
-
-/// The outputs of a section with their repeats.
-inline Runs repeatedRuns(const SectionPlan& plan, int64_t section) {
-  Runs runs = outputRuns(plan, section);
+/// The distinct outputs of a section, and their repeats.
+inline Runs repeatedRuns(const SectionPlan& plan, Runs runs) {
   if (plan.truncate) return runs;
   const size_t once = runs.size();
   for (int64_t shift = plan.distinctOutputs(); shift < plan.outFeatures; shift += plan.distinctOutputs())
@@ -73,6 +52,23 @@ struct Section {
   Section(Runs from, Runs to)
       : reads(std::move(from)), writes(std::move(to)), depth(lengthOf(reads)), width(lengthOf(writes)) {}
 };
+
+/// The products of a plan's live sections: inputs with the wrap-around padding, and distinct outputs.
+inline std::vector<Section> sectionsOf(const SectionPlan& plan) {
+  std::vector<std::pair<Runs, Runs>> runs(static_cast<size_t>(plan.liveSections()));
+  visitSectionProducts(plan, [&](const SectionProduct& product) {
+    for (int64_t i = 0; i < product.count; ++i) {
+      auto& [reads, writes] = runs[static_cast<size_t>(product.section + i)];
+      if (product.row == 0)
+        reads.push_back({product.input + i * plan.side, product.depth, product.column, product.column > 0});
+      if (product.column == 0)
+        writes.push_back({product.output + i * plan.side, product.rows, product.row, !product.first});
+    }
+  });
+  std::vector<Section> sections;
+  for (auto& [reads, writes] : runs) sections.emplace_back(std::move(reads), std::move(writes));
+  return sections;
+}
 
 /// The product of a section, or of a part of its results, which starts at `begin`.
 struct SectionPart {

@@ -61,8 +61,7 @@ void gatherRows(const TensorDesc& from, const SectionGroup& group, int64_t row, 
 
 /// sums [16 kRows, 16 kColumns] (+)= left, tiles [steps, 2, 16, 32], times right, tiles [kColumns, steps, 16, 16, 2].
 template <int kRows, int kColumns, bool kAdd>
-HWY_INLINE void multiplyTiles(const uint16_t* left, const uint16_t* right, int64_t steps, float* sums,
-                              int64_t stride) {
+HWY_INLINE void multiplyTiles(const uint16_t* left, const uint16_t* right, int64_t steps, float* sums, int64_t stride) {
   const auto forEach = [&](auto&& body) HWY_ATTR {
     body(std::integral_constant<int, 0>(), sums);
     if constexpr (kRows > 1) body(std::integral_constant<int, 1>(), sums + kTileSide * stride);
@@ -95,8 +94,8 @@ HWY_INLINE void multiplyTiles(const uint16_t* left, const uint16_t* right, int64
 
 /// The same with counts that are known at run time.
 template <bool kAdd>
-HWY_INLINE void multiplyTiles(int64_t rows, int64_t columns, const uint16_t* left, const uint16_t* right,
-                              int64_t steps, float* sums, int64_t stride) {
+HWY_INLINE void multiplyTiles(int64_t rows, int64_t columns, const uint16_t* left, const uint16_t* right, int64_t steps,
+                              float* sums, int64_t stride) {
   if (rows > 1) {
     if (columns > 1)
       multiplyTiles<2, 2, kAdd>(left, right, steps, sums, stride);
@@ -224,8 +223,8 @@ void addSectionGradient(const SectionGradients& gradients, const Section& sectio
            });
   for (int64_t i = first; i < last; i += 2) {
     for (int64_t j = 0; j < columns; j += 2, sums += kBlockRows * kBlockRows) {
-      const uint16_t *const left = buffers.left + (i - first) * steps * kTileValues,
-                            *const right = buffers.right + j * steps * kTileValues;
+      const uint16_t* const left = buffers.left + (i - first) * steps * kTileValues;
+      const uint16_t* const right = buffers.right + j * steps * kTileValues;
       if (add)
         multiplyTiles<true>(last - i, columns - j, left, right, steps, sums, kBlockRows);
       else
@@ -238,10 +237,9 @@ void AddGradients(const SectionGradients& gradients, int64_t part, int64_t strip
   const MatrixUnits<hwy::bfloat16_t> units;
   Scratch scratch;
   const int64_t length = gradients.length;
-  const GradientBuffers buffers{scratch.take<uint16_t>(gradients.chunk * length),
-                                scratch.take<uint16_t>(gradients.chunk * length),
-                                scratch.take<uint32_t>(kTileSide * length), scratch.take<uint16_t>(2 * length),
-                                scratch.take<uint16_t>(length)};
+  const GradientBuffers buffers{
+      scratch.take<uint16_t>(gradients.chunk * length), scratch.take<uint16_t>(gradients.chunk * length),
+      scratch.take<uint32_t>(kTileSide * length), scratch.take<uint16_t>(2 * length), scratch.take<uint16_t>(length)};
   std::memset(buffers.zeros, 0, static_cast<size_t>(length) * sizeof(uint16_t));
   const auto [from, to] = gradients.stripOf(strip);
   const int64_t begin = gradients.partOf(part), end = gradients.partOf(part + 1);
@@ -359,8 +357,8 @@ bool multipliesSectionTiles(const TensorDesc& from, const TensorDesc& to) {
 
 void multiplySectionTiles(const SectionPlan& plan, const TensorDesc& x, const TensorDesc& folded, const TensorDesc& y,
                           bool accumulate) {
-  std::vector<Section> sections;
-  for (int64_t b = 0; b < plan.liveSections(); ++b) sections.emplace_back(inputRuns(plan, b), repeatedRuns(plan, b));
+  std::vector<Section> sections = sectionsOf(plan);
+  for (Section& section : sections) section.writes = repeatedRuns(plan, std::move(section.writes));
   const int64_t written = plan.truncate ? std::min(plan.side, plan.outFeatures) : plan.outFeatures;
   multiplySections({x, y, written, accumulate, {}}, sections, folded, false);
 }
@@ -368,7 +366,7 @@ void multiplySectionTiles(const SectionPlan& plan, const TensorDesc& x, const Te
 void multiplySectionTilesTransposed(const SectionPlan& plan, const TensorDesc& gradient, const TensorDesc& folded,
                                     const TensorDesc& dX, bool accumulate) {
   std::vector<Section> sections;
-  for (int64_t b = 0; b < plan.liveSections(); ++b) sections.emplace_back(outputRuns(plan, b), inputRuns(plan, b));
+  for (Section& section : sectionsOf(plan)) sections.emplace_back(std::move(section.writes), std::move(section.reads));
   const int64_t written = std::min(plan.liveSections() * plan.side, plan.inFeatures);
   multiplySections({gradient, dX, written, accumulate, {}}, sections, folded, true);
 }
@@ -376,9 +374,7 @@ void multiplySectionTilesTransposed(const SectionPlan& plan, const TensorDesc& g
 void multiplySectionTileGradients(const SectionPlan& plan, const TensorDesc& x, const TensorDesc& gradient,
                                   const TensorDesc& dFolded) {
   constexpr int64_t kPanelBytes = 768 << 10, kLeastRows = 512, kMostSums = 8 << 20;
-  SectionGradients gradients{x, gradient, {}, tilesOf(plan.side, kBlockRows) * kBlockRows};
-  for (int64_t b = 0; b < plan.liveSections(); ++b)
-    gradients.sections.emplace_back(inputRuns(plan, b), outputRuns(plan, b));
+  SectionGradients gradients{x, gradient, sectionsOf(plan), tilesOf(plan.side, kBlockRows) * kBlockRows};
   int64_t strips = 0;
   for (const Section& section : gradients.sections) {
     gradients.sumsOfPart += gradients.sumsOf(section);
@@ -395,9 +391,8 @@ void multiplySectionTileGradients(const SectionPlan& plan, const TensorDesc& x, 
   shareItems(gradients.parts * gradients.strips, [&](int64_t item, int) {
     HWY_DYNAMIC_DISPATCH(AddGradients)(gradients, item / gradients.strips, item % gradients.strips);
   });
-  parallelRanges(plan.liveSections() * plan.side, plan.side * gradients.parts, [&](int64_t begin, int64_t end) {
-    HWY_DYNAMIC_DISPATCH(SumParts)(gradients, dFolded, begin, end);
-  });
+  parallelRanges(plan.liveSections() * plan.side, plan.side * gradients.parts,
+                 [&](int64_t begin, int64_t end) { HWY_DYNAMIC_DISPATCH(SumParts)(gradients, dFolded, begin, end); });
 }
 
 }  // namespace mora::cpu
