@@ -21,8 +21,8 @@ inline void prefetchLater(const void* now, int64_t bytes) {
   for (int64_t i = 0; i < bytes; i += kLine) hwy::Prefetch(static_cast<const std::byte*>(now) + kAhead + i);
 }
 
-/// A row of a [rows, columns] view whose rows a kernel reads or writes one after the other. Hardware does not follow the
-/// several operands of such a kernel; where it does not, each access prefetches the same column of the next row.
+/// A row of a [rows, columns] view whose rows a kernel reads or writes one after the other. Hardware does not follow
+/// the several operands of such a kernel; where it does not, each access prefetches the same column of the next row.
 template <typename T>
 class Row {
  public:

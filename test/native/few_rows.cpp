@@ -52,7 +52,8 @@ std::vector<uint8_t> randomBlocks(DType type, int64_t count, std::mt19937& gener
 }
 
 /// The largest error of a product, relative to the bound of few_rows.h.
-double errorOf(decltype(&multiplyBlockMatrices) multiply, DType type, int64_t rows, int64_t outputs, int64_t blocks, unsigned seed) {
+double errorOf(decltype(&multiplyBlockMatrices) multiply, DType type, int64_t rows, int64_t outputs, int64_t blocks,
+               unsigned seed) {
   std::mt19937 generator(seed);
   std::normal_distribution<float> normal;
   const int64_t depth = blocks * traitsOf(type).blockSize;
@@ -99,7 +100,8 @@ int main() {
       for (int64_t rows = 1; rows <= kMostFewRows; ++rows) {
         for (const int64_t blocks : {1, 2, 3, 4, 5, 18}) {
           const auto check = [&](decltype(&multiplyBlockMatrices) multiply, int64_t outputs, const char* name) {
-            const double error = errorOf(multiply, type, rows, outputs, blocks, static_cast<unsigned>(rows * 100 + blocks));
+            const double error =
+                errorOf(multiply, type, rows, outputs, blocks, static_cast<unsigned>(rows * 100 + blocks));
             if (!CHECK(error < 1))
               std::fprintf(stderr, "%s, %s, %s, %d rows, %d blocks: %g\n", name, hwy::TargetName(target),
                            traitsOf(type).name, static_cast<int>(rows), static_cast<int>(blocks), error);

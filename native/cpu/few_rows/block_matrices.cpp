@@ -122,10 +122,10 @@ HWY_INLINE void unpackQuad(const Stored& stored, int64_t output, QuadOfOutputs<F
     codes.first = hn::Sub(codes.first, everyByte(Format::kLayout.centre));
     codes.last = hn::Sub(codes.last, everyByte(Format::kLayout.centre));
   }
-  const auto pick = [&](const uint64_t(&order)[8]) HWY_ATTR {
-    return hn::BitCast(QuadSigned(), hn::TwoTablesLookupLanes(longs, hn::BitCast(longs, codes.first),
-                                                              hn::BitCast(longs, codes.last),
-                                                              hn::SetTableIndices(longs, order)));
+  const auto pick = [&](const uint64_t (&order)[8]) HWY_ATTR {
+    return hn::BitCast(QuadSigned(),
+                       hn::TwoTablesLookupLanes(longs, hn::BitCast(longs, codes.first), hn::BitCast(longs, codes.last),
+                                                hn::SetTableIndices(longs, order)));
   };
   int8_t* const to = quad.codes[output][0];
   hn::Store(pick(kFirstGroups), QuadSigned(), to);

@@ -109,8 +109,8 @@ HWY_INLINE void unpackPairs(const uint8_t* HWY_RESTRICT pairs, T* HWY_RESTRICT v
 HWY_INLINE FloatVector centred(CodeVector code, float scale, int32_t centre) {
   return hn::Mul(broadcast(scale), hn::ConvertTo(FloatTag(), hn::Sub(code, hn::Set(CodeTag(), centre))));
 }
-HWY_INLINE FloatVector raised(CodeVector code, float scale, float offset) {
-  return hn::MulAdd(broadcast(scale), hn::ConvertTo(FloatTag(), code), broadcast(offset));
+HWY_INLINE FloatVector raised(CodeVector code, const TwoHalves& scaleAndOffset) {
+  return hn::MulAdd(scaleAndOffset.first, hn::ConvertTo(FloatTag(), code), scaleAndOffset.second);
 }
 
 /// d, 16 bytes of codes; value = d (code - 8)
@@ -123,10 +123,8 @@ HWY_INLINE void unpackQ4_0(const uint8_t* HWY_RESTRICT block, T* HWY_RESTRICT va
 /// d, m, 16 bytes of codes; value = d code + m
 template <typename T>
 HWY_INLINE void unpackQ4_1(const uint8_t* HWY_RESTRICT block, T* HWY_RESTRICT values) {
-  const auto [scale, minimum] = halvesAt(block);
-  unpackPairs(block + 4, values, [&](CodeVector codes) HWY_ATTR {
-    return hn::MulAdd(scale, hn::ConvertTo(FloatTag(), codes), minimum);
-  });
+  const TwoHalves halves = halvesAt(block);
+  unpackPairs(block + 4, values, [&](CodeVector codes) HWY_ATTR { return raised(codes, halves); });
 }
 
 /// values [32] = valuesOf(codes); 16 bytes contain the lower halves of two codes each, `fifths` their fifth bits.
@@ -157,9 +155,8 @@ HWY_INLINE void unpackQ5_0(const uint8_t* HWY_RESTRICT block, T* HWY_RESTRICT va
 /// d, m, 32 fifth bits, 16 bytes of the lower four; value = d code + m
 template <typename T>
 HWY_INLINE void unpackQ5_1(const uint8_t* HWY_RESTRICT block, T* HWY_RESTRICT values) {
-  const float scale = halfAt(block), minimum = halfAt(block + 2);
-  unpackFives(block + 8, wordAt(block + 4), values,
-              [&](CodeVector codes) HWY_ATTR { return raised(codes, scale, minimum); });
+  const TwoHalves halves = halvesAt(block);
+  unpackFives(block + 8, wordAt(block + 4), values, [&](CodeVector codes) HWY_ATTR { return raised(codes, halves); });
 }
 
 /// d, 32 signed bytes; value = d code
