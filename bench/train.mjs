@@ -48,14 +48,13 @@ for (const [label, { method }] of new Map(against.map((one) => [one.method.label
   agreements.push({ method, losses: own.losses, comparison: lossAgreement(own.losses, theirs.losses, 'float32') })
 }
 
-// The time that is left is shared by the contests that are left, by how many sides each has.
-let left = options.minutes * 60
-let waiting = options.cases.length + dtypes.length
 const pairs = against.flatMap(({ dtype, method }, i) => {
   const asItComes = !options.quick && against.findIndex((one) => one.dtype === dtype) === i
   return sidesAgainst(options, method, asItComes).map((side) => ({ dtype, method, side }))
 })
-waiting += 2 * pairs.length
+// The time that is left is shared by the contests that are left, by how many sides each has.
+let left = options.minutes * 60
+let waiting = options.cases.length + 2 * pairs.length
 const share = (sides) => {
   const seconds = (left * sides) / waiting
   waiting -= sides
