@@ -3,7 +3,7 @@
 #   docker run --publish 8080:8080 --volume models:/models node-mora serve --host 0.0.0.0 --model MODEL
 FROM node:24-trixie-slim AS install
 ARG VERSION=latest
-RUN npm install --global --prefix /opt/node-mora node-mora@${VERSION}
+RUN MORA_BUILD=required npm install --global --prefix /opt/node-mora node-mora@${VERSION}
 
 FROM node:24-trixie-slim
 COPY --from=install /opt/node-mora /opt/node-mora

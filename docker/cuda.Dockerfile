@@ -3,7 +3,7 @@
 #   docker run --gpus all --publish 8080:8080 --volume models:/models node-mora-cuda serve --host 0.0.0.0 --model MODEL
 FROM node:24-trixie-slim AS install
 ARG VERSION=latest
-RUN npm install --global --prefix /opt/node-mora node-mora@${VERSION} @node-mora/linux-x64-cuda@${VERSION}
+RUN MORA_BUILD=required npm install --global --prefix /opt/node-mora node-mora@${VERSION} @node-mora/linux-x64-cuda@${VERSION}
 
 FROM node:24-trixie-slim
 RUN sed -i 's/^Components: main$/Components: main contrib non-free/' /etc/apt/sources.list.d/debian.sources \

@@ -14,6 +14,17 @@ if(NOT CMAKE_BUILD_TYPE)
   set(CMAKE_BUILD_TYPE Release)
 endif()
 
+# Links a language's shared libraries under another name and renames them, so that a build that is killed, or finds the disk full,
+# leaves none half-written where it would be loaded.
+macro(mora_link_whole language)
+  string(REPLACE "-o <TARGET> " "-o <TARGET>.unfinished " CMAKE_${language}_CREATE_SHARED_LIBRARY
+    "${CMAKE_${language}_CREATE_SHARED_LIBRARY}")
+  if(CMAKE_${language}_CREATE_SHARED_LIBRARY MATCHES "unfinished")
+    list(APPEND CMAKE_${language}_CREATE_SHARED_LIBRARY "\"${CMAKE_COMMAND}\" -E rename <TARGET>.unfinished <TARGET>")
+  endif()
+endmacro()
+mora_link_whole(CXX)
+
 # Cached objects contain relative paths, so that all checkouts and installed copies of the package share them.
 set(MORA_COMPILER_LAUNCHER "")
 find_program(CCACHE ccache)

@@ -14,6 +14,8 @@
  *                                  (scripts/check-macos.mjs)
  *   --into=FOLDER                  into FOLDER/Release instead
  *   --if-needed                    does nothing if the result is newer than its sources
+ *   --reason=CLAUSE                says why the addon is compiled
+ *   --gyp-target='RUNTIME VERSION' says that node-gyp asked for another runtime (binding.gyp), which changes nothing
  *
  * Kernels are compiled for this machine's processor alone, with MORA_BUILD_PROCESSORS=all for all, as --older does. The CUDA
  * backend is built where a GPU is, or as MORA_BUILD_CUDA says: ON, OFF, or AUTO, where nvcc is found.
@@ -23,12 +25,13 @@
  * compilers to come will warn of more.
  */
 import { spawnSync } from 'node:child_process'
-import { existsSync, readdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { availableParallelism, cpus } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
+import { commandThatInstalls, isEigenMissing, missingTools } from './build-tools.mjs'
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 
@@ -44,6 +47,8 @@ const { values: options } = parseArgs({
     macos: { type: 'string' },
     into: { type: 'string' },
     'if-needed': { type: 'boolean', default: false },
+    reason: { type: 'string' },
+    'gyp-target': { type: 'string', default: '' },
   },
 })
 
@@ -58,6 +63,8 @@ const toolchain = options.windows
     : sysroot && join('scripts', 'sysroot', `${sysroot}.cmake`)
 const binary = join(folder, configuration, options.emulated ? 'mora_cuda_emulated.so' : 'mora.node')
 const cmakeFolder = join(folder, 'cmake', configuration)
+/** Why this addon was not built, for the error of lib/native/binary.ts; without this file, it was built or nobody tried. */
+const failureFile = join(folder, configuration, 'not-built.json')
 
 /** The processor that an addon is compiled for, beside the addon; without this file, all. lib/native/processor.ts reads it. */
 const processorFile = join(folder, configuration, 'processor.json')
@@ -65,20 +72,49 @@ const processor =
   toolchain || options.coverage || process.env.MORA_BUILD_PROCESSORS === 'all' ? undefined : thisProcessor()
 
 if (options['if-needed'] && isUpToDate()) process.exit(0)
+const [runtime, target] = options['gyp-target'].split(' ')
+if (target) {
+  console.error(
+    `node-mora: the addon uses Node-API 9, which is the same in every version: ${runtime} ${target} changes nothing.`,
+  )
+}
+try {
+  mkdirSync(dirname(failureFile), { recursive: true })
+  rmSync(failureFile, { force: true })
+} catch (error) {
+  giveUp(`${dirname(failureFile)} cannot be written (${error.code})`)
+}
 if (sysroot && !unpackSysroot()) giveUp('what it is linked with could not be had (see above)')
 const missing = missingTools()
-if (missing.length > 0) giveUp(`not found: ${missing.join(', ')}`)
+if (!canResolve('cmake-js/package.json')) giveUp('the package cmake-js, a dependency of node-mora, is not installed')
+if (missing.length > 0) giveUp(notFound(missing), missing)
+if (!toolchain && !options.emulated) announce()
 // A failed configuration leaves a cache behind that must not be reused.
 if (!isConfigured()) rmSync(join(cmakeFolder, 'CMakeCache.txt'), { force: true })
-if (!runCMake('configure')) giveUp('CMake could not configure the build (see above)')
-if (!runCMake('build')) giveUp('it could not be compiled (see above)')
+if (!runCMake('configure')) {
+  if (isEigenMissing()) giveUp(notFound(['Eigen 3']), ['Eigen 3'])
+  giveUp('CMake could not configure the build, as its output says')
+}
 if (!options.emulated) {
+  // The processor is beside the addon at any moment.
+  if (builtFor() !== (processor && JSON.stringify(processor))) rmSync(binary, { force: true })
   if (processor) writeFileSync(processorFile, JSON.stringify(processor))
   else rmSync(processorFile, { force: true })
 }
+if (!runCMake('build')) giveUp('compiling failed, as the output of CMake says')
 const now = new Date()
 utimesSync(binary, now, now)
-if (options.sanitize) console.error(`Use it with MORA_BUILD=${folder} and the sanitizer's runtime in LD_PRELOAD.`)
+if (options.sanitize)
+  console.error(`Use it with MORA_BUILD_FOLDER=${folder} and the sanitizer's runtime in LD_PRELOAD.`)
+
+/** Says what begins, and how long it takes with the system's oneDNN and Highway and without, as measured on Zen 4. */
+function announce() {
+  const cores = availableParallelism()
+  const [least, most] = [150, 400].map((coreSeconds) => Math.ceil(coreSeconds / cores / 60))
+  const why = options.reason ? ` (${options.reason})` : ''
+  const time = `about ${least} to ${most} minutes on ${cores} ${cores > 1 ? 'cores' : 'core'}`
+  console.error(`node-mora: compiling the native addon${why}, which takes ${time}.`)
+}
 
 /** @param {typeof options} given */
 function placeOf({ debug, sanitize, coverage, older, arm64, windows, macos, into }) {
@@ -100,10 +136,13 @@ function thisProcessor() {
   return flags === undefined ? undefined : { name: cpus()[0].model.trim(), flags: flags.split(' ') }
 }
 
+function builtFor() {
+  return existsSync(processorFile) ? readFileSync(processorFile, 'utf8') : undefined
+}
+
 function isUpToDate() {
   if (!existsSync(binary)) return false
-  const builtFor = existsSync(processorFile) ? readFileSync(processorFile, 'utf8') : undefined
-  if (builtFor !== (processor && JSON.stringify(processor))) return false
+  if (builtFor() !== (processor && JSON.stringify(processor))) return false
   const built = statSync(binary).mtimeMs
   const more = options.emulated ? [join('test', 'simt')] : toolchain ? [dirname(toolchain)] : []
   const folders = ['native', 'cmake', ...more]
@@ -119,16 +158,10 @@ function unpackSysroot() {
   return spawnSync('bash', [script, sysroot], { stdio: ['ignore', 2, 2] }).status === 0
 }
 
-function missingTools() {
-  const works = (...command) => spawnSync(command[0], command.slice(1), { stdio: 'ignore' }).status === 0
-  const compilers = [process.env.CXX, 'c++', 'g++', 'clang++'].filter(Boolean)
-  const tools = []
-  if (!works('cmake', '--version')) tools.push('cmake')
-  if (!compilers.some((compiler) => works(compiler, '--version'))) tools.push('a C++20 compiler')
-  if (!works('make', '--version') && !works('ninja', '--version')) tools.push('make')
-  if (!existsSync(join(root, 'node_modules')) && !canResolve('cmake-js/package.json'))
-    tools.push('cmake-js (npm install)')
-  return tools
+/** @param {string[]} things */
+function notFound(things) {
+  const listed = [things.slice(0, -1).join(', '), ...things.slice(-1)].filter(Boolean).join(' and ')
+  return `${listed} ${things.length > 1 ? 'were' : 'was'} not found`
 }
 
 function canResolve(name) {
@@ -180,9 +213,19 @@ function hasGpu() {
   return ['/dev/nvidiactl', '/dev/nvhost-gpu', '/dev/dxg'].some((device) => existsSync(device))
 }
 
-function giveUp(reason) {
+/**
+ * @param {string} problem a clause
+ * @param {import('./build-tools.mjs').Tool[]} tools which are missing
+ */
+function giveUp(problem, tools = []) {
   const what = options.emulated ? 'the CUDA backend for the emulator' : 'the native addon'
-  console.error(`node-mora: ${what} was not built: ${reason}.`)
-  console.error(`Install what is missing with "npm run setup", then "npm run build native", both in ${root}.`)
+  const isCheckout = existsSync(join(root, 'lib'))
+  const install = isCheckout && tools.length > 0 ? 'npm run setup' : commandThatInstalls(tools)
+  const build = isCheckout ? 'npm run build native' : 'npx node-mora build'
+  const remedy = install === null ? build : `${install} && ${build}`
+  console.error(`node-mora: ${what} was not built: ${problem}. To build it: ${remedy}`)
+  try {
+    if (!options.emulated) writeFileSync(failureFile, JSON.stringify({ problem, remedy }))
+  } catch {} // The folder cannot be written, which is the problem.
   process.exit(1)
 }

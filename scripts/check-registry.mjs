@@ -14,6 +14,7 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { startRegistry } from './registry/start.mjs'
 import { bareDebian, installLibraries } from './systems/debian.mjs'
+import { installations, tryInstallations } from './systems/installs.mjs'
 import { Skipped, Steps } from './systems/steps.mjs'
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
@@ -58,7 +59,8 @@ const { result, details } = await steps.outcome(async () => {
 
     await run('npm install', 'mkdir project && cd project && npm init -y && npm install node-mora')
     const { output: lock } = await run('lock', 'cat project/package-lock.json')
-    expect('no package runs a script', lock, /^(?![\s\S]*hasInstallScript)/)
+    const scripted = Object.entries(JSON.parse(lock).packages).filter(([, entry]) => entry.hasInstallScript)
+    expect('one package has a script', scripted.map(([place]) => place).join(), /^node_modules\/node-mora$/)
     expect('help', (await run('help', 'cd project && npx mora --help')).output, /^ {2}chat /m)
     const doctor = await run('doctor', 'cd project && npx mora doctor')
     expect('doctor', doctor.output, values['as-built'] ? /^addon +\S+mora\.node/m : /^addon +\S+, built for every /m)
@@ -68,6 +70,7 @@ const { result, details } = await steps.outcome(async () => {
     const chat = await run('chat', `cd project && echo "Ada has" | npx node-mora chat ${model}`)
     expect('chat', chat.output, /^\S.*\n$/m)
     steps.tell('help, doctor and chat answer')
+    await tryInstallations(steps, { system, inside }, installations.registry, registry.environment)
     remove()
   } finally {
     registry.close()

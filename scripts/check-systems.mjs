@@ -1,8 +1,8 @@
 /**
  * Tries the README's promises on other systems: `npm run demo` and `npm test` on bare ones, and the build under other
- * compilers.
+ * compilers; installations of the package ("npm pack" of dist as it is) in projects there.
  *
- *     npm run check systems -- [--only debian-12,gcc-14] [--parts demo,test] [--share-ccache]
+ *     npm run check systems -- [--only debian-12,gcc-14] [--parts install,demo,test] [--share-ccache]
  *
  * Bare systems are made by debootstrap, as root, in build/systems, and kept there; each check works on a fresh copy with a
  * clone of the committed files. Nothing is shared with this machine except, with --share-ccache, its ccache, which makes times
@@ -25,7 +25,7 @@ const systems = {
 const { values: options } = parseArgs({
   options: {
     only: { type: 'string', default: Object.keys(systems).join() },
-    parts: { type: 'string', default: 'demo,test' },
+    parts: { type: 'string', default: 'install,demo,test' },
     'share-ccache': { type: 'boolean', default: false },
   },
 })

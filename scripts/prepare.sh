@@ -17,7 +17,7 @@ if [[ $options == *" --slurm "* ]]; then
 fi
 
 if [ ! -e node_modules/.package-lock.json ] || [ package-lock.json -nt node_modules/.package-lock.json ]; then
-  npm ci --no-audit --no-fund --loglevel=error
+  MORA_BUILD=off npm ci --no-audit --no-fund --loglevel=error
   touch node_modules/.package-lock.json
 fi
 

@@ -277,10 +277,10 @@ describe('what connects ranks', () => {
 })
 
 describe('the addon', () => {
-  it('is looked for in the build folder, or only where MORA_BINARY or MORA_BUILD says', () => {
+  it('is looked for in the build folder, or only where MORA_BINARY or MORA_BUILD_FOLDER says', () => {
     expect(binaryCandidates({})[0]).toMatch(/build\/Release\/mora\.node$/)
     expect(binaryCandidates({ MORA_BINARY: '/x/mora.node' })).toEqual(['/x/mora.node'])
-    expect(binaryCandidates({ MORA_BUILD: '/y' })).toContain('/y/RelWithDebInfo/mora.node')
+    expect(binaryCandidates({ MORA_BUILD_FOLDER: '/y' })).toContain('/y/RelWithDebInfo/mora.node')
   })
 
   it('that is not an addon is named with the error of the loader', () => {

@@ -34,5 +34,5 @@ export async function sanitizedEnvironment(sanitizer: Sanitizer): Promise<Record
   const { succeeds, text } = await run(process.execPath, build, { MORA_BUILD_CUDA: 'OFF' })
   if (!succeeds) throw new Error(`The addon could not be built with ${flag}: ${text}`)
   const preloaded = execFileSync('c++', [`-print-file-name=${library}`], { encoding: 'utf8' }).trim()
-  return { ...options, MORA_BUILD: folder, LD_PRELOAD: preloaded }
+  return { ...options, MORA_BUILD_FOLDER: folder, LD_PRELOAD: preloaded }
 }

@@ -26,9 +26,11 @@ export function isPublishedWith(name: string): boolean {
   return packageFacts().optionalDependencies?.[name] !== undefined
 }
 
+/** Whether this package was installed, rather than being a checkout. */
+export const isDependency = packageFolder.split(sep).includes('node_modules')
+
 /** Returns the words that run a command of this package in the current folder, for messages. */
 export function commandLine(command: string): string {
-  const isInstalled = packageFolder.split(sep).includes('node_modules')
   const main = join(packageFolder, 'dist', 'cli', 'main.js')
-  return `${isInstalled ? 'npx node-mora' : `node ${relative('', main)}`} ${command}`
+  return `${isDependency ? 'npx node-mora' : `node ${relative('', main)}`} ${command}`
 }

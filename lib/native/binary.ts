@@ -2,9 +2,10 @@
 import { createRequire } from 'node:module'
 import { isAbsolute, join, resolve } from 'node:path'
 import { isMainThread } from 'node:worker_threads'
-import { MoraError } from '../common/errors.js'
+import { MoraError, quoted } from '../common/errors.js'
 import { packageFolder } from '../common/package-info.js'
 import { asMessage } from '../common/printable.js'
+import { whyAbsent } from './install-script.js'
 import { addonRemedy, installCommand, PREBUILT_ADDON, PREBUILT_CUDA, prebuiltFile, requireLoads } from './prebuilt.js'
 import { requireProcessor } from './processor.js'
 
@@ -45,14 +46,19 @@ let loaded: object | undefined
 let loadedFrom = ''
 
 /**
- * Lists where the addon may be, best first: paths, and the name of a package. `MORA_BINARY` (a file) or `MORA_BUILD` (a build
- * folder) exclude all others.
+ * Lists where the addon may be, best first: paths, and the name of a package. `MORA_BINARY` (a file) or
+ * `MORA_BUILD_FOLDER` exclude all others.
  */
 export function binaryCandidates(environment: NodeJS.ProcessEnv = process.env): string[] {
+  const { MORA_BUILD = '' } = environment
+  if (!['', 'off', 'required'].includes(MORA_BUILD)) {
+    const ways = 'off, required or nothing; MORA_BUILD_FOLDER names a folder of addons'
+    throw new NativeError('no-binary', `Expected MORA_BUILD to be ${ways}, but it is ${quoted(MORA_BUILD)}.`)
+  }
   if (environment.MORA_BINARY) return [resolve(environment.MORA_BINARY)]
   const inBuild = (folder: string) =>
     ['Release', 'RelWithDebInfo', 'Debug'].map((configuration) => join(folder, configuration, 'mora.node'))
-  if (environment.MORA_BUILD) return inBuild(resolve(packageFolder, environment.MORA_BUILD))
+  if (environment.MORA_BUILD_FOLDER) return inBuild(resolve(packageFolder, environment.MORA_BUILD_FOLDER))
   return [...inBuild(join(packageFolder, 'build')), PREBUILT_ADDON]
 }
 
@@ -66,9 +72,7 @@ export function loadBinary(candidates?: readonly string[]): object {
   for (const candidate of candidates ?? binaryCandidates()) {
     try {
       const prebuilt = !isAbsolute(candidate)
-      const path = prebuilt ? prebuiltFile(candidate) : candidate
-      if (prebuilt) requireLoads(path)
-      requireProcessor(path)
+      const path = usableFile(candidate, prebuilt)
       const binary = require(path) as Binary | null
       if (typeof binary?.openDevice !== 'function') throw new Error("it is not node-mora's addon")
       binary.setErrorClass?.(NativeError)
@@ -79,12 +83,23 @@ export function loadBinary(candidates?: readonly string[]): object {
       loadedFrom = path
       return binary
     } catch (error) {
-      causes.push(`${candidate} (${causeOf(error)})`)
+      causes.push(`${candidate} (${isAbsent(error) ? whyAbsent(candidate) : causeOf(error)})`)
     }
   }
   const problem = `The native addon could not be loaded; tried ${causes.join(', ')}.`
   const remedy = addonRemedy()
   throw new NativeError('no-binary', `${problem} Get one with: ${remedy}`, { problem, remedy })
+}
+
+/**
+ * Returns the file of a candidate. Throws with the cause if this processor cannot run it or, with `apart`, if another process that
+ * loads it fails.
+ */
+export function usableFile(candidate: string, apart: boolean): string {
+  const path = isAbsolute(candidate) ? candidate : prebuiltFile(candidate)
+  if (apart) requireLoads(path)
+  requireProcessor(path)
+  return path
 }
 
 /** Makes an object of the same surface take the addon's place in this thread, from here on. */
@@ -109,7 +124,10 @@ function cudaLibrary(prebuilt: boolean): [path: string, problem: string, remedy:
   }
 }
 
+function isAbsent(error: unknown): boolean {
+  return (error as NodeJS.ErrnoException).code === 'MODULE_NOT_FOUND'
+}
+
 function causeOf(error: unknown): string {
-  if ((error as NodeJS.ErrnoException).code === 'MODULE_NOT_FOUND') return 'not there'
   return (error as Error).message.split('\n')[0] ?? 'unknown'
 }

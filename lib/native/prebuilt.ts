@@ -4,9 +4,10 @@
  */
 import { createRequire } from 'node:module'
 import { arch, platform } from 'node:os'
-import { commandLine, isPublishedWith, packageVersion } from '../common/package-info.js'
+import { isPublishedWith, packageVersion } from '../common/package-info.js'
 import { runApart } from '../system/own-process.js'
 import { isLinux } from '../system/platform.js'
+import { addCommand, compileRemedy } from './install-script.js'
 
 const require = createRequire(import.meta.url)
 
@@ -33,14 +34,14 @@ function installedVersion(name: string): string | null {
 }
 
 /** Returns the command that installs a prebuilt package in the version that fits. */
-export const installCommand = (name: string) => `npm install ${name}@${packageVersion()}`
+export const installCommand = (name: string) => `${addCommand()} ${name}@${packageVersion()}`
 
 /**
  * Returns what a user without an addon can do: install the platform's package if there is one and it is absent or does not fit,
  * else compile.
  */
 export function addonRemedy(): string {
-  const compile = commandLine('build')
+  const compile = compileRemedy()
   const fits = installedVersion(PREBUILT_ADDON) === packageVersion()
   if (fits || !isPublishedWith(PREBUILT_ADDON) || isMusl()) return compile
   return `${installCommand(PREBUILT_ADDON)} (or, with a compiler: ${compile})`

@@ -10,7 +10,7 @@ export const sysroot = inRoot('build', 'sysroot', 'arm64')
 export const addon = inRoot('build-arm64', 'Release', 'mora.node')
 
 /** Clears variables that name other addons or choose how much is tested. */
-const { MORA_BINARY, MORA_BUILD, MORA_TEST_LONG, ...inherited } = process.env
+const { MORA_BINARY, MORA_BUILD_FOLDER, MORA_TEST_LONG, ...inherited } = process.env
 
 /** Runs a program and returns its stdout. Passes its stderr on; if it fails, prints stdout too and throws. */
 export function run(program, programArguments, environment = {}, folder = inRoot()) {

@@ -2,6 +2,7 @@
 import { spawnSync } from 'node:child_process'
 import { copyFileSync, existsSync, mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { installations, tryInstallations } from './installs.mjs'
 import { folder, root, Skipped, Steps } from './steps.mjs'
 
 const node = '22'
@@ -22,6 +23,11 @@ export function tryDebian(name, suite, { parts, shareCcache }) {
       `file://${root}`,
       join(system, 'root', 'node-mora'),
     ])
+    if (parts.includes('install')) {
+      const [archive] = JSON.parse(says('npm', 'pack', '--json', '--ignore-scripts', '--pack-destination', folder))
+      renameSync(join(folder, archive.filename), join(system, 'root', 'node-mora.tgz'))
+      await tryInstallations(steps, { system, inside }, installations.tarball)
+    }
     if (parts.includes('demo')) {
       const { output, minutes } = await steps.run('npm run demo', inClone(timed('npm run demo')))
       steps.tell(`npm run demo in ${minutes} minutes and ${coreSeconds(output)} core-seconds`)
@@ -118,5 +124,9 @@ async function addNode(steps, system) {
 }
 
 function says(command, ...parameters) {
-  return spawnSync(command, parameters, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).stdout?.trim()
+  return spawnSync(command, parameters, {
+    cwd: root,
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'ignore'],
+  }).stdout?.trim()
 }

@@ -15,7 +15,7 @@ export const driveC = join(prefix, 'drive_c')
 export const onZ = (path) => `Z:${path.replaceAll('/', '\\')}`
 
 /** Clears variables that name other addons or choose how much is tested. */
-const { MORA_BINARY, MORA_BUILD, MORA_TEST_LONG, ...inherited } = process.env
+const { MORA_BINARY, MORA_BUILD_FOLDER, MORA_TEST_LONG, ...inherited } = process.env
 
 /**
  * Starts Node.js for Windows, or `by` a program that is given its command line. `ended` resolves to `{ status, stdout, stderr }`: to

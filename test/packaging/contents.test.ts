@@ -26,7 +26,7 @@ test('the package contains only files that it needs', () => {
     /^dist\/.+\.(js|cjs|d\.ts|d\.cts)$/,
     /^dist\/(dashboard|serve)\/page\/([^/]+\/)?[^/]+\.(html|css|js|svg)$/,
     /^(CMakeLists\.txt|native\/common\.cmake|cmake\/[^/]+\.(cmake|cpp))$/,
-    /^scripts\/((build-native|run)\.mjs|debian-packages\.sh|setup\.sh)$/,
+    /^(binding\.gyp|scripts\/((build-native|build-tools|install|run)\.mjs|debian-packages\.sh|setup\.sh))$/,
     /^native\/.+\.(h|cpp|cu|def)$/,
     /^native\/(cuda\/(CMakeLists\.txt|compile\.sh)|gloo\/CMakeLists\.txt)$/,
   ]
@@ -68,6 +68,8 @@ test('every native source is there', () => {
     .filter((entry) => entry.isFile())
     .map((entry) => join(entry.parentPath, entry.name).slice(root.length))
   expect(sources.length).toBeGreaterThan(100)
-  const scripts = ['scripts/build-native.mjs', 'scripts/debian-packages.sh', 'scripts/setup.sh']
-  expect(files).toEqual(expect.arrayContaining([...sources, 'CMakeLists.txt', ...scripts]))
+  const scripts = ['build-native.mjs', 'build-tools.mjs', 'install.mjs', 'debian-packages.sh', 'setup.sh']
+  expect(files).toEqual(
+    expect.arrayContaining([...sources, 'CMakeLists.txt', 'binding.gyp', ...scripts.map((name) => `scripts/${name}`)]),
+  )
 })

@@ -54,7 +54,7 @@ async function run(command: string, cwd = project): Promise<void> {
 
 /** Deviations of the test: no system packages, and no compiler. */
 function asHere(command: string): string | null {
-  if (command.startsWith('apt-get ') || command === 'npx mora build') return null
+  if (command.startsWith('apt-get ')) return null
   return command.replace('./node-mora-0.1.0.tgz', `--prefer-offline --no-audit --no-fund --ignore-scripts ${tarball}`)
 }
 

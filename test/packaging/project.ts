@@ -34,7 +34,7 @@ export class Project {
 
   /** Runs a command in the project, without the tests' variables about addons. */
   run(command: string, args: string[], environment: NodeJS.ProcessEnv = {}): Said {
-    const { MORA_BINARY, MORA_BUILD, ...inherited } = process.env
+    const { MORA_BINARY, MORA_BUILD, MORA_BUILD_FOLDER, ...inherited } = process.env
     const path = [this.#bin, join(this.folder, 'node_modules', '.bin'), process.env.PATH].join(delimiter)
     const env = { ...inherited, PATH: path, ...environment }
     const { status, stdout, stderr } = spawnSync(command, args, { cwd: this.folder, encoding: 'utf8', env })

@@ -67,7 +67,7 @@ needing(lacksGloo, lacksBuild).test('a rank 0 without gloo ends the job, and say
   const without = join(folder(), 'Release')
   mkdirSync(without)
   copyFileSync(binaryPath(), join(without, 'mora.node'))
-  const launcher = byHand('gloo', '127.0.0.1', (rank) => (rank === 0 ? ['env', `MORA_BUILD=${folder()}`] : []))
+  const launcher = byHand('gloo', '127.0.0.1', (rank) => (rank === 0 ? ['env', `MORA_BUILD_FOLDER=${folder()}`] : []))
   const { codes, stderr } = await runJob(launcher, 2, [main, ...trainInto(join(folder(), 'out'))])
   expect(codes).toEqual([1, 1])
   const why = 'Rank 0 cannot start: These ranks meet over TCP, which takes gloo: '

@@ -48,7 +48,7 @@ Absence notBuilt(const std::filesystem::path& library) {
   if (cause == "off")
     return {missing + "no GPU was here when node-mora was built, or MORA_BUILD_CUDA was OFF",
             "run \"MORA_BUILD_CUDA=AUTO npm run build native\" where the CUDA toolkit 12 or newer is"};
-  if (cause == "sanitizer") return {missing + "builds with a sanitizer have none", build + " and unset MORA_BUILD"};
+  if (cause == "sanitizer") return {missing + "builds with a sanitizer have none", build + " and unset MORA_BUILD_FOLDER"};
   if (cause == "no nvcc")
     return {missing + "nvcc was not found when node-mora was built",
             "install the CUDA toolkit 12 or newer, then " + build};
